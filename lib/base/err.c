@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/err.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+const char *err_text(enum err e)
+{
+    static const char *const texts[] = {
+#define X(name, text) [ERR_##name] = (text),
+        ERR_TABLE(X)
+#undef X
+    };
+    return (unsigned)e < ERR_COUNT ? texts[e] : "unknown error";
+}
+
+enum err errinfo_set(struct errinfo *info, enum err code, int sys, const char *fmt, ...)
+{
+    if (info == NULL)
+        return code;
+    info->code = code;
+    info->sys = sys;
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(info->text, sizeof info->text, fmt, ap);
+    va_end(ap);
+    if (sys != 0 && n >= 0 && (size_t)n < sizeof info->text) {
+        char why[96];
+        snprintf(info->text + n, sizeof info->text - (size_t)n, ": %s", strerror_r(sys, why, sizeof why));
+    }
+    return code;
+}
+
+enum err errinfo_wrap(struct errinfo *info, const char *fmt, ...)
+{
+    if (info == NULL)
+        return ERR_SYSTEM;
+    char inner[sizeof info->text];
+    memcpy(inner, info->text, sizeof inner);
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(info->text, sizeof info->text, fmt, ap);
+    va_end(ap);
+    if (n >= 0 && (size_t)n < sizeof info->text)
+        snprintf(info->text + n, sizeof info->text - (size_t)n, ": %s", inner);
+    return info->code;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* jansson behind a pre-scan (DECISIONS 9): depth at most 64, numbers within 64 bits and finite, duplicate keys
+   refused, NUL allowed in values only, lone surrogates and bad UTF-8 refused. The only way text becomes JSON. */
+#ifndef MILLRACE_JSON_JSON_H
+#define MILLRACE_JSON_JSON_H
+
+#include "base/buf.h"
+
+#include <jansson.h>
+
+enum { JSON_MAX_DEPTH = 64 };
+
+/* Parse one complete document (surrounding white space allowed, nothing else). The result is owned by the
+   caller (json_decref). ERR_INVALID with a sentence and position in `info`; ERR_NOMEM. */
+MUST_CHECK enum err json_parse(struct str text, json_t **ret_value, struct errinfo *info);
+
+/* Compact text of `value` into `out`. ERR_FULL when it does not fit. */
+MUST_CHECK enum err json_write(const json_t *value, struct buf *out);
+
+/* `"..."` with escapes; `s` must be UTF-8 (the caller's duty: see base/utf8.h). */
+void json_write_string(struct buf *out, struct str s);
+
+void json_cleanup(json_t **value);
+#define auto_json __attribute__((cleanup(json_cleanup))) json_t *
+
+#endif

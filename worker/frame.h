@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The framed protocol between a worker and the runner (PID 1) of a pod: the same in every backend, over one
+   stream socket. A frame is an 8-byte header and a payload of at most FRAME_PAYLOAD_MAX bytes. All integers
+   are little-endian. The worker trusts nothing that comes from a pod: a frame of an unknown type, out of turn
+   or over its bound ends the pod (reason pod_protocol).
+
+   worker                             runner
+     |  <------------ READY -----------  |   the pod can take a job
+     |  --- SPEC* (TLV, in pieces) --->  |
+     |  ------------ START ----------->  |
+     |  <----------- STARTED ----------  |   the program was released
+     |  <-- STDOUT | STDERR | WAITING -  |   a full socket blocks the program in its write
+     |  --- STDIN | STDIN_EOF | SIGNAL > |
+     |  ------------ KILL ------------>  |   ends the whole pod's program, output kept
+     |  <----------- STAGE ------------  |   the end of the compile step, when there was one
+     |  <------------ EXIT ------------  |   how the program ended; no output follows
+     |  <- FILE_BEGIN FILE_DATA FILE_END |   (output files, after EXIT)
+     |  <------------ DONE ------------  |   nothing follows; the worker has the pod destroyed
+   Instead of STARTED..EXIT the runner may say ERROR (payload: one line of text): the program did not start. */
+#ifndef MILLRACE_WORKER_FRAME_H
+#define MILLRACE_WORKER_FRAME_H
+
+#include <stdint.h>
+
+enum { FRAME_VERSION = 1, FRAME_HEADER_SIZE = 8, FRAME_PAYLOAD_MAX = 65536 };
+
+/* Wire values; new rows at the end of their half. */
+enum frame_type {
+    /* to the runner */
+    FRAME_SPEC = 1,
+    FRAME_START = 2,
+    FRAME_STDIN = 3,
+    FRAME_STDIN_EOF = 4,
+    FRAME_SIGNAL = 5, /* u32 signal number */
+    FRAME_KILL = 6,   /* u32 enum pod_end: PE_CANCELLED, PE_OUTPUT, ... is echoed in EXIT */
+    /* from the runner */
+    FRAME_READY = 64, /* u32 FRAME_VERSION */
+    FRAME_STARTED = 65,
+    FRAME_STDOUT = 66,
+    FRAME_STDERR = 67,
+    FRAME_WAITING = 68, /* the program waits for input */
+    FRAME_STAGE = 69,   /* struct frame_exit of the compile step */
+    FRAME_EXIT = 70,    /* struct frame_exit */
+    FRAME_ERROR = 71,   /* text */
+    FRAME_FILE_BEGIN = 72,
+    FRAME_FILE_DATA = 73,
+    FRAME_FILE_END = 74,
+    FRAME_DONE = 75,
+};
+
+struct frame_header {
+    uint32_t length; /* of the payload */
+    uint8_t type;
+    uint8_t reserved[3]; /* zero */
+};
+
+/* Why a program ended. */
+enum pod_end {
+    PE_OWN = 0,       /* by itself: exit_code or signal */
+    PE_WALL = 1,      /* wall-clock limit */
+    PE_CPU = 2,       /* CPU limit */
+    PE_OUTPUT = 3,    /* output limit */
+    PE_CANCELLED = 4, /* KILL from the worker */
+    PE_WORKER_GONE = 5,
+};
+
+struct frame_exit {
+    int32_t exit_code; /* -1 when a signal ended it */
+    int32_t signal;    /* 0 when it exited */
+    uint32_t end;      /* enum pod_end */
+    uint32_t processes; /* reaped by PID 1 and its children, as far as known */
+    uint64_t wall_ns;  /* from release to the end of the main process */
+    uint64_t user_ns;
+    uint64_t system_ns;
+    uint64_t max_rss_bytes; /* of the largest process; the cgroup's peak comes from the spawner */
+};
+
+/* The run specification: a sequence of {u16 tag, u16 zero, u32 length, bytes}. A tag that is not known is an error. */
+enum spec_tag {
+    SPEC_ARGV = 1,        /* one per element, the command to execute: absolute path first */
+    SPEC_ENV = 2,         /* one per variable: NAME=value */
+    SPEC_SOURCE_NAME = 3, /* file name of the source below its folder, without '/' */
+    SPEC_SOURCE = 4,      /* its bytes */
+    SPEC_COMPILE_ARGV = 5, /* one per element; absent: no compile step */
+    SPEC_LIMIT_WALL_MS = 6, /* limits: u64 */
+    SPEC_LIMIT_CPU_MS = 7,
+    SPEC_LIMIT_OUTPUT = 8, /* bytes of stdout and stderr together */
+    SPEC_LIMIT_NOFILE = 9,
+    SPEC_LIMIT_FSIZE = 10, /* bytes of one file */
+    SPEC_LIMIT_NPROC = 11,
+    SPEC_STDIN_OPEN = 12, /* u64 1: more input may come; 0 or absent: EOF after the STDIN frames sent before START */
+    SPEC_PROGRAM_ARGS = 13, /* one per element: the user's args, for warm programs that do not take SPEC_ARGV */
+};
+
+#endif
