@@ -27,7 +27,7 @@ void buf_append_str(struct buf *b, struct str s);
 void buf_append_cstr(struct buf *b, const char *s);
 void buf_append_char(struct buf *b, char c);
 void buf_printf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
-void buf_vprintf(struct buf *b, const char *fmt, va_list ap);
+void buf_vprintf(struct buf *b, const char *fmt, va_list ap) PRINTF_LIKE(2, 0);
 
 /* Room for `len` more bytes at b->data + b->len, or NULL (failure is set). Commit with b->len += used. */
 char *buf_reserve(struct buf *b, size_t len);

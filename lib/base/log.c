@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/utf8.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -10,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { VALUE_MAX = 2048, RECORD_MAX = 16384 };
+enum { VALUE_MAX = 2048, RECORD_MAX = 131072 };
 
 static struct {
     const char *program;
@@ -27,21 +28,50 @@ void log_open(const char *program, enum log_level least, bool as_text)
     sink.as_text = as_text;
 }
 
-/* JSON string escapes also make a text record one line; U+2028/9 and C1 controls are two or three bytes and
-   harmless to line-based readers, but terminals obey C1, so bytes from 0x80 are escaped unless they are
-   part of a sequence that starts above 0xc2 (no C1 control does). */
+/* Bytes that a terminal or a reader of lines could obey: C0 and C1 controls, DEL, U+2028 and U+2029 (line
+   ends to some readers). The escapes of JSON also make a text record one line. */
+static bool is_harmful(struct str c)
+{
+    const unsigned char *p = (const unsigned char *)c.p;
+    if (c.n == 1)
+        return p[0] < 0x20 || p[0] == 0x7f;
+    if (c.n == 2)
+        return p[0] == 0xc2 && p[1] < 0xa0;
+    return c.n == 3 && p[0] == 0xe2 && p[1] == 0x80 && (p[2] == 0xa8 || p[2] == 0xa9);
+}
+
+static unsigned code_point(struct str c)
+{
+    const unsigned char *p = (const unsigned char *)c.p;
+    if (c.n == 1)
+        return p[0];
+    return c.n == 2 ? (p[0] & 0x1fU) << 6 | (p[1] & 0x3fU)
+                    : (p[0] & 0x0fU) << 12 | (p[1] & 0x3fU) << 6 | (p[2] & 0x3fU);
+}
+
+static void append_character(struct buf *out, struct str c, enum utf8_kind kind)
+{
+    if (kind != UTF8_GOOD)
+        buf_append_cstr(out, "\xef\xbf\xbd");
+    else if (c.p[0] == '"' || c.p[0] == '\\')
+        buf_printf(out, "\\%c", c.p[0]);
+    else if (is_harmful(c))
+        buf_printf(out, "\\u%04x", code_point(c));
+    else
+        buf_append_str(out, c);
+}
+
 static void append_escaped(struct buf *out, const char *text)
 {
-    size_t n = strnlen(text, VALUE_MAX + 1);
-    bool cut = n > VALUE_MAX;
-    for (size_t i = 0; i < (cut ? VALUE_MAX : n); i++) {
-        unsigned char c = (unsigned char)text[i];
-        if (c == '"' || c == '\\')
-            buf_printf(out, "\\%c", c);
-        else if (c < 0x20 || c >= 0x7f)
-            buf_printf(out, "\\u%04x", c);
-        else
-            buf_append_char(out, (char)c);
+    struct str s = {.p = text, .n = strnlen(text, VALUE_MAX + 1)};
+    bool cut = s.n > VALUE_MAX;
+    if (cut)
+        s.n = utf8_complete((struct str){.p = text, .n = VALUE_MAX});
+    while (s.n > 0) {
+        enum utf8_kind kind;
+        size_t n = utf8_next(s, &kind);
+        append_character(out, (struct str){.p = s.p, .n = n}, kind);
+        s = (struct str){.p = s.p + n, .n = s.n - n};
     }
     if (cut)
         buf_append_cstr(out, "...");
@@ -62,7 +92,8 @@ static void record_json(struct buf *out, enum log_level level, const char *messa
 {
     buf_append_cstr(out, "{\"time\":\"");
     append_time(out, clock_wall_ms());
-    buf_printf(out, "\",\"level\":\"%s\",\"program\":\"%s\",\"message\":\"", level_names[level], sink.program);
+    buf_printf(out, "\",\"level\":\"%s\",\"program\":\"%s\",\"message\":\"", level_names[level],
+               sink.program);
     append_escaped(out, message);
     buf_append_char(out, '"');
     for (const struct log_field *f = fields; f->key != NULL; f++) {
