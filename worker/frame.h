@@ -20,9 +20,13 @@
 #ifndef MILLRACE_WORKER_FRAME_H
 #define MILLRACE_WORKER_FRAME_H
 
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/str.h"
+
 #include <stdint.h>
 
-enum { FRAME_VERSION = 1, FRAME_HEADER_SIZE = 8, FRAME_PAYLOAD_MAX = 65536 };
+enum { FRAME_VERSION = 1, FRAME_HEADER_SIZE = 8, FRAME_PAYLOAD_MAX = 65536, FRAME_EXIT_SIZE = 48 };
 
 /* Wire values; new rows at the end of their half. */
 enum frame_type {
@@ -62,6 +66,7 @@ enum pod_end {
     PE_OUTPUT = 3,    /* output limit */
     PE_CANCELLED = 4, /* KILL from the worker */
     PE_WORKER_GONE = 5,
+    PE_MEMORY = 6, /* the kernel killed a process of the pod for its memory limit, so PID 1 ended the rest */
 };
 
 struct frame_exit {
@@ -91,5 +96,22 @@ enum spec_tag {
     SPEC_STDIN_OPEN = 12, /* u64 1: more input may come; 0 or absent: EOF after the STDIN frames sent before START */
     SPEC_PROGRAM_ARGS = 13, /* one per element: the user's args, for warm programs that do not take SPEC_ARGV */
 };
+
+struct frame {
+    uint8_t type; /* as it came: not yet known to be a row of enum frame_type */
+    struct str payload;
+};
+
+/* The frame at the front of `data`: a view into it, and how many bytes it takes.
+   ERR_AGAIN when it is not whole yet, ERR_PROTOCOL when it never will be. */
+MUST_CHECK enum err frame_take(struct str data, struct frame *ret_frame, size_t *ret_used);
+/* `length` is at most FRAME_PAYLOAD_MAX. */
+void frame_put_header(uint8_t out[FRAME_HEADER_SIZE], enum frame_type type, size_t length);
+/* Header and payload; a payload over FRAME_PAYLOAD_MAX becomes several frames of the same type. */
+void frame_append(struct buf *out, enum frame_type type, const void *payload, size_t length);
+void frame_append_u32(struct buf *out, enum frame_type type, uint32_t value);
+MUST_CHECK enum err frame_get_u32(struct str payload, uint32_t *ret_value); /* ERR_PROTOCOL: not four bytes */
+void frame_put_exit(uint8_t out[FRAME_EXIT_SIZE], const struct frame_exit *in);
+MUST_CHECK enum err frame_get_exit(struct str payload, struct frame_exit *ret_exit); /* ERR_PROTOCOL */
 
 #endif

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/frame.h"
+
+#include <assert.h>
+#include <string.h>
+
+static void put_u32(uint8_t *out, uint32_t v)
+{
+    for (int i = 0; i < 4; i++)
+        out[i] = (uint8_t)(v >> (8 * i));
+}
+
+static void put_u64(uint8_t *out, uint64_t v)
+{
+    put_u32(out, (uint32_t)v);
+    put_u32(out + 4, (uint32_t)(v >> 32));
+}
+
+static uint32_t get_u32(const char *in)
+{
+    uint32_t v = 0;
+    for (int i = 3; i >= 0; i--)
+        v = v << 8 | (uint8_t)in[i];
+    return v;
+}
+
+static uint64_t get_u64(const char *in)
+{
+    return (uint64_t)get_u32(in + 4) << 32 | get_u32(in);
+}
+
+void frame_put_header(uint8_t out[FRAME_HEADER_SIZE], enum frame_type type, size_t length)
+{
+    assert(length <= FRAME_PAYLOAD_MAX);
+    put_u32(out, (uint32_t)length);
+    out[4] = (uint8_t)type;
+    out[5] = out[6] = out[7] = 0;
+}
+
+enum err frame_take(struct str data, struct frame *ret_frame, size_t *ret_used)
+{
+    if (data.n < FRAME_HEADER_SIZE)
+        return ERR_AGAIN;
+    uint32_t length = get_u32(data.p);
+    if (length > FRAME_PAYLOAD_MAX || data.p[5] != 0 || data.p[6] != 0 || data.p[7] != 0)
+        return ERR_PROTOCOL;
+    if (data.n - FRAME_HEADER_SIZE < length)
+        return ERR_AGAIN;
+    ret_frame->type = (uint8_t)data.p[4];
+    ret_frame->payload = (struct str){.p = data.p + FRAME_HEADER_SIZE, .n = length};
+    *ret_used = FRAME_HEADER_SIZE + (size_t)length;
+    return ERR_OK;
+}
+
+void frame_append(struct buf *out, enum frame_type type, const void *payload, size_t length)
+{
+    const char *p = payload;
+    do {
+        size_t piece = length < FRAME_PAYLOAD_MAX ? length : FRAME_PAYLOAD_MAX;
+        uint8_t header[FRAME_HEADER_SIZE];
+        frame_put_header(header, type, piece);
+        buf_append(out, header, sizeof header);
+        buf_append(out, p, piece);
+        length -= piece;
+        p = length > 0 ? p + piece : p;
+    } while (length > 0);
+}
+
+void frame_append_u32(struct buf *out, enum frame_type type, uint32_t value)
+{
+    uint8_t bytes[4];
+    put_u32(bytes, value);
+    frame_append(out, type, bytes, sizeof bytes);
+}
+
+enum err frame_get_u32(struct str payload, uint32_t *ret_value)
+{
+    if (payload.n != 4)
+        return ERR_PROTOCOL;
+    *ret_value = get_u32(payload.p);
+    return ERR_OK;
+}
+
+void frame_put_exit(uint8_t out[FRAME_EXIT_SIZE], const struct frame_exit *in)
+{
+    put_u32(out, (uint32_t)in->exit_code);
+    put_u32(out + 4, (uint32_t)in->signal);
+    put_u32(out + 8, in->end);
+    put_u32(out + 12, in->processes);
+    put_u64(out + 16, in->wall_ns);
+    put_u64(out + 24, in->user_ns);
+    put_u64(out + 32, in->system_ns);
+    put_u64(out + 40, in->max_rss_bytes);
+}
+
+enum err frame_get_exit(struct str payload, struct frame_exit *ret_exit)
+{
+    if (payload.n != FRAME_EXIT_SIZE)
+        return ERR_PROTOCOL;
+    const char *p = payload.p;
+    *ret_exit = (struct frame_exit){
+        .exit_code = (int32_t)get_u32(p),
+        .signal = (int32_t)get_u32(p + 4),
+        .end = get_u32(p + 8),
+        .processes = get_u32(p + 12),
+        .wall_ns = get_u64(p + 16),
+        .user_ns = get_u64(p + 24),
+        .system_ns = get_u64(p + 32),
+        .max_rss_bytes = get_u64(p + 40),
+    };
+    return ERR_OK;
+}

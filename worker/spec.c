@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/spec.h"
+
+#include <string.h>
+
+enum { ITEM_HEADER = 8 };
+
+void spec_put(struct buf *out, enum spec_tag tag, struct str value)
+{
+    uint8_t h[ITEM_HEADER] = {(uint8_t)tag, (uint8_t)((unsigned)tag >> 8)};
+    if (value.n > UINT32_MAX) {
+        out->failed = ERR_FULL;
+        return;
+    }
+    for (int i = 0; i < 4; i++)
+        h[4 + i] = (uint8_t)(value.n >> (8 * i));
+    buf_append(out, h, sizeof h);
+    buf_append_str(out, value);
+}
+
+void spec_put_u64(struct buf *out, enum spec_tag tag, uint64_t value)
+{
+    char bytes[8];
+    for (int i = 0; i < 8; i++)
+        bytes[i] = (char)(value >> (8 * i));
+    spec_put(out, tag, (struct str){.p = bytes, .n = sizeof bytes});
+}
+
+/* One kind of value for each tag; offsets into struct spec. */
+enum shape { SHAPE_LIST = 1, SHAPE_U64, SHAPE_FLAG, SHAPE_NAME, SHAPE_BYTES };
+
+static const struct {
+    enum shape shape;
+    size_t offset;
+} tags[] = {
+    [SPEC_ARGV] = {SHAPE_LIST, offsetof(struct spec, argv)},
+    [SPEC_ENV] = {SHAPE_LIST, offsetof(struct spec, env)},
+    [SPEC_SOURCE_NAME] = {SHAPE_NAME, offsetof(struct spec, source_name)},
+    [SPEC_SOURCE] = {SHAPE_BYTES, offsetof(struct spec, source)},
+    [SPEC_COMPILE_ARGV] = {SHAPE_LIST, offsetof(struct spec, compile_argv)},
+    [SPEC_LIMIT_WALL_MS] = {SHAPE_U64, offsetof(struct spec, wall_ms)},
+    [SPEC_LIMIT_CPU_MS] = {SHAPE_U64, offsetof(struct spec, cpu_ms)},
+    [SPEC_LIMIT_OUTPUT] = {SHAPE_U64, offsetof(struct spec, output_bytes)},
+    [SPEC_LIMIT_NOFILE] = {SHAPE_U64, offsetof(struct spec, nofile)},
+    [SPEC_LIMIT_FSIZE] = {SHAPE_U64, offsetof(struct spec, fsize)},
+    [SPEC_LIMIT_NPROC] = {SHAPE_U64, offsetof(struct spec, nproc)},
+    [SPEC_STDIN_OPEN] = {SHAPE_FLAG, offsetof(struct spec, stdin_open)},
+    [SPEC_PROGRAM_ARGS] = {SHAPE_LIST, offsetof(struct spec, program_args)},
+};
+
+/* The value moves one byte into its own header, which makes room for the NUL. */
+static enum err take_string(char *value, size_t len, char **ret_string)
+{
+    if (memchr(value, '\0', len) != NULL)
+        return ERR_PROTOCOL;
+    memmove(value - 1, value, len);
+    value[-1 + (ptrdiff_t)len] = '\0';
+    *ret_string = value - 1;
+    return ERR_OK;
+}
+
+static enum err take_name(char *value, size_t len, const char **ret_name)
+{
+    char *name = NULL;
+    enum err e = take_string(value, len, &name);
+    if (e != ERR_OK)
+        return e;
+    if (len == 0 || len > 255 || memchr(name, '/', len) != NULL || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+        return ERR_PROTOCOL;
+    *ret_name = name;
+    return ERR_OK;
+}
+
+static enum err take_u64(const char *value, size_t len, uint64_t *ret_value)
+{
+    if (len != 8)
+        return ERR_PROTOCOL;
+    uint64_t v = 0;
+    for (int i = 7; i >= 0; i--)
+        v = v << 8 | (uint8_t)value[i];
+    *ret_value = v;
+    return ERR_OK;
+}
+
+static enum err take_element(char *value, size_t len, bool variable, struct spec_list *list)
+{
+    if (list->n == SPEC_STRINGS_MAX)
+        return ERR_FULL;
+    if (variable) {
+        const char *equals = memchr(value, '=', len);
+        if (equals == NULL || equals == value)
+            return ERR_PROTOCOL;
+    }
+    enum err e = take_string(value, len, &list->at[list->n]);
+    if (e == ERR_OK)
+        list->n++;
+    return e;
+}
+
+static enum err take_value(unsigned tag, char *value, size_t len, struct spec *spec)
+{
+    void *field = (char *)spec + tags[tag].offset;
+    uint64_t flag = 0;
+    enum err e = ERR_PROTOCOL;
+    switch (tags[tag].shape) {
+    case SHAPE_LIST:
+        return take_element(value, len, tag == SPEC_ENV, field);
+    case SHAPE_U64:
+        return take_u64(value, len, field);
+    case SHAPE_FLAG:
+        e = take_u64(value, len, &flag);
+        *(bool *)field = flag != 0;
+        return e == ERR_OK && flag > 1 ? ERR_PROTOCOL : e;
+    case SHAPE_NAME:
+        return take_name(value, len, field);
+    case SHAPE_BYTES:
+        *(struct str *)field = (struct str){.p = value, .n = len};
+        return ERR_OK;
+    }
+    return e;
+}
+
+enum err spec_parse(char *bytes, size_t len, struct spec *ret_spec)
+{
+    uint32_t seen = 0;
+    memset(ret_spec, 0, sizeof *ret_spec);
+    for (size_t at = 0; at < len;) {
+        if (len - at < ITEM_HEADER)
+            return ERR_PROTOCOL;
+        const uint8_t *h = (const uint8_t *)bytes + at;
+        unsigned tag = h[0] | (unsigned)h[1] << 8;
+        size_t size = h[4] | (size_t)h[5] << 8 | (size_t)h[6] << 16 | (size_t)h[7] << 24;
+        if (h[2] != 0 || h[3] != 0 || tag >= sizeof tags / sizeof tags[0] || tags[tag].shape == 0)
+            return ERR_PROTOCOL;
+        at += ITEM_HEADER;
+        if (size > len - at)
+            return ERR_PROTOCOL;
+        if (tags[tag].shape != SHAPE_LIST && (seen & 1U << tag) != 0)
+            return ERR_PROTOCOL;
+        seen |= 1U << tag;
+        enum err e = take_value(tag, bytes + at, size, ret_spec);
+        if (e != ERR_OK)
+            return e;
+        at += size;
+    }
+    return ERR_OK;
+}
