@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The checker is checked: a good history passes, and each kind of damage is found by the check that is for it."""
+import copy
+import itertools
+import json
+
+import checker
+import pytest
+
+JOB, KEY = "J" * 21, "k1"
+
+
+def events(job=JOB):
+    """A job that lost its first worker: what a correct log of it looks like."""
+    rows = [
+        ("submitted", 0, {}), ("queued", 0, {}),
+        ("claimed", 1, {"worker": "w1"}), ("started", 1, {}), ("output", 1, {"stream": "stdout", "data": "he"}),
+        ("lease_lost", 1, {"worker": "w1"}), ("retried", 1, {"reason": "lease_lost"}),
+        ("claimed", 2, {"worker": "w2"}), ("started", 2, {}),
+        ("output", 2, {"stream": "stdout", "data": "hello "}),
+        ("output", 2, {"stream": "stdout", "data": "d29ybGQK", "encoding": "base64"}),
+        ("usage", 2, {}), ("completed", 2, {"exit_code": 0}),
+    ]
+    return [{"id": f"{1000 + n}-0", "type": kind, "job_id": job, "attempt": attempt, "seq": n + 1, "time": 1000 + n,
+             **more} for n, (kind, attempt, more) in enumerate(rows)]
+
+
+RESULT = {"status": "completed", "stdout": "hello world\n", "stderr": "", "exit_code": 0}
+
+
+def line(op, key, value=None, r="ok", p="c1"):
+    return {"p": p, "op": op, "key": key, "value": value, "r": r}
+
+
+def good():
+    """Lines of a good history, with a lost answer repeated by key and a reader that resumed."""
+    lines = [line("intent", KEY, {"expect": "hello world\n"}), line("submit", KEY, None, "info"),
+             line("submit", KEY, {"job": JOB}), line("submit", KEY, {"job": JOB}, p="c2"),
+             line("kill", "worker", {"pid": 1, "counted": True}, p="killer")]
+    for reader in ("sse1", "final"):
+        lines += [line("event", JOB, event, p=reader) for event in events()]
+        lines.append(line("end", JOB, p=reader))
+    lines += [line("result", JOB, {"status": "running"}), line("result", JOB, dict(RESULT)),
+              line("result", JOB, dict(RESULT), p="c2"), line("list", JOB, {"status": "completed"}),
+              line("residue", "", [])]
+    return lines
+
+
+def run(lines):
+    return {name for name, _ in checker.find(checker.History(dict(entry, t=float(n)) for n, entry in enumerate(lines)))}
+
+
+def log_of(lines, reader="final"):
+    return [entry["value"] for entry in lines if entry["op"] == "event" and entry["p"] == reader]
+
+
+def renumber(lines, log):
+    """The same log for every reader, numbered anew: what a store without the precondition would have written."""
+    log = [dict(event, seq=n + 1, id=f"{1000 + n}-0", time=1000 + n) for n, event in enumerate(log)]
+    readers = [reader for reader, _ in itertools.groupby(entry["p"] for entry in lines if entry["op"] == "event")]
+    rest = [entry for entry in lines if entry["op"] != "event"]
+    at = next(n for n, entry in enumerate(rest) if entry["op"] == "end")
+    return rest[:at] + [line("event", JOB, event, p=reader) for reader in readers for event in log] + rest[at:]
+
+
+def test_good_history_passes():
+    assert run(good()) == set()
+
+
+def test_load_and_main(tmp_path, capsys):
+    path = tmp_path / "history.jsonl"
+    path.write_text("".join(json.dumps(dict(entry, t=float(n))) + "\n" for n, entry in enumerate(good())))
+    assert checker.main(["checker", str(path)]) == 0
+    assert "kills of worker: 1 with a job in flight" in capsys.readouterr().out
+    damaged = [entry for entry in good() if not (entry["p"] == "final" and entry["op"] == "event")]
+    path.write_text("".join(json.dumps(dict(entry, t=float(n))) + "\n" for n, entry in enumerate(damaged)))
+    assert checker.main(["checker", str(path)]) == 1
+    assert "FOUND nothing_lost" in capsys.readouterr().out
+
+
+# ---- damage: each function turns the good history into one that the named check has to find ----
+
+def lost_job(lines):
+    return [entry for entry in lines if entry["p"] != "final"]
+
+
+def lost_terminal(lines):
+    return renumber([e for e in lines if e["op"] != "result"], log_of(lines)[:-1])
+
+
+def second_terminal(lines):
+    return renumber(lines, log_of(lines) + [events()[-1]])
+
+
+def other_terminal(lines):
+    return renumber(lines, log_of(lines) + [dict(events()[-1], type="dead")])
+
+
+def retry_made_a_job(lines):
+    lines[3]["value"] = {"job": "K" * 21}
+    return lines
+
+
+def unseen_second_job(lines):
+    return lines + [line("list", "K" * 21, {"status": "completed"})]
+
+
+def shared_job(lines):
+    return lines + [line("submit", "k2", {"job": JOB})]
+
+
+def id_used_twice(lines):
+    for entry in lines:
+        if entry["op"] == "event" and entry["value"]["seq"] == 5:
+            entry["value"]["id"] = "1003-0"
+    return lines
+
+
+def gap(lines):
+    return [e for e in lines if not (e["op"] == "event" and e["p"] == "sse1" and e["value"]["seq"] == 6)]
+
+
+def repeat(lines):
+    at = next(n for n, e in enumerate(lines) if e["op"] == "event" and e["value"]["seq"] == 6)
+    return lines[:at] + [copy.deepcopy(lines[at])] + lines[at:]
+
+
+def late_start(lines):
+    return [e for e in lines if not (e["op"] == "event" and e["p"] == "sse1" and e["value"]["seq"] == 1)]
+
+
+def event_after_the_end(lines):
+    return renumber(lines, log_of(lines) + [dict(events()[9])])
+
+
+def ended_early(lines):
+    return [e for e in lines if not (e["op"] == "event" and e["p"] == "sse1" and e["value"]["seq"] >= 9)]
+
+
+def readers_differ(lines):
+    for entry in lines:
+        if entry["op"] == "event" and entry["p"] == "sse1" and entry["value"]["seq"] == 10:
+            entry["value"]["data"] = "hellO "
+    return lines
+
+
+def zombie_output(lines):
+    log = log_of(lines)
+    return renumber(lines, log[:10] + [dict(log[4], data="llo")] + log[10:])
+
+
+def zombie_output_before_the_claim(lines):
+    log = log_of(lines)
+    return renumber(lines, log[:7] + [dict(log[4], data="llo")] + log[7:])
+
+
+def zombie_finish(lines):
+    log = log_of(lines)
+    return renumber(lines, log[:9] + [dict(log[-1], attempt=1)])
+
+
+def claimed_twice(lines):
+    log = log_of(lines)
+    return renumber(lines, log[:5] + log[7:])
+
+
+def attempt_not_raised(lines):
+    return renumber(lines, [dict(event, attempt=min(event["attempt"], 1)) for event in log_of(lines)])
+
+
+def started_twice(lines):
+    log = log_of(lines)
+    return renumber(lines, log[:9] + [log[8]] + log[9:])
+
+
+def time_goes_back(lines):
+    for entry in lines:
+        if entry["op"] == "event" and entry["value"]["seq"] == 8:
+            entry["value"]["time"] = 900
+    return lines
+
+
+def results_differ(lines):
+    return lines + [line("result", JOB, dict(RESULT, exit_code=1), p="c3")]
+
+
+def result_vanishes(lines):
+    return lines + [line("result", JOB, {"status": "queued"})]
+
+
+def output_of_both_attempts(lines):
+    return lines + [line("result", JOB, dict(RESULT, stdout="hehello world\n"), p="c3")]
+
+
+def log_lacks_output(lines):
+    log = log_of(lines)
+    return renumber(lines, log[:10] + log[11:])
+
+
+def status_not_of_the_log(lines):
+    return [dict(e, value=dict(e["value"], status="failed")) if e["op"] == "result" and e["p"] == "c2" else e
+            for e in lines]
+
+
+def not_listed(lines):
+    return [e for e in lines if e["op"] != "list"] + [line("list", "L" * 21, {"status": "completed"})]
+
+
+def listed_as_running(lines):
+    return [dict(e, value={"status": "running"}) if e["op"] == "list" else e for e in lines]
+
+
+def residue(lines):
+    return lines + [line("residue", "", ["cgroup millrace/p1"])]
+
+
+DAMAGE = [
+    (lost_job, "nothing_lost"), (lost_terminal, "nothing_lost"),
+    (second_terminal, "nothing_doubled"), (other_terminal, "nothing_doubled"),
+    (retry_made_a_job, "nothing_doubled"), (unseen_second_job, "nothing_doubled"),
+    (shared_job, "unique_ids"), (id_used_twice, "unique_ids"),
+    (gap, "readers_miss_nothing"), (repeat, "readers_miss_nothing"), (late_start, "readers_miss_nothing"),
+    (event_after_the_end, "readers_miss_nothing"), (ended_early, "readers_miss_nothing"),
+    (readers_differ, "readers_agree"),
+    (zombie_output, "attempts_fenced"), (zombie_output_before_the_claim, "attempts_fenced"),
+    (zombie_finish, "attempts_fenced"), (claimed_twice, "attempts_fenced"),
+    (attempt_not_raised, "attempts_fenced"), (started_twice, "attempts_fenced"),
+    (time_goes_back, "times_monotonic"),
+    (results_differ, "one_result"), (result_vanishes, "results_never_go_back"),
+    (output_of_both_attempts, "own_output_once"), (log_lacks_output, "own_output_once"),
+    (status_not_of_the_log, "result_is_of_the_log"),
+    (not_listed, "all_accepted_listed"), (listed_as_running, "all_accepted_listed"),
+    (residue, "nothing_left"),
+]
+
+
+@pytest.mark.parametrize("damage, name", DAMAGE, ids=[damage.__name__ for damage, _ in DAMAGE])
+def test_damage_is_found(damage, name):
+    assert name in run(damage(good()))
+
+
+def test_every_check_is_needed():
+    assert {name for _, name in DAMAGE} == set(checker.CHECKS)
+
+
+def test_recovery_times():
+    lines = [dict(line("kill", "api", {}), t=1.0), dict(line("kill", "redis", {}), t=2.0),
+             dict(line("submit", KEY, None, "info"), t=2.1), dict(line("submit", KEY, {"job": JOB}), t=2.5)]
+    times = checker.recovery_times(checker.History(lines))
+    assert times["api"] == [1.5] and times["redis"] == [0.5]
