@@ -15,6 +15,8 @@ A history has one JSON object a line, one line per operation that a client finis
     list     key = job               value = {"status"}, from GET /v1/jobs after the drain
     kill     key = kind of process   value = {"pid", "counted", ...}
     cont     key = kind of process   a stopped process was let go on
+    strange  key = request           value = {"status", "body"}: an answer that no fault excuses
+    gave_up  key = request           a client got no good answer within its deadline
     residue  value = [what was left]
 
 The reader whose name starts with "final" reads every accepted job from its start after the drain. Each check is a
@@ -278,6 +280,15 @@ def result_is_of_the_log(history):
         for reader, result in seen:
             if result["status"] in TERMINAL and result["status"] != events[-1]["type"]:
                 yield f"job {job}, reader {reader}: result {result['status']}, log {events[-1]['type']}"
+
+
+@check
+def honest_answers(history):
+    """in trouble the answer is 503 or 429 with Retry-After, and it ends: nothing else, and not for ever"""
+    for line in history.of("strange"):
+        yield f"{line['key']}: answered {line['value']['status']} {line['value']['body'][:200]}"
+    for line in history.of("gave_up"):
+        yield f"{line['key']}: no good answer in time (last: {line['value']})"
 
 
 @check

@@ -210,6 +210,14 @@ def listed_as_running(lines):
     return [dict(e, value={"status": "running"}) if e["op"] == "list" else e for e in lines]
 
 
+def internal_error(lines):
+    return lines + [line("strange", "POST /exec k1", {"status": 500, "body": ""}, "fail")]
+
+
+def gave_up(lines):
+    return lines + [line("gave_up", "POST /exec k1", "503", "fail")]
+
+
 def residue(lines):
     return lines + [line("residue", "", ["cgroup millrace/p1"])]
 
@@ -230,7 +238,7 @@ DAMAGE = [
     (output_of_both_attempts, "own_output_once"), (log_lacks_output, "own_output_once"),
     (status_not_of_the_log, "result_is_of_the_log"),
     (not_listed, "all_accepted_listed"), (listed_as_running, "all_accepted_listed"),
-    (residue, "nothing_left"),
+    (internal_error, "honest_answers"), (gave_up, "honest_answers"), (residue, "nothing_left"),
 ]
 
 
