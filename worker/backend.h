@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A place where pods come from: a small vtable and an opaque handle. Every call is asynchronous on the worker's
+   loop; events are told through the pod's one callback, never before the call that causes them returns.
+
+   Life of a pod:   create -> READY -> [limits -> LIMITS] -> run -> STARTED -> OUTPUT* -> EXIT -> DONE
+                    any time: LOST (it will do no work any more), and after destroy: GONE, the last event;
+                    the handle is not valid once the callback of GONE has returned.
+   A pod that could not be made tells LOST and waits for its destroy like any other. */
+#ifndef MILLRACE_WORKER_BACKEND_H
+#define MILLRACE_WORKER_BACKEND_H
+
+#include "base/str.h"
+#include "worker/frame.h"
+#include "worker/spawner/proto.h"
+
+struct pod;
+
+enum pod_event_type {
+    POD_READY,   /* takes a job */
+    POD_LIMITS,  /* answer to limits(): ok */
+    POD_STARTED, /* the program was released */
+    POD_OUTPUT,  /* bytes, stream */
+    POD_WAITING, /* the program waits for input */
+    POD_STAGE,   /* exit: of the compile step */
+    POD_EXIT,    /* exit: of the program; no output follows */
+    POD_REFUSED, /* text: the runner could not start the program */
+    POD_DONE,    /* the runner has nothing more to say */
+    POD_USAGE,   /* answer to usage(): ok, usage */
+    POD_LOST,    /* text: it died, broke the protocol or could not be made */
+    POD_GONE,    /* nothing of it is left */
+};
+
+enum pod_stream { POD_STDOUT, POD_STDERR, POD_STREAMS };
+
+struct pod_event {
+    enum pod_event_type type;
+    bool ok;               /* LIMITS, USAGE */
+    enum pod_stream stream;
+    struct str bytes;      /* valid until the callback returns */
+    struct frame_exit exit;
+    struct pod_usage usage;
+    const char *text;
+};
+typedef void (*pod_event_cb)(void *arg, const struct pod_event *event);
+
+struct pod_run {
+    struct str spec;  /* TLV of worker/frame.h */
+    struct str stdin_bytes;
+    bool stdin_eof; /* after stdin_bytes; false: more comes with input() */
+};
+
+struct pod_backend;
+struct pod_backend_ops {
+    const char *name;
+    /* NULL: no more at present (bounded). */
+    struct pod *(*create)(struct pod_backend *backend, const char *kind, const struct pod_limits *limits,
+                          pod_event_cb cb, void *arg);
+    /* Limits other than those it was made with; before run. */
+    MUST_CHECK enum err (*limits)(struct pod *pod, const struct pod_limits *limits);
+    /* Hands the job over and releases the program. Everything is copied. Once per pod. */
+    MUST_CHECK enum err (*run)(struct pod *pod, const struct pod_run *run);
+    /* FRAME_STDIN, FRAME_STDIN_EOF, FRAME_SIGNAL. ERR_FULL: bounded; ERR_CLOSED: it takes no more. */
+    MUST_CHECK enum err (*input)(struct pod *pod, enum frame_type type, struct str bytes);
+    /* Ends the program; EXIT follows with `why`. */
+    void (*kill)(struct pod *pod, enum pod_end why);
+    MUST_CHECK enum err (*usage)(struct pod *pod);
+    /* While paused nothing is read from the pod, so that its program blocks in its write. */
+    void (*pause)(struct pod *pod, bool paused);
+    void (*destroy)(struct pod *pod); /* any time, once */
+};
+
+struct pod_backend {
+    const struct pod_backend_ops *ops;
+};
+
+#endif
