@@ -26,6 +26,10 @@
 
 #include <stdint.h>
 
+/* STDIN bytes that the runner holds for a program that does not read them; then it reads no frame until the program
+   does (or ends). So send at most this much before START, the rest after it with SPEC_STDIN_OPEN 1, and have the pod
+   destroyed when a KILL is not answered by EXIT in time. */
+enum { FRAME_STDIN_HELD_MAX = 1024 * 1024 };
 enum { FRAME_VERSION = 1, FRAME_HEADER_SIZE = 8, FRAME_PAYLOAD_MAX = 65536, FRAME_EXIT_SIZE = 48 };
 
 /* Wire values; new rows at the end of their half. */

@@ -48,27 +48,29 @@ static const struct {
     [SPEC_PROGRAM_ARGS] = {SHAPE_LIST, offsetof(struct spec, program_args)},
 };
 
-/* The value moves one byte into its own header, which makes room for the NUL. */
-static enum err take_string(char *value, size_t len, char **ret_string)
+/* The value moves one byte into its own header, which makes room for the NUL. A scan only checks. */
+static enum err take_string(char *value, size_t len, bool scan, char **ret_string)
 {
     if (memchr(value, '\0', len) != NULL)
         return ERR_PROTOCOL;
+    if (scan)
+        return ERR_OK;
     memmove(value - 1, value, len);
     value[-1 + (ptrdiff_t)len] = '\0';
     *ret_string = value - 1;
     return ERR_OK;
 }
 
-static enum err take_name(char *value, size_t len, const char **ret_name)
+static enum err take_name(char *value, size_t len, bool scan, const char **ret_name)
 {
-    char *name = NULL;
-    enum err e = take_string(value, len, &name);
-    if (e != ERR_OK)
-        return e;
-    if (len == 0 || len > 255 || memchr(name, '/', len) != NULL || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+    struct str view = {.p = value, .n = len};
+    if (len == 0 || len > 255 || memchr(value, '/', len) != NULL || str_eq(view, STR(".")) || str_eq(view, STR("..")))
         return ERR_PROTOCOL;
-    *ret_name = name;
-    return ERR_OK;
+    char *name = NULL;
+    enum err e = take_string(value, len, scan, &name);
+    if (e == ERR_OK)
+        *ret_name = name;
+    return e;
 }
 
 static enum err take_u64(const char *value, size_t len, uint64_t *ret_value)
@@ -82,7 +84,7 @@ static enum err take_u64(const char *value, size_t len, uint64_t *ret_value)
     return ERR_OK;
 }
 
-static enum err take_element(char *value, size_t len, bool variable, struct spec_list *list)
+static enum err take_element(char *value, size_t len, bool variable, bool scan, struct spec_list *list)
 {
     if (list->n == SPEC_STRINGS_MAX)
         return ERR_FULL;
@@ -91,20 +93,20 @@ static enum err take_element(char *value, size_t len, bool variable, struct spec
         if (equals == NULL || equals == value)
             return ERR_PROTOCOL;
     }
-    enum err e = take_string(value, len, &list->at[list->n]);
+    enum err e = take_string(value, len, scan, &list->at[list->n]);
     if (e == ERR_OK)
         list->n++;
     return e;
 }
 
-static enum err take_value(unsigned tag, char *value, size_t len, struct spec *spec)
+static enum err take_value(unsigned tag, char *value, size_t len, bool scan, struct spec *spec)
 {
     void *field = (char *)spec + tags[tag].offset;
     uint64_t flag = 0;
     enum err e = ERR_PROTOCOL;
     switch (tags[tag].shape) {
     case SHAPE_LIST:
-        return take_element(value, len, tag == SPEC_ENV, field);
+        return take_element(value, len, tag == SPEC_ENV, scan, field);
     case SHAPE_U64:
         return take_u64(value, len, field);
     case SHAPE_FLAG:
@@ -112,7 +114,7 @@ static enum err take_value(unsigned tag, char *value, size_t len, struct spec *s
         *(bool *)field = flag != 0;
         return e == ERR_OK && flag > 1 ? ERR_PROTOCOL : e;
     case SHAPE_NAME:
-        return take_name(value, len, field);
+        return take_name(value, len, scan, field);
     case SHAPE_BYTES:
         *(struct str *)field = (struct str){.p = value, .n = len};
         return ERR_OK;
@@ -120,7 +122,7 @@ static enum err take_value(unsigned tag, char *value, size_t len, struct spec *s
     return e;
 }
 
-enum err spec_parse(char *bytes, size_t len, struct spec *ret_spec)
+static enum err walk(char *bytes, size_t len, bool scan, struct spec *ret_spec)
 {
     uint32_t seen = 0;
     memset(ret_spec, 0, sizeof *ret_spec);
@@ -138,10 +140,22 @@ enum err spec_parse(char *bytes, size_t len, struct spec *ret_spec)
         if (tags[tag].shape != SHAPE_LIST && (seen & 1U << tag) != 0)
             return ERR_PROTOCOL;
         seen |= 1U << tag;
-        enum err e = take_value(tag, bytes + at, size, ret_spec);
+        enum err e = take_value(tag, bytes + at, size, scan, ret_spec);
         if (e != ERR_OK)
             return e;
         at += size;
     }
     return ERR_OK;
+}
+
+enum err spec_parse(char *bytes, size_t len, struct spec *ret_spec)
+{
+    return walk(bytes, len, false, ret_spec);
+}
+
+enum err spec_scan(struct str bytes, struct spec *ret_spec)
+{
+    char *view;
+    memcpy(&view, &bytes.p, sizeof view); /* walk() writes nothing when it scans */
+    return walk(view, bytes.n, true, ret_spec);
 }

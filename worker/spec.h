@@ -32,5 +32,8 @@ void spec_put_u64(struct buf *out, enum spec_tag tag, uint64_t value);
    ERR_PROTOCOL for unknown tags, cut items, wrong sizes, a NUL in a string, a source name with '/', a variable
    without a name, or a single-valued tag given twice; ERR_FULL for too long a list. */
 MUST_CHECK enum err spec_parse(char *bytes, size_t len, struct spec *ret_spec);
+/* The same checks without a change to `bytes`: fills the numbers, the flag, `source` and the lengths of the lists;
+   `at` of every list and source_name stay NULL. */
+MUST_CHECK enum err spec_scan(struct str bytes, struct spec *ret_spec);
 
 #endif

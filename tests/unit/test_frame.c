@@ -94,6 +94,10 @@ static void a_spec_comes_back(void **state)
     spec_put_u64(&b, SPEC_LIMIT_WALL_MS, 1ULL << 33);
     spec_put_u64(&b, SPEC_STDIN_OPEN, 1);
     struct spec s;
+    assert_int_equal(spec_scan(buf_str(&b), &s), ERR_OK);
+    assert_int_equal(s.argv.n, 2);
+    assert_true(s.wall_ms == 1ULL << 33);
+    assert_null(s.source_name);
     assert_int_equal(spec_parse(b.data, b.len, &s), ERR_OK);
     assert_int_equal(s.argv.n, 2);
     assert_string_equal(s.argv.at[0], "/usr/bin/python3");
