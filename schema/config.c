@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "schema/config.h"
+
+#include <string.h>
+
+static const struct config_row rows[] = {
+#define X(section_, NAME, TYPE, field, fallback_, min_, max_, choices_, help_)                               \
+    {.section = (section_),                                                                                  \
+     .name = #NAME,                                                                                          \
+     .type = CONFIG_##TYPE,                                                                                  \
+     .offset = offsetof(struct config, field),                                                               \
+     .fallback = (fallback_),                                                                                \
+     .min = (min_),                                                                                          \
+     .max = (max_),                                                                                          \
+     .choices = (choices_),                                                                                  \
+     .help = (help_)},
+#include "schema/config.def"
+#undef X
+};
+
+/* The name of the file, our own hand-over to a child, test switches, and what Kubernetes puts into every
+   container (service links, the downward API). */
+static const char *const foreign[] = {
+    "MILLRACE_CONFIG", "MILLRACE_SPAWNER_FD",
+    "MILLRACE_TEST_*", "*_SERVICE_HOST",
+    "*_SERVICE_PORT",  "*_TCP",
+    "*_TCP_PROTO",     "*_TCP_PORT",
+    "*_TCP_ADDR",      "POD_NAME",
+    "POD_NAMESPACE",   "POD_IP",
+    "POD_UID",         NULL,
+};
+
+static bool word_valid(struct str s, size_t max)
+{
+    if (s.n == 0 || s.n > max)
+        return false;
+    for (size_t i = 0; i < s.n; i++) {
+        char c = s.p[i];
+        bool good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+                    c == '_';
+        if (!good)
+            return false;
+    }
+    return true;
+}
+
+static struct config_key split_key(const char *text)
+{
+    struct str rest = str_of(text);
+    struct str first = str_split(&rest, ':');
+    if (rest.p == NULL)
+        return (struct config_key){.tenant = STR(TENANT_DEFAULT), .key = first};
+    return (struct config_key){.tenant = first, .key = rest};
+}
+
+bool config_key_at(const struct config *config, size_t index, struct config_key *ret_key)
+{
+    bool has_first = config->api_key[0] != '\0';
+    if (has_first && index == 0) {
+        *ret_key = (struct config_key){.tenant = STR(TENANT_DEFAULT), .key = str_of(config->api_key)};
+        return true;
+    }
+    index -= has_first ? 1 : 0;
+    if (index >= config->api_keys.count)
+        return false;
+    *ret_key = split_key(config->api_keys.items[index]);
+    return true;
+}
+
+static void check_keys(struct config *c)
+{
+    struct config_key key;
+    for (size_t i = 0; config_key_at(c, i, &key); i++) {
+        if (!word_valid(key.tenant, 64))
+            config_problem(&c->base, "API_KEYS: the tenant of key %zu must be 1 to 64 of A-Z a-z 0-9 _ -",
+                           i + 1);
+        if (key.key.n < 16 || key.key.n > 256)
+            config_problem(&c->base, "API_KEYS: key %zu has %zu bytes; must have 16 to 256", i + 1,
+                           key.key.n);
+        struct config_key other;
+        for (size_t j = 0; j < i && config_key_at(c, j, &other); j++)
+            if (str_eq(key.key, other.key))
+                config_problem(&c->base, "API_KEYS: keys %zu and %zu are the same", j + 1, i + 1);
+    }
+}
+
+static void check(struct config_base *base)
+{
+    struct config *c = (struct config *)base;
+    check_keys(c);
+    if (c->heartbeat_ms * 2 >= c->lease_ms)
+        config_problem(base, "HEARTBEAT_SECONDS: twice of it must be less than LEASE_SECONDS");
+    if (!word_valid(str_of(c->api_key_header), 64))
+        config_problem(base, "API_KEY_HEADER: must be of A-Z a-z 0-9 _ -");
+    if (c->worker_id[0] != '\0' && !word_valid(str_of(c->worker_id), 64))
+        config_problem(base, "WORKER_ID: must be 1 to 64 of A-Z a-z 0-9 _ -");
+    if (c->queue_max_jobs_per_tenant > c->queue_max_jobs)
+        config_problem(base, "QUEUE_MAX_JOBS_PER_TENANT: must not be above QUEUE_MAX_JOBS");
+    if (c->max_code_bytes > c->max_body_bytes)
+        config_problem(base, "MAX_CODE_MB: must not be above MAX_BODY_MB");
+    if (c->max_file_bytes > c->max_total_file_bytes)
+        config_problem(base, "MAX_FILE_SIZE_MB: must not be above MAX_TOTAL_FILE_SIZE_MB");
+    if (strpbrk(c->redis_key_prefix, "{}") != NULL)
+        config_problem(base, "REDIS_KEY_PREFIX: must not hold { or }, which mark partitions");
+}
+
+const struct config_table config_table = {
+    .rows = rows,
+    .count = sizeof rows / sizeof rows[0],
+    .foreign = foreign,
+    .check = check,
+};
+
+/* Percent-encodes all but what RFC 3986 leaves unreserved. */
+static void append_encoded(struct buf *out, const char *text)
+{
+    for (const char *p = text; *p != '\0'; p++) {
+        if (word_valid((struct str){.p = p, .n = 1}, 1) || *p == '.' || *p == '~')
+            buf_append_char(out, *p);
+        else
+            buf_printf(out, "%%%02X", (unsigned char)*p);
+    }
+}
+
+void config_redis_url(const struct config *config, struct buf *out)
+{
+    if (config->redis_url[0] != '\0') {
+        buf_append_cstr(out, config->redis_url);
+        return;
+    }
+    buf_append_cstr(out, config->redis_ssl ? "rediss://" : "redis://");
+    if (config->redis_password[0] != '\0') {
+        buf_append_char(out, ':');
+        append_encoded(out, config->redis_password);
+        buf_append_char(out, '@');
+    }
+    bool bare_v6 = strchr(config->redis_host, ':') != NULL && config->redis_host[0] != '[';
+    buf_printf(out, bare_v6 ? "[%s]:%lld/%lld" : "%s:%lld/%lld", config->redis_host,
+               (long long)config->redis_port, (long long)config->redis_db);
+}

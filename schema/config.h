@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Millrace's settings, one field for each row of config.def. Fill with config_load() (io/config_load.h):
+     struct config cfg = {0};
+     enum err e = config_load(&config_table, &cfg.base, &request, &info);
+     ...
+     config_release(&cfg.base);
+   Durations are in milliseconds (_ms) and sizes in bytes, whatever unit the setting's name has. */
+#ifndef MILLRACE_SCHEMA_CONFIG_H
+#define MILLRACE_SCHEMA_CONFIG_H
+
+#include "base/config_engine.h"
+
+struct config {
+    struct config_base base;
+#define X(section, NAME, TYPE, field, fallback, min, max, choices, help) config_c_##TYPE field;
+#include "schema/config.def"
+#undef X
+};
+
+extern const struct config_table config_table;
+
+/* Values of the ENUM fields, in the order of their choices. */
+enum config_profile { PROFILE_PRODUCTION, PROFILE_DEVELOPMENT };
+enum config_pod_backend { POD_BACKEND_LOCAL };
+enum config_log_format { LOG_FORMAT_AUTO, LOG_FORMAT_JSON, LOG_FORMAT_TEXT };
+/* log_level is an enum log_level of base/log.h. */
+
+#define TENANT_DEFAULT "default"
+struct config_key {
+    struct str tenant, key; /* views of the configuration */
+};
+/* API_KEY first (when set), then API_KEYS. False when there is no such key. */
+bool config_key_at(const struct config *config, size_t index, struct config_key *ret_key);
+
+/* REDIS_URL, or the URL that the single settings make. It holds the password: never log it. */
+void config_redis_url(const struct config *config, struct buf *out);
+
+#endif
