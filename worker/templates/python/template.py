@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Python template: imports once, then forks ready programs into pods (docs/TEMPLATES.md).
+
+Run as `/usr/bin/python3 FILE --lib LIBRARY --set NAME`; descriptor 3 is the control socket. The C half is
+worker/templates/python_host.c. What runs between the release of a program and its first line counts twice: it is
+latency, and each object that it touches is a page that the child must copy. So the work is done in the template
+where it can be, and before the release (prepare) where it cannot.
+"""
+import sys
+
+del sys.path[0]  # the folder of this file; nothing was imported from it
+sys.dont_write_bytecode = True  # a __pycache__ beside a user's module would be an output file
+
+import argparse
+import builtins
+import gc
+import importlib
+import importlib.machinery
+import io
+import os
+import signal
+import time
+import types
+import _thread
+import atexit
+import weakref
+
+CONTROL_FD = 3
+FINISH_SLOWLY = 0x10000
+EXIT_FLUSH_FAILED = 120
+
+# What is imported ahead. A missing module of a set is an error: the set promises it.
+SETS = {
+    "bare": (
+        "abc argparse array ast base64 bisect calendar codecs collections collections.abc contextlib copy csv ctypes "
+        "dataclasses datetime decimal difflib enum errno fractions functools glob hashlib heapq html inspect io "
+        "itertools json keyword linecache locale logging math numbers operator os os.path pathlib pickle platform "
+        "pprint queue random re secrets shutil signal socket sqlite3 stat statistics string struct subprocess sys "
+        "tempfile textwrap threading time timeit tokenize traceback types typing unicodedata uuid warnings weakref "
+        "zlib asyncio concurrent.futures multiprocessing unittest xml.etree.ElementTree urllib.parse"
+    ).split(),
+}
+
+# Run once in the template, so that what these first need (code, caches, pages) is there in every child.
+WARM_UP = """
+class C:
+    x: int = 1
+    def f(self, *a, **k):
+        return [i * i for i in range(10) if i % 2]
+try:
+    print(f"{C().f()!r:>20} {3.14:.2f}", {"a": (1, 2)}, {1, 2}, file=sink)
+    raise ValueError("x")
+except ValueError as e:
+    traceback.format_exc()
+"""
+
+
+def standard_streams():
+    """Make sys.stdin, stdout and stderr as an interpreter does whose descriptors are pipes; lines go out as they end."""
+    reader, writer = os.pipe()
+
+    def stream(fd, name, mode, **how):
+        os.dup2(reader if mode == "r" else writer, fd)
+        binary = io.open(fd, mode + "b", closefd=False)
+        binary.raw.name = name
+        text = io.TextIOWrapper(binary, encoding="utf-8", **how)
+        text.mode = mode
+        return text
+
+    saved = [os.dup(fd) for fd in range(3)]
+    errors = sys.stdout.errors
+    sys.stdin = sys.__stdin__ = stream(0, "<stdin>", "r", errors=errors)
+    sys.stdout = sys.__stdout__ = stream(1, "<stdout>", "w", errors=errors, newline="\n", line_buffering=True)
+    sys.stderr = sys.__stderr__ = stream(2, "<stderr>", "w", errors="backslashreplace", newline="\n", line_buffering=True)
+    for fd, copy in enumerate(saved):
+        os.dup2(copy, fd)
+        os.close(copy)
+    os.close(reader)
+    os.close(writer)
+
+
+def reseed_numpy(numpy):
+    numpy.random.seed()
+
+
+def reseed_tempfile(tempfile):
+    tempfile._name_sequence = None
+    tempfile.tempdir = None
+
+
+def reseed_multiprocessing(process):
+    process.current_process().authkey = os.urandom(32)
+
+
+def reseed_uuid(uuid):
+    uuid._last_timestamp = None
+
+
+def reseed_ssl(ssl):
+    ssl.RAND_add(os.urandom(32), 32.0)
+
+
+# `random` reseeds itself after a fork. Everything here that the template has loaded is made different in each child.
+RESEED = {
+    "numpy.random": reseed_numpy,
+    "tempfile": reseed_tempfile,
+    "multiprocessing.process": reseed_multiprocessing,
+    "uuid": reseed_uuid,
+    "_ssl": reseed_ssl,
+}
+
+
+class Host:
+    """The three functions that the C half calls in a child. They keep what they need: the program may replace any of it."""
+
+    def __init__(self, serve_threads=_thread._count):
+        self.modules = sys.modules
+        self.main = types.ModuleType("__main__")
+        self.reseed = [(f, sys.modules[name]) for name, f in RESEED.items() if name in sys.modules]
+        if "numpy.random" in sys.modules:
+            self.reseed[0] = (reseed_numpy, sys.modules["numpy"])
+        self.streams = (sys.stdin, sys.stdout, sys.stderr)
+        self.shutdown = sys.modules["threading"]._shutdown
+        self.loader = importlib.machinery.SourceFileLoader
+        self.baseline = None
+
+    def prepare(self, work_dir):
+        """Ahead of demand, locked down: become a fresh interpreter."""
+        for reseed, module in self.reseed:
+            reseed(module)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        main = self.main
+        main.__builtins__ = builtins
+        main.__annotations__ = {}
+        self.modules["__main__"] = main
+        sys.path.insert(0, work_dir)
+        gc.enable()
+
+    def begin(self, path, args, env):
+        """The program is known: what `python3 PATH ARGS...` would find set."""
+        sys.argv = [path] + args
+        sys.orig_argv = [sys.executable, path] + args
+        environ = os.environ._data
+        environ.clear()
+        for variable in env:
+            name, _, value = variable.partition(b"=")
+            environ[name] = value
+        if b"TZ" in environ:
+            time.tzset()
+        main = self.main
+        main.__file__ = path
+        main.__cached__ = None
+        main.__loader__ = self.loader("__main__", path)
+        del self.main
+        return main.__dict__
+
+    def finish(self, how, value=None):
+        """The program has ended: what the interpreter does before it exits, without tearing itself down."""
+        status = how
+        try:
+            if how == 2:
+                status = exit_status(value)
+                value = None
+            self.shutdown()
+            if _thread._count() > 0:
+                return FINISH_SLOWLY | status
+            atexit._run_exitfuncs()
+            flushed = self.flush()
+            self.clear()
+            flushed = self.flush() and flushed
+            return status if flushed else EXIT_FLUSH_FAILED
+        except BaseException:
+            return status
+
+    def flush(self):
+        """As the interpreter: a closed stream is passed over, one that cannot be flushed is an error of stdout only."""
+        good = True
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name, None)
+            if stream is None or getattr(stream, "closed", False):
+                continue
+            try:
+                stream.flush()
+            except BaseException as e:
+                if name == "stdout":
+                    good = False
+                    sys.unraisablehook(types.SimpleNamespace(
+                        exc_type=type(e), exc_value=e, exc_traceback=None, err_msg=None, object=stream))
+        return good
+
+    def clear(self):
+        """Let go of what the program made, so that files are flushed and finalizers run: its __main__, then the modules that it
+        imported. What the template had imported before stays."""
+        for name in ("last_type", "last_value", "last_traceback", "ps1", "ps2"):
+            sys.__dict__.pop(name, None)
+        sys.stdin, sys.stdout, sys.stderr = self.streams
+        left = []
+        for name in [n for n in self.modules if n not in self.baseline or n == "__main__"]:
+            module = self.modules.pop(name)
+            if isinstance(module, types.ModuleType):
+                left.append(weakref.ref(module))
+        module = None
+        gc.collect()
+        for ref in left:
+            if (module := ref()) is not None:
+                names = module.__dict__
+                for private in (True, False):
+                    for key in list(names):
+                        if key != "__builtins__" and key.startswith("_") == private:
+                            names[key] = None
+
+
+def exit_status(exception):
+    """The status that sys.exit(x) stands for, as handle_system_exit() of the interpreter has it."""
+    code = exception.code
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return int(code) & 0xFF if -(2**63) <= code < 2**63 else 0xFF
+    print(code, file=sys.stderr)
+    return 1
+
+
+def warm_up():
+    import traceback
+    exec(compile(WARM_UP, "<warm-up>", "exec"), {"sink": io.StringIO(), "traceback": traceback})
+
+
+def assert_one_thread():
+    threads = os.listdir("/proc/self/task")
+    if len(threads) != 1:
+        sys.exit(f"template: {len(threads)} threads after the imports, must be 1")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--lib", required=True)
+    parser.add_argument("--set", choices=sorted(SETS), default="bare")
+    options = parser.parse_args()
+    gc.disable()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in SETS[options.set]:
+        importlib.import_module(name)
+    standard_streams()
+    warm_up()
+    ctypes = importlib.import_module("ctypes")
+    host = Host()
+    serve = ctypes.PyDLL(options.lib).millrace_serve
+    serve.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.py_object, ctypes.py_object, ctypes.py_object]
+    os.closerange(CONTROL_FD + 1, 64)
+    assert_one_thread()
+    versions = f"python {sys.version.split()[0]}; set {options.set}"
+    host.baseline = frozenset(sys.modules)
+    gc.collect()
+    gc.freeze()
+    return serve(CONTROL_FD, versions.encode(), host.prepare, host.begin, host.finish)
+
+
+sys.exit(main())

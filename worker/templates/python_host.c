@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The C half of the Python template; python/template.py is the other half and calls millrace_serve() through ctypes.
+   The user's program is run by the same call that `python3 prog.py` makes, with no frame of ours below it. */
+#include "base/cleanup.h"
+#include "worker/templates/control.h"
+#include "worker/templates/fork_into.h"
+#include "worker/templates/program.h"
+#include "worker/templates/python_api.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+
+enum { EXIT_PROTOCOL = 70, EXIT_FLUSH_FAILED = 120, FINISH_SLOWLY = 0x10000, STATUS_MASK = 0xff, GO_FD = 3 };
+
+/* Functions of template.py. */
+struct hooks {
+    PyObject *prepare; /* (work_dir) ahead of demand */
+    PyObject *begin;   /* (path, args, env) -> globals of __main__ */
+    PyObject *finish;  /* (how, value) -> exit status, plus FINISH_SLOWLY where threads are left */
+};
+
+enum outcome { OUTCOME_OK = 0, OUTCOME_RAISED = 1, OUTCOME_EXIT = 2 };
+
+__attribute__((visibility("default"))) int millrace_serve(int control, const char *versions, PyObject *prepare,
+                                                         PyObject *begin, PyObject *finish);
+
+/* From here on in P. */
+
+static _Noreturn void give_up(const struct errinfo *info)
+{
+    dprintf(STDERR_FILENO, "could not start: %s\n", info->text);
+    _exit(PROGRAM_COULD_NOT_START);
+}
+
+/* A new thread state, as a new interpreter has: no frames, no exception, no context. The old one's frames are never returned to,
+   and what they hold is never freed. The spare one is there because the first state of an interpreter is a static object that CPython
+   cannot set up twice, and would choose when there is no other. */
+static void forget_frames(void)
+{
+    PyThreadState *spare = PyThreadState_New(PyInterpreterState_Get());
+    PyThreadState_DeleteCurrent();
+    (void)PyGILState_Ensure(); /* makes and binds the new one; never released */
+    PyThreadState_Clear(spare);
+    PyThreadState_Delete(spare);
+}
+
+static PyObject *strings(const struct spec_list *list, PyObject *(*make)(const char *))
+{
+    PyObject *out = PyList_New((ptrdiff_t)list->n);
+    for (size_t i = 0; out != NULL && i < list->n; i++) {
+        PyObject *item = make(list->at[i]);
+        if (item == NULL || PyList_SetItem(out, (ptrdiff_t)i, item) != 0)
+            return NULL;
+    }
+    return out;
+}
+
+static PyObject *begin(const struct hooks *hooks, const char *path, const struct spec *spec)
+{
+    PyObject *name = PyUnicode_DecodeFSDefault(path);
+    PyObject *args = strings(&spec->program_args, PyUnicode_DecodeFSDefault);
+    PyObject *env = strings(&spec->env, PyBytes_FromString);
+    PyObject *globals = NULL;
+    if (name != NULL && args != NULL && env != NULL)
+        globals = PyObject_CallFunctionObjArgs(hooks->begin, name, args, env, NULL);
+    if (globals == NULL) {
+        PyErr_PrintEx(0);
+        _exit(PROGRAM_COULD_NOT_START);
+    }
+    Py_DecRef(name);
+    Py_DecRef(args);
+    Py_DecRef(env);
+    return globals;
+}
+
+/* What the interpreter's own main does after the program: traceback, or the value of sys.exit(). */
+static enum outcome judge(PyObject *result, PyObject **ret_value, bool *ret_interrupted)
+{
+    *ret_value = NULL;
+    *ret_interrupted = false;
+    if (result != NULL) {
+        Py_DecRef(result);
+        return OUTCOME_OK;
+    }
+    *ret_interrupted = PyErr_Occurred() == PyExc_KeyboardInterrupt;
+    if (!PyErr_ExceptionMatches(PyExc_SystemExit)) {
+        PyErr_PrintEx(1);
+        return OUTCOME_RAISED;
+    }
+    PyObject *type = NULL, *traceback = NULL;
+    PyErr_Fetch(&type, ret_value, &traceback);
+    PyErr_NormalizeException(&type, ret_value, &traceback);
+    return OUTCOME_EXIT;
+}
+
+static int finish(const struct hooks *hooks, enum outcome how, PyObject *value)
+{
+    PyObject *code = PyLong_FromLong(how);
+    PyObject *status = PyObject_CallFunctionObjArgs(hooks->finish, code, value, NULL); /* a NULL value ends the list */
+    if (status != NULL)
+        return (int)PyLong_AsLong(status);
+    PyErr_Clear();
+    return how == OUTCOME_OK ? 0 : 1;
+}
+
+static _Noreturn void leave(int status, bool interrupted)
+{
+    if ((status & FINISH_SLOWLY) != 0 && Py_FinalizeEx() < 0)
+        status = EXIT_FLUSH_FAILED;
+    fflush(NULL);
+    if (interrupted) {
+        signal(SIGINT, SIG_DFL);
+        raise(SIGINT);
+    }
+    _exit(status & STATUS_MASK);
+}
+
+static _Noreturn void run(const struct hooks *hooks, const struct control_setup *setup)
+{
+    static struct spec spec;
+    char path[PROGRAM_PATH_MAX];
+    char *bytes = NULL; /* lives as long as the program: its environment points into it */
+    int source = -1;
+    struct errinfo info = {.code = ERR_OK};
+    enum err e = program_wait(GO_FD, &spec, &bytes, &info);
+    if (e == ERR_CLOSED)
+        _exit(0);
+    close(GO_FD);
+    if (e != ERR_OK || program_write_source(setup->wire.source_dir, &spec, path, &source, &info) != ERR_OK ||
+        program_set_environment(&spec.env, &info) != ERR_OK || program_lower_limits(&spec, &info) != ERR_OK)
+        give_up(&info);
+    PyObject *globals = begin(hooks, path, &spec);
+    FILE *file = fdopen(source, "r");
+    if (file == NULL)
+        _exit(PROGRAM_COULD_NOT_START);
+    PyObject *value = NULL;
+    bool interrupted = false;
+    PyObject *result = PyRun_FileExFlags(file, path, PYTHON_FILE_INPUT, globals, globals, 1, NULL);
+    Py_DecRef(globals);
+    enum outcome how = judge(result, &value, &interrupted);
+    leave(finish(hooks, how, value), interrupted);
+}
+
+static _Noreturn void become_program(const struct hooks *hooks, const struct control_setup *setup,
+                                     const struct control_fork *request)
+{
+    struct errinfo info = {.code = ERR_OK};
+    const int *fds = request->fds;
+    int go = fds[TEMPLATE_FD_GO];
+    enum err e = lockdown_descriptors(fds[TEMPLATE_FD_STDIN], fds[TEMPLATE_FD_STDOUT], fds[TEMPLATE_FD_STDERR], go, &info);
+    if (e == ERR_OK) {
+        go = GO_FD;
+        e = lockdown_apply(&setup->lockdown, &info);
+    }
+    if (e == ERR_OK) {
+        PyOS_AfterFork_Child();
+        forget_frames();
+        PyObject *dir = PyUnicode_DecodeFSDefault(setup->wire.work_dir);
+        if (dir == NULL || PyObject_CallFunctionObjArgs(hooks->prepare, dir, NULL) == NULL)
+            e = errinfo_set(&info, ERR_SYSTEM, 0, "preparing the interpreter");
+    }
+    if (program_tell_ready(go, e == ERR_OK ? NULL : &info) != ERR_OK || e != ERR_OK)
+        _exit(PROGRAM_COULD_NOT_START);
+    run(hooks, setup);
+}
+
+/* In the template. */
+
+static enum err serve_one(int control, const struct hooks *hooks, const struct control_setup *setup)
+{
+    struct control_fork request;
+    enum err e = control_read_fork(control, &request);
+    if (e != ERR_OK)
+        return e;
+    struct fork_into into = {
+        .pidfd = request.fds[TEMPLATE_FD_PIDFD],
+        .cgroups = &request.fds[TEMPLATE_FD_CGROUPS],
+        .cgroup_count = request.cgroup_count,
+    };
+    struct errinfo info = {.code = ERR_OK};
+    pid_t pid = -1;
+    PyOS_BeforeFork();
+    e = fork_into_pod(&into, &pid, &info);
+    if (e == ERR_OK && pid == 0)
+        become_program(hooks, setup, &request);
+    PyOS_AfterFork_Parent();
+    control_close(&request);
+    struct template_reply reply = {.magic = TEMPLATE_MAGIC, .tag = request.tag, .pid = pid};
+    reply.type = e == ERR_OK ? TEMPLATE_FORKED : TEMPLATE_FAILED;
+    reply.error = info.sys;
+    memcpy(reply.text, info.text, sizeof reply.text);
+    return control_reply(control, &reply);
+}
+
+/* Returns the exit status of the template; in P it does not return. */
+int millrace_serve(int control, const char *versions, PyObject *prepare, PyObject *begin_hook, PyObject *finish_hook)
+{
+    static struct control_setup setup; /* 33 KiB, and P needs it too */
+    const struct hooks hooks = {.prepare = prepare, .begin = begin_hook, .finish = finish_hook};
+    enum err e = control_read_setup(control, &setup);
+    struct template_reply ready = {.magic = TEMPLATE_MAGIC, .type = TEMPLATE_READY};
+    snprintf(ready.text, sizeof ready.text, "%s", versions);
+    if (e == ERR_OK)
+        e = control_reply(control, &ready);
+    while (e == ERR_OK)
+        e = serve_one(control, &hooks, &setup);
+    return e == ERR_CLOSED ? 0 : EXIT_PROTOCOL;
+}
