@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/err.h"
 
+#include "base/utf8.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +15,20 @@ const char *err_text(enum err e)
 #undef X
     };
     return (unsigned)e < ERR_COUNT ? texts[e] : "unknown error";
+}
+
+/* The text was cut at a byte, and may quote what a client sent: it is shown, so it must be UTF-8. */
+static void make_utf8(char *text)
+{
+    struct str s = str_of(text);
+    text[utf8_complete(s)] = '\0';
+    for (s = str_of(text); s.n > 0;) {
+        enum utf8_kind kind;
+        size_t n = utf8_next(s, &kind);
+        if (kind != UTF8_GOOD)
+            memset(text + (s.p - text), '?', n);
+        s = (struct str){.p = s.p + n, .n = s.n - n};
+    }
 }
 
 enum err errinfo_set(struct errinfo *info, enum err code, int sys, const char *fmt, ...)
@@ -29,6 +45,7 @@ enum err errinfo_set(struct errinfo *info, enum err code, int sys, const char *f
         char why[96];
         snprintf(info->text + n, sizeof info->text - (size_t)n, ": %s", strerror_r(sys, why, sizeof why));
     }
+    make_utf8(info->text);
     return code;
 }
 
@@ -44,5 +61,6 @@ enum err errinfo_wrap(struct errinfo *info, const char *fmt, ...)
     va_end(ap);
     if (n >= 0 && (size_t)n < sizeof info->text)
         snprintf(info->text + n, sizeof info->text - (size_t)n, ": %s", inner);
+    make_utf8(info->text);
     return info->code;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* jansson behind a pre-scan (DECISIONS 9): depth at most 64, numbers within 64 bits and finite, duplicate keys
-   refused, NUL allowed in values only, lone surrogates and bad UTF-8 refused. The only way text becomes JSON. */
+/* jansson behind a pre-scan (DECISIONS 9): depth at most 64, numbers within 64 bits and finite, duplicate
+   keys refused, NUL allowed in values only, lone surrogates and bad UTF-8 refused. The only way text becomes
+   JSON. */
 #ifndef MILLRACE_JSON_JSON_H
 #define MILLRACE_JSON_JSON_H
 
@@ -10,8 +11,12 @@
 
 enum { JSON_MAX_DEPTH = 64 };
 
+/* Seeds the hash of objects. Call once at start, before any thread and any seccomp filter. */
+void json_start(void);
+
 /* Parse one complete document (surrounding white space allowed, nothing else). The result is owned by the
-   caller (json_decref). ERR_INVALID with a sentence and position in `info`; ERR_NOMEM. */
+   caller (json_decref). ERR_INVALID with a sentence and position in `info`; ERR_RANGE: a number (422 where
+   the rest is 400); ERR_NOMEM. */
 MUST_CHECK enum err json_parse(struct str text, json_t **ret_value, struct errinfo *info);
 
 /* Compact text of `value` into `out`. ERR_FULL when it does not fit. */

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What jansson does not bound or does not tell apart, checked before it sees a byte: UTF-8, depth, the range
+   of numbers, lone surrogates, NUL in keys. Not the grammar, which stays jansson's. Pure, one pass, no
+   recursion. */
+#ifndef MILLRACE_JSON_SCAN_H
+#define MILLRACE_JSON_SCAN_H
+
+#include "base/str.h"
+
+enum { JSON_NUMBER_MAX = 400 }; /* characters of a number; a double needs 17 significant ones */
+
+/* ERR_INVALID, or ERR_RANGE for a number outside 64 bits or the finite doubles. The sentence names the place,
+   and the key where there is one. */
+MUST_CHECK enum err json_scan(struct str text, unsigned max_depth, struct errinfo *info);
+
+#endif
