@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "io/crypto.h"
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+static void need(bool ok)
+{
+    if (!ok)
+        abort();
+}
+
+struct sha256 sha256_of(struct str data)
+{
+    struct sha256 hash;
+    unsigned len = 0;
+    need(EVP_Digest(data.p ? data.p : "", data.n, hash.bytes, &len, EVP_sha256(), NULL) == 1 && len == SHA256_LEN);
+    return hash;
+}
+
+struct sha256 hmac_sha256(struct str key, struct str data)
+{
+    struct sha256 hash;
+    unsigned len = 0;
+    need(key.n <= INT32_MAX);
+    need(HMAC(EVP_sha256(), key.p ? key.p : "", (int)key.n, (const unsigned char *)(data.p ? data.p : ""), data.n,
+              hash.bytes, &len) &&
+         len == SHA256_LEN);
+    return hash;
+}
+
+void sha256_hex(const struct sha256 *hash, char ret_hex[SHA256_HEX_LEN + 1])
+{
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < SHA256_LEN; i++) {
+        ret_hex[2 * i] = digits[hash->bytes[i] >> 4];
+        ret_hex[2 * i + 1] = digits[hash->bytes[i] & 15];
+    }
+    ret_hex[SHA256_HEX_LEN] = '\0';
+}
+
+struct sha256_state *sha256_begin(void)
+{
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    need(ctx && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1);
+    return (struct sha256_state *)(void *)ctx;
+}
+
+void sha256_add(struct sha256_state *state, struct str data)
+{
+    need(EVP_DigestUpdate((EVP_MD_CTX *)(void *)state, data.p ? data.p : "", data.n) == 1);
+}
+
+struct sha256 sha256_end(struct sha256_state *state)
+{
+    struct sha256 hash;
+    unsigned len = 0;
+    need(EVP_DigestFinal_ex((EVP_MD_CTX *)(void *)state, hash.bytes, &len) == 1);
+    sha256_drop(state);
+    return hash;
+}
+
+void sha256_drop(struct sha256_state *state)
+{
+    EVP_MD_CTX_free((EVP_MD_CTX *)(void *)state);
+}
+
+void random_bytes(void *out, size_t len)
+{
+    char *p = out;
+    while (len > 0) {
+        ssize_t got = getrandom(p, len, 0);
+        need(got > 0);
+        p += got;
+        len -= (size_t)got;
+    }
+}
+
+bool equal_constant_time(struct str a, struct str b)
+{
+    return a.n == b.n && (a.n == 0 || CRYPTO_memcmp(a.p, b.p, a.n) == 0);
+}
