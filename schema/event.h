@@ -43,6 +43,7 @@ struct event_draft {
 const char *event_type_name(enum event_type type);
 MUST_CHECK enum err event_type_parse(struct str name, enum event_type *ret_type); /* ERR_NOT_FOUND */
 bool event_is_terminal(enum event_type type);
+bool event_is_client(enum event_type type); /* clients send it to a running program */
 
 /* One stream entry: `fields` are name, value, name, value ... (2 * pairs). Views stay borrowed.
    ERR_PROTOCOL: a field that the type needs is missing or bad. Unknown fields are ignored; an unknown type
