@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two minutes in which a process is killed every two seconds: nothing accepted is lost, nothing is doubled."""
+import os
+
+import chaos
+import plant as plants
+import pytest
+from counts import count
+
+
+@pytest.mark.timeout(900)
+def test_chaos(tmp_path):
+    seed = int(os.environ.get("MILLRACE_SEED", int.from_bytes(os.urandom(3), "big")))
+    quota = count("chaos_kills_of_each")
+    outcome = chaos.run(tmp_path, seed, count("chaos_seconds"), count("chaos_jobs"), quota)
+    assert not outcome.findings, f"seed {seed}: {outcome.findings[:5]}"
+    assert len(outcome.history.accepted) >= count("chaos_jobs")
+    assert {kind: outcome.counted[kind] >= quota for kind in plants.KINDS} == dict.fromkeys(plants.KINDS, True)
+    # A worker that died with a job shows in the job's log: the kills were real.
+    lost = [job for job, events in outcome.history.finals.items() if any(e["type"] == "lease_lost" for e in events)]
+    assert len(lost) >= quota
+    done = [events for events in outcome.history.finals.values() if events[-1]["type"] == "completed"]
+    assert len(done) >= 0.98 * len(outcome.history.finals), "too many jobs were given up"
