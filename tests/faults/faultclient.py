@@ -137,6 +137,12 @@ class Client:
         told = await self.get(f"/v1/jobs/{job}")
         return self._note_result(job, {**(told.get("result") or {}), "status": told["status"]})
 
+    async def cancel(self, job):
+        async def attempt(url):
+            answer = await wire.request(url, "DELETE", f"/v1/jobs/{job}", self.headers)
+            return answer if answer.status not in (200, 202) else (answer.json(),)
+        return (await self._retry(f"DELETE {job}", attempt))[0]
+
     async def list_all(self):
         cursor, count = "", 0
         while True:
