@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One connection of the HTTP server as a state machine over any transport: bytes in, bytes out, deadlines. Private to
+   lib/io (http_server.h is the interface); apart from it so that unit tests can drive it without a socket. */
+#ifndef MILLRACE_IO_HTTP_CONN_H
+#define MILLRACE_IO_HTTP_CONN_H
+
+#include "base/list.h"
+#include "io/chunked.h"
+#include "io/http_head.h"
+#include "io/http_server.h"
+#include "io/ws_frame.h"
+
+enum {
+    CONN_MAGIC = 0x4854434e,
+    CONN_OUT_PRE = 32,             /* free bytes before what is written, as libwebsockets wants them */
+    CONN_IN_MAX = 64 * 1024,       /* pipelined bytes kept while a request is answered */
+    CONN_HIGH_WATER = 64 * 1024,   /* a stream's writer is told to stop */
+    CONN_OVER_MARK = 256 * 1024,   /* a writer that does not stop loses its client */
+    CONN_REPLY_MAX = 512 * 1024 * 1024,
+    CONN_WRITE_PIECE = 64 * 1024,
+    CONN_BODY_STEP = 16 * 1024,
+    CONN_LINGER_MS = 2000,
+    CONN_LINGER_BYTES = 64 * 1024 * 1024,
+    CONN_WS_PING_MS = 30 * 1000,
+};
+
+/* The transport. `blocked`: it kept some of the bytes; write no more before conn_writable(). */
+struct conn_wire {
+    bool (*write)(void *wire, char *bytes, size_t n, bool *ret_blocked); /* false: broken */
+    void (*want_writable)(void *wire);
+    void (*read_on)(void *wire, bool on);
+    void (*finish_writing)(void *wire); /* FIN */
+    void (*close)(void *wire);          /* conn_gone() follows later, never inside this call */
+};
+
+/* What all connections of a server share. */
+struct conn_env {
+    struct http_server_options options;
+    const struct conn_wire *ops;
+    struct http_server_stats stats;
+    struct list conns;
+    bool draining;
+    int64_t date_second;
+    char date[32];
+};
+
+enum conn_state {
+    CONN_HEAD,    /* between requests, or within a head */
+    CONN_BODY,    /* within a body */
+    CONN_HANDLER, /* the handler has the request */
+    CONN_STREAM,  /* the handler writes a reply in pieces */
+    CONN_WS,
+    CONN_LAST,    /* the last reply is on its way out; nothing more is read as a request */
+    CONN_LINGER,  /* FIN sent; what comes is thrown away until the peer's FIN */
+    CONN_DEAD,    /* the transport was told to close */
+};
+
+struct http_conn;
+
+struct http_request {
+    struct http_conn *conn;
+    struct arena arena;
+    struct http_head head;
+    struct http_target target;
+    struct chunked chunked;
+    struct buf body;
+    uint64_t body_left; /* of a body with a length */
+    size_t max_body;
+    struct id id;
+    int64_t started_ns;
+    void *user;
+    void (*gone)(void *user, struct http_request *r);
+    void (*drain)(void *user, struct http_request *r);
+    bool body_complete, chunked_reply, drain_wanted, in_head;
+};
+
+struct ws {
+    struct http_conn *conn;
+    const struct ws_callbacks *callbacks;
+    void *user;
+    struct ws_decoder decoder;
+    bool close_sent, told_closed, drain_wanted, read_paused, pong_waits;
+    int64_t rate_second, heard_ns;
+    unsigned rate;
+};
+
+struct http_conn {
+    unsigned magic;
+    struct conn_env *env;
+    void *wire;
+    struct list node;
+    enum conn_state state;
+    struct buf in, out;
+    size_t in_scanned, out_at;
+    bool processing, blocked, reading;
+    int64_t deadline_ns;       /* of the state; 0: none */
+    int64_t write_deadline_ns; /* while bytes wait */
+    size_t body_mark, lingered;
+    char peer[46];
+    struct http_request *request;
+    struct ws *ws;
+};
+
+/* NULL without memory. The connection is in env->conns until conn_gone(). */
+struct http_conn *conn_new(struct conn_env *env, void *wire, const char *peer);
+void conn_received(struct http_conn *c, struct str bytes);
+void conn_writable(struct http_conn *c);
+void conn_tick(struct http_conn *c, int64_t now_ns);
+void conn_drain(struct http_conn *c); /* the server leaves */
+void conn_gone(struct http_conn *c);  /* the transport is closed; frees */
+
+/* Between http_conn.c and http_ws.c. */
+void conn_process(struct http_conn *c);
+void conn_set_state(struct http_conn *c, enum conn_state state);
+void conn_out_begin(struct http_conn *c);
+size_t conn_pending(const struct http_conn *c);
+void conn_close(struct http_conn *c);
+void conn_request_free(struct http_conn *c);
+bool conn_step_ws(struct http_conn *c);
+void conn_ws_tick(struct http_conn *c, int64_t now_ns);
+void conn_ws_drained(struct http_conn *c);
+void conn_ws_leave(struct http_conn *c);
+void conn_ws_gone(struct http_conn *c);
+
+#endif
