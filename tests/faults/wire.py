@@ -67,10 +67,17 @@ class Connection:
         except (IndexError, ValueError) as error:
             raise Broken(f"no HTTP: {first!r}") from error
 
+    async def _chunk_size(self, timeout):
+        line = await self._read(self.reader.readuntil(b"\r\n"), timeout)
+        try:
+            return int(line.split(b";")[0], 16)
+        except ValueError as error:
+            raise Broken(f"bad chunk: {line[:40]!r}") from error
+
     async def pieces(self, answer, timeout=None):
         """The body as it comes, without its chunking."""
         if answer.headers.get("transfer-encoding", "").lower() == "chunked":
-            while size := int((await self._read(self.reader.readline(), timeout) or b"x").split(b";")[0], 16):
+            while size := await self._chunk_size(timeout):
                 yield await self._read(self.reader.readexactly(size), timeout)
                 await self._read(self.reader.readexactly(2))
         elif "content-length" in answer.headers:
@@ -81,10 +88,7 @@ class Connection:
                 yield piece
 
     async def body(self, answer):
-        try:
-            answer.body = b"".join([piece async for piece in self.pieces(answer)])
-        except ValueError as error:
-            raise Broken("bad chunk") from error
+        answer.body = b"".join([piece async for piece in self.pieces(answer)])
         return answer
 
     # ---- WebSocket ------------------------------------------------------------------------------------------------
