@@ -45,7 +45,7 @@ static size_t header_size(const struct ws_decoder *d)
     if (d->have < 2)
         return 2;
     unsigned short_length = d->header[1] & 0x7f;
-    return 2 + (short_length == 126 ? 2 : short_length == 127 ? 8 : 0) + 4;
+    return 2 + (short_length == 126 ? 2 : short_length == 127 ? 8 : 0) + (d->from_server ? 0 : 4);
 }
 
 /* Rules that the first two bytes show. NULL when they hold. */
@@ -56,8 +56,8 @@ static const char *bad_start(const struct ws_decoder *d)
         return "an extension bit is set, and no extension was agreed";
     if ((opcode > WS_BINARY && opcode < WS_CLOSE) || opcode > WS_PONG)
         return "unknown opcode";
-    if ((d->header[1] & 0x80) == 0)
-        return "a client's frames must be masked";
+    if (((d->header[1] & 0x80) == 0) != d->from_server)
+        return d->from_server ? "a server's frames must not be masked" : "a client's frames must be masked";
     if (opcode >= WS_CLOSE && ((first & 0x80) == 0 || length > WS_CONTROL_MAX))
         return "a control frame must be whole and at most 125 bytes";
     if (opcode == WS_CONTINUE && d->kind == WS_CONTINUE)
@@ -93,6 +93,8 @@ static struct ws_event take_header(struct ws_decoder *d)
 
 static void unmask(struct ws_decoder *d, char *bytes, size_t n)
 {
+    if (d->from_server)
+        return;
     const unsigned char *mask = d->header + header_size(d) - 4;
     for (size_t i = 0; i < n; i++)
         bytes[i] = (char)((unsigned char)bytes[i] ^ mask[(d->mask_at + i) & 3]);

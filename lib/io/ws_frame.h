@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* WebSocket frames of RFC 6455 as a server reads and writes them, strictly: masked, no extension bits, minimal lengths,
+/* WebSocket frames of RFC 6455 as a server (or, with `from_server`, a client) reads them, strictly: masked (or not), no extension bits, minimal lengths,
    text checked as UTF-8 byte by byte, close codes checked. Pure. */
 #ifndef MILLRACE_IO_WS_FRAME_H
 #define MILLRACE_IO_WS_FRAME_H
@@ -16,6 +16,7 @@ struct ws_decoder {
     unsigned char header[WS_HEADER_MAX];
     unsigned char have;    /* bytes of the header so far */
     bool in_payload;
+    bool from_server;      /* set it after ws_decoder_init(): the peer's frames are not masked */
     uint64_t left;         /* of the payload */
     unsigned mask_at;
     unsigned char control[WS_CONTROL_MAX];

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* HTTP/1.1 requests from the caller's uv loop (libcurl's multi interface). Keep-alive connections are used again;
+   every call has a deadline, and its answer a maximum. libcurl resolves names on a thread: a program that links this
+   never forks without an immediate exec. */
+#ifndef MILLRACE_IO_HTTP_CLIENT_H
+#define MILLRACE_IO_HTTP_CLIENT_H
+
+#include "base/buf.h"
+
+#include <uv.h>
+
+struct http_client;
+struct http_call; /* lives until its callback returned or http_call_cancel() */
+
+struct http_call_options {
+    const char *method;         /* "GET", "POST" ... */
+    const char *url;            /* http://, https:// */
+    const char *const *headers; /* "Name: value", ends with NULL; NULL: none */
+    struct str body;            /* copied; {NULL, 0}: none */
+    const char *unix_socket;    /* connect there instead of to the URL's host; NULL: no */
+    int connect_timeout_ms;     /* 0: 5 s */
+    int timeout_ms;             /* of the whole call; 0: none (the caller cancels) */
+    size_t max_body;            /* of the answer; 0: 1 MiB. Above it the call fails with ERR_FULL */
+};
+
+struct http_answer {
+    int status;
+    struct str body;
+    const char *location; /* header Location, or NULL */
+    int retry_after_s;    /* header Retry-After in seconds, or -1 */
+};
+
+/* `answer` is NULL unless e is ERR_OK (whatever the status is); `why` says in words what failed, else NULL.
+   ERR_IO: no connection, or it broke. ERR_TIMEOUT. ERR_FULL. Never called before http_client_send() returned. */
+typedef void (*http_call_cb)(void *arg, enum err e, const char *why, const struct http_answer *answer);
+
+MUST_CHECK enum err http_client_open(uv_loop_t *loop, struct http_client **ret_client);
+/* Calls in flight end without a callback; `closed` (may be NULL) runs on the loop when nothing is left on it. */
+void http_client_close(struct http_client *c, void (*closed)(void *arg), void *arg);
+
+MUST_CHECK enum err http_client_send(struct http_client *c, const struct http_call_options *options, http_call_cb cb,
+                                     void *arg, struct http_call **ret_call);
+void http_call_cancel(struct http_call *call); /* no callback after it returns; not inside the callback itself */
+
+#endif

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `millrace up`: the supervisor of a system on one machine.
+
+     state folder    lock          held while a supervisor lives; its pid
+                     api.key       the key in use           redis.key   the own Redis's password
+                     millrace.yaml what the programs read   redis.conf  what the own Redis reads
+                     up.json       who runs where (for `status`, `env` and tests)
+                     redis/        the append-only file     log/        one file for each program
+
+   One janitor pass (up_tick) starts what is due, asks who is ready, and stops in order: api, spawner, redis. */
+#ifndef MILLRACE_TOOLS_UP_H
+#define MILLRACE_TOOLS_UP_H
+
+#include "base/buf.h"
+#include "io/http_client.h"
+#include "schema/config.h"
+#include "tools/millrace/cli.h"
+
+#include <sys/types.h>
+
+enum { UP_PATH_MAX = 512, UP_KEY_MAX = 256, UP_CHILDREN_MAX = 129, UP_ARGS_MAX = 16, UP_ENV_MAX = 512 };
+
+/* PART: X(SYMBOL, "name", stops): parts stop in the order of `stops`. They start in the order of the rows; whoever
+   comes later waits until those before are ready once. */
+#define UP_PART_TABLE(X)                                                                                     \
+    X(REDIS, "redis", 2, 10000)                                                                              \
+    X(API, "api", 0, 10000)                                                                                  \
+    X(WORKER, "worker", 1, 40000)
+
+enum up_part {
+#define X(symbol, name, stops, grace_ms) UP_##symbol,
+    UP_PART_TABLE(X)
+#undef X
+    UP_PARTS
+};
+
+struct up_child {
+    struct up *up;
+    enum up_part part;
+    int number; /* of its part, from 1 */
+    pid_t pid;  /* 0: not running */
+    int port;
+    unsigned restarts, quick_ends; /* quick: ended within a second of its start, in a row */
+    int64_t started_ns, restart_at_ns, term_at_ns;
+    bool ready;   /* was ready once since it was started */
+    bool probing; /* an answer to "are you ready" is awaited */
+    int last_status;
+};
+
+enum up_phase { UP_STARTING, UP_DEMO, UP_SERVING, UP_STOPPING };
+
+struct up {
+    const struct cli *cli;
+    struct config config;
+    uv_loop_t loop;
+    uv_timer_t tick;
+    uv_signal_t signals[4];
+    struct http_client *http;
+    enum up_phase phase;
+    int exit_code;
+    int64_t began_ns;
+    char state[UP_PATH_MAX], bin[UP_PATH_MAX];
+    char key[UP_KEY_MAX], redis_key[UP_KEY_MAX];
+    bool own_redis;
+    int lock_fd, ready_fd; /* ready_fd: a detached supervisor tells its parent, or -1 */
+    struct up_child children[UP_CHILDREN_MAX];
+    size_t count;
+};
+
+/* up_state.c: the state folder. Paths are built with up_path(); `out` is UP_PATH_MAX bytes. */
+MUST_CHECK enum err up_state_find(struct up *up, struct errinfo *info); /* only names it */
+MUST_CHECK enum err up_state_make(struct up *up, struct errinfo *info); /* folders, lock, keys, config files */
+void up_path(const struct up *up, const char *name, char out[UP_PATH_MAX]);
+/* The pid of a living supervisor, or 0. */
+pid_t up_state_owner(const struct up *up);
+void up_state_tell(const struct up *up); /* writes up.json */
+void up_state_remove(struct up *up);     /* --ephemeral */
+MUST_CHECK enum err up_file_read(const struct up *up, const char *name, struct buf *out);
+MUST_CHECK enum err up_file_write(const struct up *up, const char *name, struct str text, struct errinfo *info);
+MUST_CHECK enum err up_free_port(int wanted, int *ret_port); /* 0: any. ERR_EXISTS: taken */
+
+/* up_child.c: one process. */
+const char *up_part_name(enum up_part part);
+void up_child_start(struct up_child *child);
+void up_child_signal(struct up_child *child, int signal);
+/* Collects those that ended; returns how many did. */
+int up_children_reap(struct up *up);
+bool up_part_running(const struct up *up, enum up_part part);
+bool up_part_ready(const struct up *up, enum up_part part);
+void up_child_log_tail(const struct up_child *child);
+void up_child_log_path(const struct up_child *child, char out[UP_PATH_MAX]);
+
+/* up_probe.c: asks once; child->ready is set when the answer is yes. */
+void up_probe(struct up_child *child);
+
+/* up_tell.c: what people read. */
+void up_demo(struct up *up, void (*done)(struct up *up, bool good));
+void up_print_welcome(const struct up *up);
+int up_print_status(struct up *up);
+int up_print_env(struct up *up);
+int up_down(struct up *up);
+
+#endif

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "tools/millrace/up.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+extern char **environ;
+
+enum { BACKOFF_FIRST_MS = 50, BACKOFF_MAX_MS = 5000, QUICK_MS = 1000, TAIL_BYTES = 4096 };
+
+const char *up_part_name(enum up_part part)
+{
+    static const char *const names[] = {
+#define X(symbol, name, stops, grace_ms) [UP_##symbol] = name,
+        UP_PART_TABLE(X)
+#undef X
+    };
+    return names[part];
+}
+
+void up_child_log_path(const struct up_child *child, char out[UP_PATH_MAX])
+{
+    char name[64];
+    snprintf(name, sizeof name, "log/%s-%d.log", up_part_name(child->part), child->number);
+    up_path(child->up, name, out);
+}
+
+/* What a child is started with. Texts live in `memory`. */
+struct command {
+    struct arena memory;
+    const char *argv[UP_ARGS_MAX];
+    const char *env[UP_ENV_MAX];
+    size_t argc, envc;
+};
+
+static void add_arg(struct command *command, const char *text)
+{
+    if (command->argc + 1 < UP_ARGS_MAX)
+        command->argv[command->argc++] = text;
+}
+
+static void add_env(struct command *command, const char *name, const char *value)
+{
+    if (command->envc + 1 < UP_ENV_MAX)
+        command->env[command->envc++] = arena_printf(&command->memory, "%s=%s", name, value);
+}
+
+static void redis_command(const struct up_child *child, struct command *command)
+{
+    char conf[UP_PATH_MAX];
+    up_path(child->up, "redis.conf", conf);
+    add_arg(command, "redis-server");
+    add_arg(command, arena_cstr(&command->memory, str_of(conf)));
+}
+
+static void api_command(const struct up_child *child, struct command *command)
+{
+    add_arg(command, arena_printf(&command->memory, "%s/millrace-api", child->up->bin));
+    add_env(command, "API_PORT", arena_printf(&command->memory, "%d", child->port));
+}
+
+static void worker_command(const struct up_child *child, struct command *command)
+{
+    add_arg(command, arena_printf(&command->memory, "%s/millrace-spawner", child->up->bin));
+    add_arg(command, "--");
+    add_arg(command, arena_printf(&command->memory, "%s/millrace-worker", child->up->bin));
+    add_env(command, "WORKER_HTTP_PORT", arena_printf(&command->memory, "%d", child->port));
+}
+
+/* Our own variables come later in the list than an inherited one of the same name would, so that one is left out. */
+static bool is_overridden(const struct command *command, size_t own, const char *variable)
+{
+    size_t name = strcspn(variable, "=") + 1;
+    for (size_t i = 0; i < own; i++)
+        if (!strncmp(command->env[i], variable, name))
+            return true;
+    return false;
+}
+
+static void inherit_env(struct command *command)
+{
+    size_t own = command->envc;
+    for (char **v = environ; *v && command->envc + 1 < UP_ENV_MAX; v++)
+        if (!is_overridden(command, own, *v))
+            command->env[command->envc++] = *v;
+}
+
+static void build_command(const struct up_child *child, struct command *command)
+{
+    static void (*const build[])(const struct up_child *child, struct command *command) = {
+        [UP_REDIS] = redis_command, [UP_API] = api_command, [UP_WORKER] = worker_command};
+    char path[UP_PATH_MAX];
+    up_path(child->up, "millrace.yaml", path);
+    add_env(command, "MILLRACE_CONFIG", path);
+    if (child->up->cli->redis_url)
+        add_env(command, "REDIS_URL", child->up->cli->redis_url);
+    build[child->part](child, command);
+    inherit_env(command);
+}
+
+/* Between fork and exec: async-signal-safe calls only, for libcurl may have threads. The session of its own keeps a
+   terminal's Ctrl-C from stopping the parts out of order; the death signal keeps them from outliving us. */
+static void become(const struct command *command, int log_fd, pid_t parent)
+{
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    signal(SIGPIPE, SIG_DFL);
+    setsid();
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (getppid() != parent)
+        _exit(127);
+    int null_fd = open("/dev/null", O_RDONLY);
+    if (null_fd < 0 || dup2(null_fd, 0) < 0 || dup2(log_fd, 1) < 0 || dup2(log_fd, 2) < 0)
+        _exit(127);
+    union {
+        const char *const *in;
+        char *const *out;
+    } argv = {.in = command->argv}, env = {.in = command->env};
+    execvpe(command->argv[0], argv.out, env.out);
+    dprintf(2, "cannot start %s: %s\n", command->argv[0], strerror(errno));
+    _exit(127);
+}
+
+static void spawn(struct up_child *child, const struct command *command, int log_fd)
+{
+    pid_t parent = getpid();
+    pid_t pid = fork();
+    if (pid == 0)
+        become(command, log_fd, parent);
+    if (pid < 0)
+        log_limited(LOG_ERROR, "cannot fork", F_STR("why", strerror(errno)));
+    child->pid = pid > 0 ? pid : 0;
+}
+
+void up_child_start(struct up_child *child)
+{
+    char log[UP_PATH_MAX];
+    up_child_log_path(child, log);
+    auto_fd log_fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+    struct command command = {.memory = ARENA_INIT(1 << 20)};
+    build_command(child, &command);
+    child->started_ns = clock_mono_ns();
+    child->restart_at_ns = child->started_ns + (int64_t)BACKOFF_MAX_MS * 1000000; /* should the start fail */
+    child->ready = false;
+    if (log_fd >= 0 && !arena_status(&command.memory))
+        spawn(child, &command, log_fd);
+    arena_free(&command.memory);
+}
+
+void up_child_signal(struct up_child *child, int signal)
+{
+    if (child->pid)
+        kill(child->pid, signal); /* it may have ended already: then it waits to be collected */
+    if (!child->term_at_ns)
+        child->term_at_ns = clock_mono_ns();
+}
+
+static int64_t backoff_ns(unsigned quick_ends)
+{
+    int64_t ms = BACKOFF_FIRST_MS;
+    for (unsigned i = 1; i < quick_ends && ms < BACKOFF_MAX_MS; i++)
+        ms *= 2;
+    return (ms < BACKOFF_MAX_MS ? ms : BACKOFF_MAX_MS) * 1000000;
+}
+
+static void ended(struct up_child *child, int status)
+{
+    int64_t now = clock_mono_ns();
+    bool quick = now - child->started_ns < (int64_t)QUICK_MS * 1000000;
+    child->pid = 0;
+    child->ready = false;
+    child->last_status = status;
+    child->quick_ends = quick ? child->quick_ends + 1 : 0;
+    child->restart_at_ns = now + backoff_ns(child->quick_ends);
+    if (child->up->phase == UP_STOPPING)
+        return;
+    child->restarts++;
+    log_limited(LOG_WARN, "a program ended and is started again", F_STR("part", up_part_name(child->part)),
+                F_INT("number", child->number), F_INT("exit_code", WIFEXITED(status) ? WEXITSTATUS(status) : -1),
+                F_INT("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0));
+}
+
+int up_children_reap(struct up *up)
+{
+    int count = 0, status;
+    for (size_t i = 0; i < up->count; i++) {
+        struct up_child *child = &up->children[i];
+        if (child->pid && waitpid(child->pid, &status, WNOHANG) == child->pid) {
+            ended(child, status);
+            count++;
+        }
+    }
+    return count;
+}
+
+bool up_part_running(const struct up *up, enum up_part part)
+{
+    for (size_t i = 0; i < up->count; i++)
+        if (up->children[i].part == part && up->children[i].pid)
+            return true;
+    return false;
+}
+
+bool up_part_ready(const struct up *up, enum up_part part)
+{
+    for (size_t i = 0; i < up->count; i++)
+        if (up->children[i].part == part && !up->children[i].ready)
+            return false;
+    return true;
+}
+
+void up_child_log_tail(const struct up_child *child)
+{
+    char path[UP_PATH_MAX], text[TAIL_BYTES];
+    up_child_log_path(child, path);
+    auto_fd fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st))
+        return;
+    ssize_t n = pread(fd, text, sizeof text, st.st_size > TAIL_BYTES ? st.st_size - TAIL_BYTES : 0);
+    fprintf(stderr, "the end of %s:\n%.*s\n", path, n > 0 ? (int)n : 0, text);
+}
