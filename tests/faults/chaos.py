@@ -172,13 +172,13 @@ class Outcome:
         self.history, self.findings, self.counted = history, findings, counted
 
 
-def run(directory, seed, seconds, jobs, quota, preset=None, kinds=plants.KINDS, env=None, out=print):
+def run(directory, seed, seconds, jobs, quota, kinds=plants.KINDS, out=print, **plant_options):
     """One whole run: load and kills, drain, final reads, stop, residue, check."""
     directory = pathlib.Path(directory)
     out(f"chaos: seed {seed}, {seconds} s, at least {jobs} jobs and {quota} kills of each of {', '.join(kinds)}")
     recorder = faultclient.Recorder(directory / "history.jsonl")
     recorder.add("run", "start", "", {"seed": seed})
-    plant = plants.Plant(directory / "plant", preset=preset, env=env)
+    plant = plants.Plant(directory / "plant", **plant_options)
     with plant:
         load = Load(plant, recorder, seed, seconds, jobs)
         killer = Killer(plant, load, recorder, seed, quota, kinds)
@@ -192,7 +192,8 @@ def run(directory, seed, seconds, jobs, quota, preset=None, kinds=plants.KINDS, 
             raise killer.error
         plant.wait_ready()
         asyncio.run(load.final_reads())
-    left = plant.residue() + [f"crash: {text}" for text in plant.crashes]
+        left = list(plant.store_residue())
+    left += plant.residue() + [f"crash: {text}" for text in plant.crashes]
     recorder.add("run", "residue", "", left)
     recorder.close()
     history = checker.History(recorder.lines)
@@ -213,11 +214,12 @@ def main():
     parser.add_argument("--kills", type=int, default=0, help="at least so many of each kind")
     parser.add_argument("--kinds", default=",".join(plants.KINDS))
     parser.add_argument("--preset", default=None)
+    parser.add_argument("--cluster", action="store_true", help="a one-node Redis Cluster")
     parser.add_argument("--keep", default=None, help="folder that keeps the history and the logs")
     options = parser.parse_args()
     directory = options.keep or tempfile.mkdtemp(prefix="millrace-chaos-")
-    outcome = run(directory, options.seed, options.seconds, options.jobs, options.kills, options.preset,
-                  tuple(options.kinds.split(",")))
+    outcome = run(directory, options.seed, options.seconds, options.jobs, options.kills,
+                  tuple(options.kinds.split(",")), preset=options.preset, cluster=options.cluster)
     if outcome.findings:
         print(f"history and logs: {directory}")
     elif not options.keep:

@@ -15,16 +15,20 @@ import threading
 import time
 import urllib.request
 
+import redis
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PR_SET_CHILD_SUBREAPER = 36
 KINDS = ("api", "worker", "spawner", "redis")
 
 
-def free_port():
-    with socket.socket() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+def free_port(below=65536):
+    while True:
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(("127.0.0.1", 0))
+            if sock.getsockname()[1] < below:
+                return sock.getsockname()[1]
 
 
 def wait_until(what, condition, timeout=20.0, pause=0.01):
@@ -111,6 +115,7 @@ class Plant:
         self.bin = ROOT / "build" / (preset or os.environ.get("MILLRACE_PRESET", "release")) / "bin"
         self.api_key = "test-" + secrets.token_hex(16)
         self.redis_port = free_port()
+        self.cluster = cluster
         self.children_before = set(descendants(os.getpid()))
         self.mounts_before = self.mounts()
         self.cgroups_before = self.cgroups()
@@ -130,7 +135,8 @@ class Plant:
                                          "--dir", str(self.dir / "redis"), "--appendonly", "yes",
                                          "--appendfsync", "always", "--save", "", "--maxmemory", "2gb",
                                          "--maxmemory-policy", "noeviction",
-                                         *(["--cluster-enabled", "yes"] if cluster else []), *redis_args])
+                                         *(["--cluster-enabled", "yes", "--cluster-port", str(free_port())] if cluster else []),
+                                         *redis_args])
         for n in range(1, apis + 1):
             port = free_port()
             self._add("api", f"api{n}", [str(self.bin / "millrace-api")], {"API_PORT": str(port)},
@@ -164,6 +170,8 @@ class Plant:
     def __enter__(self):
         for process in self.processes:
             process.start()
+            if process.kind == "redis" and self.cluster:
+                self._make_cluster()
         self.supervisor.start()
         try:
             self.wait_ready()
@@ -174,6 +182,15 @@ class Plant:
 
     def __exit__(self, *_):
         self.stop()
+
+    def _make_cluster(self):
+        """A cluster of one node, which has all slots."""
+        def told(*command):
+            return subprocess.run(["redis-cli", "-p", str(self.redis_port), *command], text=True, check=False,
+                                  stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+        wait_until("Redis answers", lambda: told("PING").startswith("PONG"))
+        told("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+        wait_until("the cluster is whole", lambda: "cluster_state:ok" in told("CLUSTER", "INFO"))
 
     def wait_ready(self, timeout=30.0):
         for process in self.of("spawner") + self.of("api"):
@@ -251,7 +268,6 @@ class Plant:
     # ---- the store ------------------------------------------------------------------------------------------------
 
     def redis(self):
-        import redis
         return redis.Redis(port=self.redis_port, socket_timeout=5, socket_connect_timeout=2, decode_responses=True)
 
     def jobs_held_by(self, worker_id):
@@ -265,6 +281,25 @@ class Plant:
                     if status == "running" and worker == worker_id:
                         held.append(fields["j"])
         return held
+
+    def store_residue(self):
+        """What the queue still counts or keeps when every job is terminal: has to be nothing."""
+        store = self.redis()
+        for lane in store.scan_iter(match="millrace:{p*}:c:*:ready", count=1000):
+            if store.xlen(lane):
+                yield f"lane {lane}: {store.xlen(lane)} entries, {store.xpending(lane, 'w')['pending']} pending"
+        for key in store.scan_iter(match="millrace:{p*}:c:*:b[0-9]", count=1000):
+            yield f"backlog {key}: {store.zcard(key)} jobs"
+        for key in store.scan_iter(match="millrace:{p*}:s:*:order", count=1000):
+            yield f"order {key}"
+        for key in store.scan_iter(match="millrace:{p*}:count", count=1000):
+            for name, value in store.hgetall(key).items():
+                if name != "bytes" and int(value):
+                    yield f"count {name} = {value}"
+        for key in store.scan_iter(match="millrace:{p*}:c:*:fair", count=1000):
+            for name, value in store.hgetall(key).items():
+                if (name == "run" or name.startswith("r:")) and int(value):
+                    yield f"{key} {name} = {value}"
 
     # ---- residue --------------------------------------------------------------------------------------------------
 

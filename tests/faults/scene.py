@@ -48,12 +48,14 @@ class Scene:
 
     def finish(self):
         """Reads all that was accepted to its end, stops everything, and lets the checker judge."""
+        left = []
         try:
             self.plant.wait_ready()
             self.run(self.final_reads())
+            left = list(self.plant.store_residue())
         finally:
             self.plant.stop()
-            self.recorder.add("run", "residue", "", self.plant.residue() + self.plant.crashes)
+            self.recorder.add("run", "residue", "", left + self.plant.residue() + self.plant.crashes)
             self.recorder.close()
         return checker.find(checker.History(self.recorder.lines))
 
