@@ -45,7 +45,8 @@ static size_t header_size(const struct ws_decoder *d)
     if (d->have < 2)
         return 2;
     unsigned short_length = d->header[1] & 0x7f;
-    return 2 + (short_length == 126 ? 2 : short_length == 127 ? 8 : 0) + (d->from_server ? 0 : 4);
+    size_t extra = short_length == 126 ? 2 : short_length == 127 ? 8 : 0;
+    return 2 + extra + (d->from_server ? 0 : 4);
 }
 
 /* Rules that the first two bytes show. NULL when they hold. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* WebSocket frames of RFC 6455 as a server (or, with `from_server`, a client) reads them, strictly: masked (or not), no extension bits, minimal lengths,
-   text checked as UTF-8 byte by byte, close codes checked. Pure. */
+/* WebSocket frames of RFC 6455 as a server (or, with `from_server`, a client) reads and writes them, strictly: masked
+   (or not), no extension bits, minimal lengths, text checked as UTF-8 byte by byte, close codes checked. Pure. */
 #ifndef MILLRACE_IO_WS_FRAME_H
 #define MILLRACE_IO_WS_FRAME_H
 
