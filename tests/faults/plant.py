@@ -112,7 +112,8 @@ class Plant:
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         self.dir = pathlib.Path(directory)
         self.dir.mkdir(parents=True, exist_ok=True)
-        self.bin = ROOT / "build" / (preset or os.environ.get("MILLRACE_PRESET", "release")) / "bin"
+        build = ROOT / "build" / preset if preset else pathlib.Path(os.environ.get("MILLRACE_BUILD", ROOT / "build" / "test"))
+        self.bin = build / "bin"
         self.api_key = "test-" + secrets.token_hex(16)
         self.redis_port = free_port()
         self.cluster = cluster
