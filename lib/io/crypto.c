@@ -22,6 +22,12 @@ struct sha256 sha256_of(struct str data)
     return hash;
 }
 
+void sha1_of(struct str data, unsigned char ret_hash[20])
+{
+    unsigned len = 0;
+    need(EVP_Digest(data.p ? data.p : "", data.n, ret_hash, &len, EVP_sha1(), NULL) == 1 && len == 20);
+}
+
 struct sha256 hmac_sha256(struct str key, struct str data)
 {
     struct sha256 hash;

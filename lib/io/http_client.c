@@ -31,6 +31,7 @@ struct http_call {
     struct buf body;   /* of the answer */
     char location[LOCATION_MAX];
     int retry_after_s;
+    bool connect_only;
     http_call_cb cb;
     void *arg;
     char error[CURL_ERROR_SIZE];
@@ -92,6 +93,10 @@ static void call_finish(struct http_call *call, CURLcode code)
         .location = call->location[0] ? call->location : NULL,
         .retry_after_s = call->retry_after_s,
     };
+    if (call->connect_only && !e) {
+        call->cb(call->arg, ERR_OK, NULL, &answer);
+        return;
+    }
     const char *why = e == ERR_FULL ? "the answer is too long" : call->error[0] ? call->error : curl_easy_strerror(code);
     call_detach(call);
     call->cb(call->arg, e, e ? why : NULL, e ? NULL : &answer);
@@ -289,6 +294,10 @@ static void call_setup(struct http_call *call, const struct http_call_options *o
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)options->timeout_ms);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
                      (long)(options->connect_timeout_ms ? options->connect_timeout_ms : DEFAULT_CONNECT_MS));
+    if (options->connect_only) {
+        curl_easy_setopt(easy, CURLOPT_CONNECT_ONLY, 1L);
+        curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
+    }
     if (options->unix_socket)
         curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, options->unix_socket);
     if (options->body.p) {
@@ -306,7 +315,8 @@ enum err http_client_send(struct http_client *c, const struct http_call_options 
     struct http_call *call = calloc(1, sizeof *call);
     if (!call)
         return ERR_NOMEM;
-    *call = (struct http_call){.client = c, .cb = cb, .arg = arg, .retry_after_s = -1};
+    *call = (struct http_call){
+        .client = c, .cb = cb, .arg = arg, .retry_after_s = -1, .connect_only = options->connect_only};
     list_init(&call->link);
     buf_init(&call->body, options->max_body ? options->max_body : DEFAULT_MAX_BODY);
     call->easy = curl_easy_init();
@@ -330,4 +340,23 @@ void http_call_cancel(struct http_call *call)
 {
     call_detach(call);
     call_release(call);
+}
+
+int http_raw_fd(struct http_call *call)
+{
+    curl_socket_t fd = CURL_SOCKET_BAD;
+    curl_easy_getinfo(call->easy, CURLINFO_ACTIVESOCKET, &fd);
+    return fd;
+}
+
+enum err http_raw_send(struct http_call *call, struct str bytes, size_t *ret_sent)
+{
+    CURLcode code = curl_easy_send(call->easy, bytes.p, bytes.n, ret_sent);
+    return code == CURLE_OK ? ERR_OK : code == CURLE_AGAIN ? ERR_AGAIN : ERR_IO;
+}
+
+enum err http_raw_receive(struct http_call *call, char *room, size_t size, size_t *ret_got)
+{
+    CURLcode code = curl_easy_recv(call->easy, room, size, ret_got);
+    return code == CURLE_OK ? ERR_OK : code == CURLE_AGAIN ? ERR_AGAIN : ERR_IO;
 }

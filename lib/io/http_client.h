@@ -21,6 +21,7 @@ struct http_call_options {
     int connect_timeout_ms;     /* 0: 5 s */
     int timeout_ms;             /* of the whole call; 0: none (the caller cancels) */
     size_t max_body;            /* of the answer; 0: 1 MiB. Above it the call fails with ERR_FULL */
+    bool connect_only;          /* sends nothing; see http_raw_fd() */
 };
 
 struct http_answer {
@@ -41,5 +42,13 @@ void http_client_close(struct http_client *c, void (*closed)(void *arg), void *a
 MUST_CHECK enum err http_client_send(struct http_client *c, const struct http_call_options *options, http_call_cb cb,
                                      void *arg, struct http_call **ret_call);
 void http_call_cancel(struct http_call *call); /* no callback after it returns; not inside the callback itself */
+
+/* A call with connect_only is told ERR_OK and an answer without status once there is a connection (with TLS when the
+   URL says https). It then lives until http_call_cancel(), which closes the connection; the caller polls the
+   descriptor, and reads until ERR_AGAIN (TLS may hold bytes that the descriptor does not show). */
+int http_raw_fd(struct http_call *call);
+MUST_CHECK enum err http_raw_send(struct http_call *call, struct str bytes, size_t *ret_sent);
+/* *ret_got is 0 at the end of the stream. */
+MUST_CHECK enum err http_raw_receive(struct http_call *call, char *room, size_t size, size_t *ret_got);
 
 #endif
