@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "schema/languages.h"
+
+#include <assert.h>
+#include <string.h>
+
+#define ARGV(...) ((const char *const[]){__VA_ARGS__, NULL})
+#define NONE      NULL
+static const struct language_row rows[] = {
+#define X(symbol, id_, aliases_, source_, run_, compile_, warm_, packages_, text_)                           \
+    [LANG_##symbol] = {.id = (id_),                                                                          \
+                       .aliases = (aliases_),                                                                \
+                       .source_name = (source_),                                                             \
+                       .run = (run_),                                                                        \
+                       .compile = (compile_),                                                                \
+                       .warm = (warm_),                                                                      \
+                       .packages = (packages_),                                                              \
+                       .text = (text_)},
+#include "schema/languages.def"
+#undef X
+};
+#undef ARGV
+#undef NONE
+
+const struct language_row *language_row(enum language lang)
+{
+    assert((unsigned)lang < LANG_COUNT);
+    return &rows[lang];
+}
+
+static bool has_name(const struct language_row *row, struct str name)
+{
+    if (str_eq_nocase(name, str_of(row->id)))
+        return true;
+    for (struct str rest = str_of(row->aliases); rest.p != NULL;) {
+        struct str alias = str_split(&rest, '|');
+        if (alias.n > 0 && str_eq_nocase(name, alias))
+            return true;
+    }
+    return false;
+}
+
+void language_list(struct buf *out)
+{
+    for (unsigned i = 0; i < LANG_COUNT; i++)
+        buf_printf(out, "%s%s", i > 0 ? ", " : "", rows[i].id);
+}
+
+enum err language_parse(struct str name, enum language *ret_lang, struct errinfo *info)
+{
+    for (unsigned i = 0; i < LANG_COUNT; i++)
+        if (has_name(&rows[i], name)) {
+            *ret_lang = (enum language)i;
+            return ERR_OK;
+        }
+    auto_buf known = BUF_INIT(160);
+    language_list(&known);
+    return errinfo_set(info, ERR_NOT_FOUND, 0, "lang: \"%.*s\" is not known; send one of %s",
+                       (int)(name.n > 40 ? 40 : name.n), name.p, buf_cstr(&known));
+}
+
+enum err language_of_file(struct str name, enum language *ret_lang)
+{
+    const char *dot = name.n > 0 ? memrchr(name.p, '.', name.n) : NULL;
+    if (dot == NULL)
+        return ERR_NOT_FOUND;
+    struct str end = {.p = dot, .n = name.n - (size_t)(dot - name.p)};
+    for (unsigned i = 0; i < LANG_COUNT; i++)
+        if (str_eq_nocase(end, str_of(strrchr(rows[i].source_name, '.')))) {
+            *ret_lang = (enum language)i;
+            return ERR_OK;
+        }
+    return ERR_NOT_FOUND;
+}
