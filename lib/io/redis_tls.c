@@ -42,7 +42,9 @@ static bool set_up(struct tls *t, const char *host, const char *ca_file)
     SSL_set_connect_state(t->ssl);
     X509_VERIFY_PARAM *param = SSL_get0_param(t->ssl);
     if (X509_VERIFY_PARAM_set1_ip_asc(param, host) != 1 &&
-        (SSL_set1_host(t->ssl, host) != 1 || SSL_set_tlsext_host_name(t->ssl, host) != 1))
+        (SSL_set1_host(t->ssl, host) != 1 ||
+         /* SSL_set_tlsext_host_name without its cast that drops the const */
+         SSL_ctrl(t->ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, (void *)(uintptr_t)host) != 1))
         return false;
     ERR_clear_error();
     return true;
