@@ -43,6 +43,7 @@ PyObject *PyUnicode_DecodeFSDefault(const char *text);
 PyObject *PyBytes_FromString(const char *text);
 long PyLong_AsLong(PyObject *number);
 PyObject *PyLong_FromLong(long number);
+void *PyObject_Malloc(size_t size);
 void Py_IncRef(PyObject *o);
 void Py_DecRef(PyObject *o);
 

@@ -96,17 +96,13 @@ def reseed_uuid(uuid):
     uuid._last_timestamp = None
 
 
-def reseed_ssl(ssl):
-    ssl.RAND_add(os.urandom(32), 32.0)
-
-
-# `random` reseeds itself after a fork. Everything here that the template has loaded is made different in each child.
+# Everything here that the template has loaded is made different in each child. `random` reseeds itself after a fork. OpenSSL
+# takes its seed from the kernel at the first use, and the template uses it never.
 RESEED = {
     "numpy.random": reseed_numpy,
     "tempfile": reseed_tempfile,
     "multiprocessing.process": reseed_multiprocessing,
     "uuid": reseed_uuid,
-    "_ssl": reseed_ssl,
 }
 
 
@@ -123,6 +119,7 @@ class Host:
         self.shutdown = sys.modules["threading"]._shutdown
         self.loader = importlib.machinery.SourceFileLoader
         self.baseline = None
+        self.collections = gc.get_stats()[1]["collections"]
 
     def prepare(self, work_dir):
         """Ahead of demand, locked down: become a fresh interpreter."""
@@ -132,7 +129,8 @@ class Host:
         main = self.main
         main.__builtins__ = builtins
         main.__annotations__ = {}
-        self.modules["__main__"] = main
+        self.modules.pop("__main__", None)
+        self.modules["__main__"] = main  # the last one: see later_modules
         sys.path.insert(0, work_dir)
         gc.enable()
 
@@ -188,6 +186,16 @@ class Host:
                         exc_type=type(e), exc_value=e, exc_traceback=None, err_msg=None, object=stream))
         return good
 
+    def later_modules(self):
+        """The names that were imported after __main__, and it; a look at every module's name would copy all their pages."""
+        names = []
+        for name in reversed(self.modules):
+            if name == "__main__" or name not in self.baseline:
+                names.append(name)
+            if name == "__main__":
+                break
+        return names
+
     def clear(self):
         """Let go of what the program made, so that files are flushed and finalizers run: its __main__, then the modules that it
         imported. What the template had imported before stays."""
@@ -195,12 +203,13 @@ class Host:
             sys.__dict__.pop(name, None)
         sys.stdin, sys.stdout, sys.stderr = self.streams
         left = []
-        for name in [n for n in self.modules if n not in self.baseline or n == "__main__"]:
+        for name in self.later_modules():
             module = self.modules.pop(name)
             if isinstance(module, types.ModuleType):
                 left.append(weakref.ref(module))
         module = None
-        gc.collect()
+        # The oldest generation is looked at only if something can be in it; a full collection also touches every free list.
+        gc.collect(1 if gc.get_stats()[1]["collections"] == self.collections else 2)
         for ref in left:
             if (module := ref()) is not None:
                 names = module.__dict__
