@@ -1,0 +1,463 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/pool.h"
+
+#include "base/log.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MS_NS 1000000LL
+enum { BACKOFF_FIRST_MS = 100, BACKOFF_MAX_MS = 10000 };
+
+struct pool {
+    struct pools *pools;
+    struct pool_kind kind;
+    struct pool *fallback;
+    struct list in_state[POD_STATES];
+    unsigned count[POD_STATES];
+    struct list waits;
+    unsigned waiting;
+    unsigned failures; /* in a row */
+    int64_t retry_ns;  /* no creation before */
+    bool proved;       /* a pod of it became ready once */
+    char why[160];
+    struct pool_stats stats;
+};
+
+struct pools {
+    struct pools_options options;
+    struct pool pool[POOL_KINDS_MAX];
+    size_t n;
+    bool stopped, filling;
+};
+
+/* ---- states ------------------------------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *name;
+    unsigned next; /* bits of enum pod_state */
+} states[POD_STATES] = {
+    [POD_ST_STARTING] = {"starting", 1u << POD_ST_IDLE | 1u << POD_ST_DOOMED},
+    [POD_ST_IDLE] = {"idle", 1u << POD_ST_CLAIMED | 1u << POD_ST_DOOMED},
+    [POD_ST_CLAIMED] = {"claimed", 1u << POD_ST_RUNNING | 1u << POD_ST_DOOMED},
+    [POD_ST_RUNNING] = {"running", 1u << POD_ST_DOOMED},
+    [POD_ST_DOOMED] = {"doomed", 1u << POD_ST_DEAD},
+    [POD_ST_DEAD] = {"dead", 0},
+};
+
+const char *pod_state_name(enum pod_state state)
+{
+    return states[state].name;
+}
+
+static int64_t now_ns(const struct pools *pools)
+{
+    return pools->options.now_ns();
+}
+
+static void pod_set_state(struct pool_pod *pp, enum pod_state to)
+{
+    struct pool *pool = pp->pool;
+    assert(states[pp->state].next & 1u << to);
+    list_remove(&pp->link);
+    pool->count[pp->state]--;
+    pp->state = to;
+    pp->since_ns = now_ns(pool->pools);
+    pool->count[to]++;
+    list_append(&pool->in_state[to], &pp->link);
+}
+
+static unsigned total(const struct pools *pools, enum pod_state state)
+{
+    unsigned sum = 0;
+    for (size_t i = 0; i < pools->n; i++)
+        sum += pools->pool[i].count[state];
+    return sum;
+}
+
+size_t pools_count(const struct pools *pools)
+{
+    size_t sum = 0;
+    for (int state = 0; state < POD_ST_DEAD; state++)
+        sum += total(pools, (enum pod_state)state);
+    return sum;
+}
+
+static void tell_changed(struct pools *pools)
+{
+    if (pools->options.changed)
+        pools->options.changed(pools->options.arg);
+}
+
+/* ---- one pod ------------------------------------------------------------------------------------------------------ */
+
+static void on_pod_event(void *arg, const struct pod_event *event);
+static void fill(struct pools *pools);
+
+static void doom(struct pool_pod *pp)
+{
+    pod_set_state(pp, POD_ST_DOOMED);
+    pp->on_event = NULL;
+    pp->pool->pools->options.backend->ops->destroy(pp->pod);
+}
+
+/* A pod of the pool could not be made: later tries are further apart. */
+static void pool_failed(struct pool *pool, const char *why)
+{
+    int64_t pause = (int64_t)BACKOFF_FIRST_MS << (pool->failures < 8 ? pool->failures : 8);
+    pool->failures++;
+    pool->stats.failed++;
+    pool->retry_ns = now_ns(pool->pools) + (pause < BACKOFF_MAX_MS ? pause : BACKOFF_MAX_MS) * MS_NS;
+    snprintf(pool->why, sizeof pool->why, "%s", why && *why ? why : "no reason told");
+    log_limited(LOG_WARN, "a pod could not be made", F_STR("kind", pool->kind.name), F_STR("why", pool->why),
+                F_INT("in_a_row", pool->failures));
+}
+
+static enum err create_one(struct pool *pool)
+{
+    struct pools *pools = pool->pools;
+    struct pool_pod *pp = calloc(1, sizeof *pp);
+    if (!pp)
+        return ERR_NOMEM;
+    pp->pool = pool;
+    pp->state = POD_ST_STARTING;
+    pp->since_ns = now_ns(pools);
+    pp->pod = pools->options.backend->ops->create(pools->options.backend, pool->kind.name, &pools->options.limits,
+                                                  on_pod_event, pp);
+    if (!pp->pod) {
+        free(pp);
+        pool->retry_ns = now_ns(pools) + BACKOFF_FIRST_MS * MS_NS;
+        return ERR_AGAIN;
+    }
+    pool->stats.created++;
+    pool->count[POD_ST_STARTING]++;
+    list_append(&pool->in_state[POD_ST_STARTING], &pp->link);
+    return ERR_OK;
+}
+
+static struct pool_pod *claim_idle(struct pool *pool)
+{
+    struct pool_pod *pp = list_first(&pool->in_state[POD_ST_IDLE], struct pool_pod, link);
+    if (pp)
+        pod_set_state(pp, POD_ST_CLAIMED);
+    return pp;
+}
+
+/* ---- those who wait ------------------------------------------------------------------------------------------------ */
+
+static void wait_remove(struct pool *pool, struct pool_wait *wait)
+{
+    list_remove(&wait->link);
+    wait->waiting = false;
+    pool->waiting--;
+    pool->stats.waited_ns += now_ns(pool->pools) - wait->since_ns;
+}
+
+static void serve_waits(struct pool *pool)
+{
+    while (!list_empty(&pool->waits)) {
+        struct pool_pod *pp = claim_idle(pool);
+        if (!pp)
+            return;
+        struct pool_wait *wait = list_first(&pool->waits, struct pool_wait, link);
+        wait_remove(pool, wait);
+        wait->got(wait->arg, pp, NULL);
+    }
+}
+
+static bool can_make(const struct pool *pool)
+{
+    return pool->failures == 0 || pool->count[POD_ST_STARTING] > 0 || pool->count[POD_ST_IDLE] > 0;
+}
+
+/* Waits of a pool that cannot be filled go to its fallback, or are told. */
+static void divert_waits(struct pool *pool)
+{
+    if (can_make(pool) || (!pool->fallback && pool->failures < POOL_GIVE_UP))
+        return;
+    while (!list_empty(&pool->waits)) {
+        struct pool_wait *wait = list_first(&pool->waits, struct pool_wait, link);
+        wait_remove(pool, wait);
+        if (!pool->fallback) {
+            wait->got(wait->arg, NULL, pool->why);
+            continue;
+        }
+        pool->stats.fallbacks++;
+        wait->waiting = true;
+        list_append(&pool->fallback->waits, &wait->link);
+        pool->fallback->waiting++;
+    }
+    if (pool->fallback)
+        serve_waits(pool->fallback);
+}
+
+/* ---- filling -------------------------------------------------------------------------------------------------------- */
+
+static bool may_create(const struct pool *pool)
+{
+    return pool->retry_ns <= now_ns(pool->pools);
+}
+
+static bool wants_for_waits(const struct pool *pool)
+{
+    return may_create(pool) && pool->waiting > pool->count[POD_ST_STARTING];
+}
+
+static unsigned ready_or_starting(const struct pool *pool)
+{
+    return pool->count[POD_ST_STARTING] + pool->count[POD_ST_IDLE];
+}
+
+static struct pool *neediest(struct pools *pools, bool background)
+{
+    struct pool *best = NULL;
+    for (size_t i = 0; i < pools->n; i++) {
+        struct pool *p = &pools->pool[i];
+        if (wants_for_waits(p))
+            return p;
+        if (!background || !may_create(p) || ready_or_starting(p) >= p->kind.size + p->waiting)
+            continue;
+        /* The emptiest by share: a * size(b) < b * size(a). */
+        if (!best || ready_or_starting(p) * best->kind.size < ready_or_starting(best) * p->kind.size)
+            best = p;
+    }
+    return best;
+}
+
+static void fill(struct pools *pools)
+{
+    if (pools->stopped || pools->filling)
+        return;
+    pools->filling = true;
+    for (;;) {
+        unsigned starting = total(pools, POD_ST_STARTING);
+        bool busy = total(pools, POD_ST_RUNNING) + total(pools, POD_ST_CLAIMED) > 0;
+        unsigned background_limit = busy ? 1 : pools->options.create_concurrency;
+        if (starting >= pools->options.create_concurrency || pools_count(pools) >= pools->options.max_pods)
+            break;
+        struct pool *pool = neediest(pools, starting < background_limit);
+        if (!pool || create_one(pool) != ERR_OK)
+            break;
+    }
+    pools->filling = false;
+}
+
+/* ---- events ---------------------------------------------------------------------------------------------------------- */
+
+static void pod_ready(struct pool_pod *pp)
+{
+    struct pool *pool = pp->pool;
+    pod_set_state(pp, POD_ST_IDLE);
+    pool->failures = 0;
+    pool->retry_ns = 0;
+    pool->proved = true;
+    pool->why[0] = 0;
+    serve_waits(pool);
+    fill(pool->pools);
+    tell_changed(pool->pools);
+}
+
+static void pod_lost_unheld(struct pool_pod *pp, const char *why)
+{
+    struct pool *pool = pp->pool;
+    if (pp->state == POD_ST_STARTING)
+        pool_failed(pool, why);
+    else
+        pool->stats.lost++;
+    doom(pp);
+    divert_waits(pool);
+    fill(pool->pools);
+    tell_changed(pool->pools);
+}
+
+static void pod_gone(struct pool_pod *pp)
+{
+    struct pools *pools = pp->pool->pools;
+    pod_set_state(pp, POD_ST_DEAD);
+    list_remove(&pp->link);
+    pp->pool->count[POD_ST_DEAD]--;
+    free(pp);
+    fill(pools);
+    tell_changed(pools);
+}
+
+static void on_pod_event(void *arg, const struct pod_event *event)
+{
+    struct pool_pod *pp = arg;
+    if (event->type == POD_GONE)
+        pod_gone(pp);
+    else if (pp->on_event)
+        pp->on_event(pp->arg, event);
+    else if (event->type == POD_READY && pp->state == POD_ST_STARTING)
+        pod_ready(pp);
+    else if (event->type == POD_LOST && pp->state < POD_ST_CLAIMED)
+        pod_lost_unheld(pp, event->text);
+}
+
+/* ---- for jobs ---------------------------------------------------------------------------------------------------------- */
+
+static struct pool *find(struct pools *pools, const char *kind)
+{
+    for (size_t i = 0; i < pools->n; i++)
+        if (strcmp(pools->pool[i].kind.name, kind) == 0)
+            return &pools->pool[i];
+    return NULL;
+}
+
+struct pool_pod *pools_take(struct pools *pools, const char *kind, struct pool_wait *wait)
+{
+    struct pool *pool = find(pools, kind);
+    assert(pool && !wait->waiting);
+    if (!can_make(pool) && pool->fallback) {
+        pool->stats.fallbacks++;
+        pool = pool->fallback;
+    }
+    struct pool_pod *pp = pools->stopped ? NULL : claim_idle(pool);
+    if (pp) {
+        pool->stats.hits++;
+        return pp;
+    }
+    pool->stats.misses++;
+    wait->since_ns = now_ns(pools);
+    wait->waiting = true;
+    list_append(&pool->waits, &wait->link);
+    pool->waiting++;
+    fill(pools);
+    return NULL;
+}
+
+void pools_cancel(struct pools *pools, struct pool_wait *wait)
+{
+    if (!wait->waiting)
+        return;
+    for (size_t i = 0; i < pools->n; i++)
+        list_each(it, &pools->pool[i].waits, struct pool_wait, link)
+            if (it == wait) {
+                wait_remove(&pools->pool[i], wait);
+                return;
+            }
+}
+
+void pool_pod_hold(struct pool_pod *pp, pod_event_cb on_event, void *arg)
+{
+    pp->on_event = on_event;
+    pp->arg = arg;
+}
+
+void pool_pod_running(struct pool_pod *pp)
+{
+    pod_set_state(pp, POD_ST_RUNNING);
+}
+
+void pool_pod_release(struct pool_pod *pp, bool dead)
+{
+    struct pools *pools = pp->pool->pools;
+    if (dead)
+        pp->pool->stats.replaced++;
+    doom(pp);
+    fill(pools);
+}
+
+const struct pod_backend_ops *pool_pod_ops(const struct pool_pod *pp)
+{
+    return pp->pool->pools->options.backend->ops;
+}
+
+bool pool_pod_is(const struct pool_pod *pp, const char *kind)
+{
+    return strcmp(pp->pool->kind.name, kind) == 0;
+}
+
+/* ---- the whole ------------------------------------------------------------------------------------------------------------ */
+
+enum err pools_open(const struct pools_options *options, struct pools **ret_pools)
+{
+    if (options->kind_count > POOL_KINDS_MAX)
+        return ERR_RANGE;
+    struct pools *pools = calloc(1, sizeof *pools);
+    if (!pools)
+        return ERR_NOMEM;
+    pools->options = *options;
+    pools->n = options->kind_count;
+    for (size_t i = 0; i < pools->n; i++) {
+        struct pool *pool = &pools->pool[i];
+        pool->pools = pools;
+        pool->kind = options->kinds[i];
+        list_init(&pool->waits);
+        for (int state = 0; state < POD_STATES; state++)
+            list_init(&pool->in_state[state]);
+    }
+    for (size_t i = 0; i < pools->n; i++)
+        if (pools->pool[i].kind.fallback)
+            pools->pool[i].fallback = find(pools, pools->pool[i].kind.fallback);
+    *ret_pools = pools;
+    return ERR_OK;
+}
+
+static void doom_hung(struct pool *pool)
+{
+    int64_t oldest = now_ns(pool->pools) - POOL_START_SECONDS * 1000 * MS_NS;
+    list_each(pp, &pool->in_state[POD_ST_STARTING], struct pool_pod, link) {
+        if (pp->since_ns > oldest)
+            continue;
+        pool_failed(pool, "it did not become ready in time");
+        doom(pp);
+    }
+}
+
+void pools_tick(struct pools *pools)
+{
+    if (pools->stopped)
+        return;
+    for (size_t i = 0; i < pools->n; i++) {
+        doom_hung(&pools->pool[i]);
+        divert_waits(&pools->pool[i]);
+    }
+    fill(pools);
+}
+
+void pools_stop(struct pools *pools)
+{
+    pools->stopped = true;
+    for (size_t i = 0; i < pools->n; i++)
+        for (int state = 0; state < POD_ST_DOOMED; state++)
+            list_each(pp, &pools->pool[i].in_state[state], struct pool_pod, link)
+                doom(pp);
+}
+
+void pools_free(struct pools *pools)
+{
+    if (!pools)
+        return;
+    assert(pools_count(pools) == 0);
+    free(pools);
+}
+
+bool pools_idle(const struct pools *pools, const char *kind)
+{
+    for (size_t i = 0; i < pools->n; i++) {
+        const struct pool *p = &pools->pool[i];
+        if (strcmp(p->kind.name, kind) != 0)
+            continue;
+        if (p->count[POD_ST_IDLE] > 0 || (p->proved && p->failures == 0))
+            return true;
+        return !can_make(p) && p->kind.fallback && pools_idle(pools, p->kind.fallback);
+    }
+    return false;
+}
+
+size_t pools_stats(const struct pools *pools, struct pool_stats *ret_stats, size_t max)
+{
+    size_t n = pools->n < max ? pools->n : max;
+    for (size_t i = 0; i < n; i++) {
+        const struct pool *pool = &pools->pool[i];
+        ret_stats[i] = pool->stats;
+        ret_stats[i].kind = pool->kind.name;
+        ret_stats[i].size = pool->kind.size;
+        ret_stats[i].why = pool->why;
+        memcpy(ret_stats[i].pods, pool->count, sizeof pool->count);
+    }
+    return n;
+}
