@@ -64,7 +64,8 @@ struct pod_backend_ops {
     /* Ends the program; EXIT follows with `why`. */
     void (*kill)(struct pod *pod, enum pod_end why);
     MUST_CHECK enum err (*usage)(struct pod *pod);
-    /* While paused nothing is read from the pod, so that its program blocks in its write. */
+    /* While paused nothing is read from the pod, so that its program blocks in its write. Going on tells at once
+       what was read before (the one call that does). */
     void (*pause)(struct pod *pod, bool paused);
     void (*destroy)(struct pod *pod); /* any time, once */
 };

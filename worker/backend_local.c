@@ -1,0 +1,702 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/backend_local.h"
+
+#include "base/cleanup.h"
+#include "base/list.h"
+#include "base/log.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+enum {
+    QUEUE_MAX = 4 * LOCAL_PODS_MAX, /* requests that wait for room in the socket: 4 kinds of request a pod */
+    READ_MAX = FRAME_HEADER_SIZE + FRAME_PAYLOAD_MAX,
+    READS_PER_WAKE = 4, /* so that one loud pod leaves the loop to others */
+    OUT_MAX = 96 << 20, /* spec 16 MiB, stdin 64 MiB, frames */
+    INPUT_HELD_MAX = 16 << 20,
+    POD_MAGIC = 0x706f6421,
+};
+
+enum link_phase { LINK_CONNECTING, LINK_READY, LINK_STARTED_ASKED, LINK_RUNNING, LINK_EXITED, LINK_DONE };
+
+struct local {
+    struct pod_backend base;
+    struct local_options options;
+    uv_loop_t *loop;
+    uv_poll_t poll;
+    struct list pods;
+    unsigned pod_count;
+    uint64_t last_tag;
+    struct spawner_request *queue; /* ring */
+    size_t head, queued;
+    int events;
+    bool gone;
+};
+
+struct pod {
+    unsigned magic;
+    struct local *local;
+    struct list link;
+    pod_event_cb cb;
+    void *arg;
+    uint64_t tag; /* of its requests */
+    uint64_t id;  /* the spawner's; 0: not made yet */
+    int fd;
+    union {
+        uv_handle_t handle;
+        uv_poll_t poll;
+        uv_timer_t timer; /* only to get back to the loop, for a pod that never had a socket */
+    };
+    bool polling, closing, ready;
+    int events;
+    enum link_phase phase;
+    bool destroyed; /* destroy() was called */
+    bool ended;     /* the spawner has nothing of it any more */
+    bool lost;      /* LOST was told */
+    bool paused;
+    bool have_final;
+    struct pod_usage final_usage;
+    struct buf in, out;
+    size_t out_done;
+};
+
+/* ---- telling --------------------------------------------------------------------------------------------------------- */
+
+static void tell(struct pod *pod, const struct pod_event *event)
+{
+    assert(pod->magic == POD_MAGIC);
+    pod->cb(pod->arg, event);
+}
+
+static void tell_type(struct pod *pod, enum pod_event_type type)
+{
+    tell(pod, &(struct pod_event){.type = type});
+}
+
+static void watch(struct pod *pod);
+
+static void tell_lost(struct pod *pod, const char *why)
+{
+    if (pod->lost || pod->destroyed)
+        return;
+    pod->lost = true;
+    watch(pod);
+    tell(pod, &(struct pod_event){.type = POD_LOST, .text = why});
+}
+
+/* ---- requests to the spawner ---------------------------------------------------------------------------------------- */
+
+static void on_spawner(uv_poll_t *poll, int status, int events);
+static void spawner_gone(struct local *l, const char *why);
+
+static void watch_spawner(struct local *l)
+{
+    int events = UV_READABLE | (l->queued > 0 ? UV_WRITABLE : 0);
+    if (events == l->events || l->gone)
+        return;
+    l->events = events;
+    uv_poll_start(&l->poll, events, on_spawner);
+}
+
+static bool send_now(struct local *l, const struct spawner_request *request)
+{
+    return send(l->options.fd, request, sizeof *request, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)sizeof *request;
+}
+
+static enum err ask(struct local *l, const struct spawner_request *request)
+{
+    if (l->gone)
+        return ERR_CLOSED;
+    if (l->queued == 0 && send_now(l, request))
+        return ERR_OK;
+    if (l->queued == QUEUE_MAX)
+        return ERR_FULL;
+    l->queue[(l->head + l->queued++) % QUEUE_MAX] = *request;
+    watch_spawner(l);
+    return ERR_OK;
+}
+
+static void flush_queue(struct local *l)
+{
+    while (l->queued > 0 && send_now(l, &l->queue[l->head])) {
+        l->head = (l->head + 1) % QUEUE_MAX;
+        l->queued--;
+    }
+    watch_spawner(l);
+}
+
+static struct spawner_request request_for(const struct pod *pod, enum spawner_request_type type)
+{
+    return (struct spawner_request){.magic = SPAWNER_MAGIC, .type = type, .tag = pod->tag, .pod = pod->id};
+}
+
+static enum err ask_pod(struct pod *pod, enum spawner_request_type type)
+{
+    struct spawner_request request = request_for(pod, type);
+    return ask(pod->local, &request);
+}
+
+/* ---- the end of a pod ------------------------------------------------------------------------------------------------ */
+
+static void pod_closed(struct pod *pod)
+{
+    struct local *l = pod->local;
+    list_remove(&pod->link);
+    l->pod_count--;
+    buf_free(&pod->in);
+    buf_free(&pod->out);
+    if (pod->fd >= 0)
+        close(pod->fd);
+    tell_type(pod, POD_GONE);
+    pod->magic = 0;
+    free(pod);
+}
+
+static void on_poll_closed(uv_handle_t *handle)
+{
+    pod_closed(handle->data);
+}
+
+/* When it was both destroyed and nothing of it is left. The GONE is told from the loop, never from within a call. */
+static void finish_if_over(struct pod *pod)
+{
+    if (!pod->destroyed || !pod->ended || pod->closing)
+        return;
+    pod->closing = true;
+    if (!pod->polling)
+        uv_timer_init(pod->local->loop, &pod->timer);
+    pod->handle.data = pod;
+    uv_close(&pod->handle, on_poll_closed);
+}
+
+/* ---- the stream from the runner -------------------------------------------------------------------------------------- */
+
+static bool wants_read(const struct pod *pod)
+{
+    return !pod->paused && !pod->lost && !pod->destroyed;
+}
+
+/* Which frames may come in which phase, and what they lead to. */
+struct frame_rule {
+    unsigned phases; /* bits of enum link_phase */
+    enum link_phase next;
+    enum err (*take)(struct pod *pod, struct str payload);
+};
+
+static enum err take_ready(struct pod *pod, struct str payload)
+{
+    uint32_t version;
+    if (frame_get_u32(payload, &version) != ERR_OK || version != FRAME_VERSION)
+        return ERR_PROTOCOL;
+    pod->ready = true;
+    tell_type(pod, POD_READY);
+    return ERR_OK;
+}
+
+static enum err take_started(struct pod *pod, struct str payload)
+{
+    (void)payload;
+    tell_type(pod, POD_STARTED);
+    return ERR_OK;
+}
+
+static enum err take_output(struct pod *pod, enum pod_stream stream, struct str payload)
+{
+    tell(pod, &(struct pod_event){.type = POD_OUTPUT, .stream = stream, .bytes = payload});
+    return ERR_OK;
+}
+
+static enum err take_stdout(struct pod *pod, struct str payload)
+{
+    return take_output(pod, POD_STDOUT, payload);
+}
+
+static enum err take_stderr(struct pod *pod, struct str payload)
+{
+    return take_output(pod, POD_STDERR, payload);
+}
+
+static enum err take_waiting(struct pod *pod, struct str payload)
+{
+    (void)payload;
+    tell_type(pod, POD_WAITING);
+    return ERR_OK;
+}
+
+static enum err take_end(struct pod *pod, enum pod_event_type type, struct str payload)
+{
+    struct pod_event event = {.type = type};
+    enum err e = frame_get_exit(payload, &event.exit);
+    if (e == ERR_OK)
+        tell(pod, &event);
+    return e;
+}
+
+static enum err take_stage(struct pod *pod, struct str payload)
+{
+    return take_end(pod, POD_STAGE, payload);
+}
+
+static enum err take_exit(struct pod *pod, struct str payload)
+{
+    return take_end(pod, POD_EXIT, payload);
+}
+
+static enum err take_error(struct pod *pod, struct str payload)
+{
+    char text[256];
+    snprintf(text, sizeof text, STR_FMT, (int)(payload.n < 200 ? payload.n : 200), payload.p);
+    if (pod->ready)
+        tell(pod, &(struct pod_event){.type = POD_REFUSED, .text = text});
+    else
+        tell_lost(pod, text);
+    return ERR_OK;
+}
+
+/* Output files are not collected yet. */
+static enum err take_nothing(struct pod *pod, struct str payload)
+{
+    (void)pod;
+    (void)payload;
+    return ERR_OK;
+}
+
+static enum err take_done(struct pod *pod, struct str payload)
+{
+    (void)payload;
+    tell_type(pod, POD_DONE);
+    return ERR_OK;
+}
+
+#define IN(phase) (1u << LINK_##phase)
+static const struct frame_rule rules[] = {
+    [FRAME_READY] = {IN(CONNECTING), LINK_READY, take_ready},
+    [FRAME_STARTED] = {IN(STARTED_ASKED), LINK_RUNNING, take_started},
+    [FRAME_STDOUT] = {IN(RUNNING), LINK_RUNNING, take_stdout},
+    [FRAME_STDERR] = {IN(RUNNING), LINK_RUNNING, take_stderr},
+    [FRAME_WAITING] = {IN(RUNNING), LINK_RUNNING, take_waiting},
+    [FRAME_STAGE] = {IN(RUNNING), LINK_RUNNING, take_stage},
+    [FRAME_EXIT] = {IN(RUNNING), LINK_EXITED, take_exit},
+    [FRAME_ERROR] = {IN(CONNECTING) | IN(READY) | IN(STARTED_ASKED) | IN(RUNNING), LINK_EXITED, take_error},
+    [FRAME_FILE_BEGIN] = {IN(EXITED), LINK_EXITED, take_nothing},
+    [FRAME_FILE_DATA] = {IN(EXITED), LINK_EXITED, take_nothing},
+    [FRAME_FILE_END] = {IN(EXITED), LINK_EXITED, take_nothing},
+    [FRAME_DONE] = {IN(EXITED), LINK_DONE, take_done},
+};
+#undef IN
+
+static enum err take_frame(struct pod *pod, const struct frame *frame)
+{
+    if (frame->type >= sizeof rules / sizeof rules[0] || !rules[frame->type].take)
+        return ERR_PROTOCOL;
+    const struct frame_rule *rule = &rules[frame->type];
+    if (!(rule->phases & 1u << pod->phase))
+        return ERR_PROTOCOL;
+    /* Before the telling: its receiver may destroy the pod (which stays valid until GONE). */
+    pod->phase = rule->next;
+    return rule->take(pod, frame->payload);
+}
+
+static enum err take_frames(struct pod *pod)
+{
+    size_t done = 0;
+    enum err e = ERR_OK;
+    while (e == ERR_OK && wants_read(pod)) {
+        struct frame frame;
+        size_t used;
+        e = frame_take((struct str){.p = pod->in.data + done, .n = pod->in.len - done}, &frame, &used);
+        if (e != ERR_OK)
+            break;
+        done += used;
+        e = take_frame(pod, &frame);
+    }
+    buf_consume(&pod->in, done);
+    return e == ERR_AGAIN ? ERR_OK : e;
+}
+
+static void pod_eof(struct pod *pod)
+{
+    if (pod->polling)
+        uv_poll_stop(&pod->poll);
+    pod->events = 0;
+    tell_lost(pod, "the pod's runner is gone");
+}
+
+static void read_pod(struct pod *pod)
+{
+    for (int i = 0; i < READS_PER_WAKE && wants_read(pod); i++) {
+        char *room = pod->in.len < READ_MAX ? buf_reserve(&pod->in, READ_MAX - pod->in.len) : NULL;
+        if (!room) {
+            tell_lost(pod, "no memory for a frame of the pod");
+            return;
+        }
+        size_t asked = READ_MAX - pod->in.len;
+        ssize_t n = recv(pod->fd, room, asked, MSG_DONTWAIT);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+            return;
+        if (n <= 0) {
+            pod_eof(pod);
+            return;
+        }
+        pod->in.len += (size_t)n;
+        if (take_frames(pod) != ERR_OK) {
+            tell_lost(pod, "pod_protocol: a frame that the protocol does not allow here");
+            return;
+        }
+        if ((size_t)n < asked)
+            return;
+    }
+}
+
+static void write_pod(struct pod *pod)
+{
+    while (pod->out_done < pod->out.len) {
+        ssize_t n = send(pod->fd, pod->out.data + pod->out_done, pod->out.len - pod->out_done, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            break; /* full, or an end that the reading side will see */
+        pod->out_done += (size_t)n;
+    }
+    if (pod->out_done == pod->out.len) {
+        pod->out_done = 0;
+        if (pod->out.cap > READ_MAX)
+            buf_free(&pod->out);
+        else
+            buf_reset(&pod->out);
+    }
+    watch(pod);
+}
+
+static void on_pod(uv_poll_t *poll, int status, int events)
+{
+    struct pod *pod = poll->data;
+    assert(pod->magic == POD_MAGIC);
+    if (status < 0) {
+        pod_eof(pod);
+        return;
+    }
+    if (events & UV_WRITABLE)
+        write_pod(pod);
+    if (events & UV_READABLE)
+        read_pod(pod);
+}
+
+static void watch(struct pod *pod)
+{
+    if (!pod->polling || pod->closing)
+        return;
+    int events = (wants_read(pod) ? UV_READABLE : 0) | (pod->out.len > pod->out_done && !pod->lost ? UV_WRITABLE : 0);
+    if (events == pod->events)
+        return;
+    pod->events = events;
+    if (events)
+        uv_poll_start(&pod->poll, events, on_pod);
+    else
+        uv_poll_stop(&pod->poll);
+}
+
+/* ---- replies of the spawner ------------------------------------------------------------------------------------------- */
+
+static struct pod *pod_by(struct local *l, uint64_t tag, uint64_t id)
+{
+    list_each(pod, &l->pods, struct pod, link)
+        if (tag ? pod->tag == tag : pod->id == id)
+            return pod;
+    return NULL;
+}
+
+static void on_created(struct pod *pod, const struct spawner_reply *reply, int *fd)
+{
+    pod->id = reply->pod;
+    pod->fd = steal_fd(fd);
+    if (pod->destroyed) {
+        if (ask_pod(pod, SPAWNER_DESTROY) != ERR_OK)
+            pod->ended = true;
+        finish_if_over(pod);
+        return;
+    }
+    if (pod->fd < 0 || uv_poll_init(pod->local->loop, &pod->poll, pod->fd) != 0) {
+        tell_lost(pod, "the spawner sent no socket to the runner");
+        return;
+    }
+    pod->poll.data = pod;
+    pod->polling = true;
+    watch(pod);
+}
+
+static void on_gone(struct pod *pod, const struct spawner_reply *reply)
+{
+    pod->ended = true;
+    pod->have_final = true;
+    pod->final_usage = reply->usage;
+    /* What the runner said last may still be in the socket: its end of file tells LOST. */
+    if (!pod->polling)
+        tell_lost(pod, reply->text);
+    finish_if_over(pod);
+}
+
+/* The request that failed is known by the phase: a pod without an id was not made. */
+static void on_failed(struct pod *pod, const struct spawner_reply *reply)
+{
+    if (pod->id == 0) {
+        pod->ended = true;
+        char text[SPAWNER_TEXT_MAX];
+        snprintf(text, sizeof text, "%.*s", (int)sizeof reply->text - 1, reply->text);
+        tell_lost(pod, text);
+        finish_if_over(pod);
+        return;
+    }
+    if (pod->destroyed) {
+        pod->ended = true; /* it knows no such pod */
+        finish_if_over(pod);
+        return;
+    }
+    if (pod->phase == LINK_READY)
+        tell_type(pod, POD_LIMITS);
+    else
+        tell(pod, &(struct pod_event){.type = POD_USAGE, .ok = pod->have_final, .usage = pod->final_usage});
+}
+
+static void on_reply(struct local *l, const struct spawner_reply *reply, int *fd)
+{
+    if (reply->type == SPAWNER_HELLO) {
+        l->options.on_hello(l->options.arg, reply->missing, reply->rootless != 0, reply->text);
+        return;
+    }
+    struct pod *pod = pod_by(l, reply->tag, reply->pod);
+    if (!pod)
+        return;
+    switch ((enum spawner_reply_type)reply->type) {
+    case SPAWNER_CREATED:
+        on_created(pod, reply, fd);
+        return;
+    case SPAWNER_CHANGED:
+        if (!pod->destroyed)
+            tell(pod, &(struct pod_event){.type = POD_LIMITS, .ok = true});
+        return;
+    case SPAWNER_USAGED:
+        if (!pod->destroyed)
+            tell(pod, &(struct pod_event){.type = POD_USAGE, .ok = true, .usage = reply->usage});
+        return;
+    case SPAWNER_GONE:
+        on_gone(pod, reply);
+        return;
+    case SPAWNER_FAILED:
+        on_failed(pod, reply);
+        return;
+    case SPAWNER_HELLO:
+        return;
+    }
+}
+
+/* One message and the descriptor that may come with it. 0: nothing there; -1: the end. */
+static int receive(struct local *l, struct spawner_reply *reply, int *ret_fd)
+{
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control;
+    struct iovec iov = {.iov_base = reply, .iov_len = sizeof *reply};
+    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    ssize_t n = recvmsg(l->options.fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (n < 0)
+        return errno == EAGAIN || errno == EINTR ? 0 : -1;
+    struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+    if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+        memcpy(ret_fd, CMSG_DATA(c), sizeof *ret_fd);
+    if (n != (ssize_t)sizeof *reply || reply->magic != SPAWNER_MAGIC)
+        return -1;
+    reply->text[SPAWNER_TEXT_MAX - 1] = 0;
+    return 1;
+}
+
+static void on_spawner(uv_poll_t *poll, int status, int events)
+{
+    struct local *l = poll->data;
+    if (status < 0) {
+        spawner_gone(l, "the socket to the spawner failed");
+        return;
+    }
+    if (events & UV_WRITABLE)
+        flush_queue(l);
+    for (int i = 0; i < 64 && !l->gone; i++) {
+        struct spawner_reply reply;
+        auto_fd fd = -1;
+        int got = receive(l, &reply, &fd);
+        if (got < 0)
+            spawner_gone(l, "the spawner is gone");
+        if (got <= 0)
+            return;
+        on_reply(l, &reply, &fd);
+    }
+}
+
+static void spawner_gone(struct local *l, const char *why)
+{
+    l->gone = true;
+    uv_poll_stop(&l->poll);
+    list_each(pod, &l->pods, struct pod, link) {
+        pod->ended = true;
+        tell_lost(pod, why);
+        finish_if_over(pod);
+    }
+    l->options.on_gone(l->options.arg, why);
+}
+
+/* ---- the vtable ---------------------------------------------------------------------------------------------------------- */
+
+static struct pod *local_create(struct pod_backend *backend, const char *kind, const struct pod_limits *limits,
+                                pod_event_cb cb, void *arg)
+{
+    struct local *l = container_of(backend, struct local, base);
+    if (l->gone || l->pod_count == LOCAL_PODS_MAX)
+        return NULL;
+    struct pod *pod = calloc(1, sizeof *pod);
+    if (!pod)
+        return NULL;
+    *pod = (struct pod){.magic = POD_MAGIC, .local = l, .cb = cb, .arg = arg, .tag = ++l->last_tag, .fd = -1};
+    buf_init(&pod->in, READ_MAX);
+    buf_init(&pod->out, OUT_MAX);
+    struct spawner_request request = request_for(pod, SPAWNER_CREATE);
+    snprintf(request.kind, sizeof request.kind, "%s", kind);
+    request.limits = *limits;
+    if (ask(l, &request) != ERR_OK) {
+        free(pod);
+        return NULL;
+    }
+    list_append(&l->pods, &pod->link);
+    l->pod_count++;
+    return pod;
+}
+
+static enum err local_limits(struct pod *pod, const struct pod_limits *limits)
+{
+    struct spawner_request request = request_for(pod, SPAWNER_LIMITS);
+    request.limits = *limits;
+    return ask(pod->local, &request);
+}
+
+static enum err local_run(struct pod *pod, const struct pod_run *run)
+{
+    if (pod->phase != LINK_READY || pod->lost)
+        return ERR_CLOSED;
+    size_t before = run->stdin_bytes.n < FRAME_STDIN_HELD_MAX ? run->stdin_bytes.n : FRAME_STDIN_HELD_MAX;
+    frame_append(&pod->out, FRAME_SPEC, run->spec.p, run->spec.n);
+    if (before > 0)
+        frame_append(&pod->out, FRAME_STDIN, run->stdin_bytes.p, before);
+    frame_append(&pod->out, FRAME_START, NULL, 0);
+    if (before < run->stdin_bytes.n)
+        frame_append(&pod->out, FRAME_STDIN, run->stdin_bytes.p + before, run->stdin_bytes.n - before);
+    if (run->stdin_eof && before < run->stdin_bytes.n)
+        frame_append(&pod->out, FRAME_STDIN_EOF, NULL, 0);
+    if (buf_status(&pod->out) != ERR_OK)
+        return buf_status(&pod->out);
+    pod->phase = LINK_STARTED_ASKED;
+    write_pod(pod);
+    return ERR_OK;
+}
+
+static enum err local_input(struct pod *pod, enum frame_type type, struct str bytes)
+{
+    if ((pod->phase != LINK_RUNNING && pod->phase != LINK_STARTED_ASKED) || pod->lost || pod->destroyed)
+        return ERR_CLOSED;
+    if (pod->out.len - pod->out_done + bytes.n > INPUT_HELD_MAX)
+        return ERR_FULL;
+    frame_append(&pod->out, type, bytes.p, bytes.n);
+    if (buf_status(&pod->out) != ERR_OK)
+        return buf_status(&pod->out);
+    write_pod(pod);
+    return ERR_OK;
+}
+
+static void local_kill(struct pod *pod, enum pod_end why)
+{
+    if (pod->lost || pod->destroyed || !pod->polling)
+        return;
+    frame_append_u32(&pod->out, FRAME_KILL, (uint32_t)why);
+    write_pod(pod);
+}
+
+static enum err local_usage(struct pod *pod)
+{
+    return ask_pod(pod, SPAWNER_USAGE);
+}
+
+static void local_pause(struct pod *pod, bool paused)
+{
+    if (pod->paused == paused)
+        return;
+    pod->paused = paused;
+    watch(pod);
+    if (!paused && pod->in.len > 0 && take_frames(pod) != ERR_OK)
+        tell_lost(pod, "pod_protocol: a frame that the protocol does not allow here");
+}
+
+static void local_destroy(struct pod *pod)
+{
+    assert(!pod->destroyed);
+    pod->destroyed = true;
+    watch(pod);
+    if (!pod->ended && pod->id != 0 && ask_pod(pod, SPAWNER_DESTROY) != ERR_OK)
+        pod->ended = true;
+    if (pod->local->gone)
+        pod->ended = true;
+    finish_if_over(pod);
+}
+
+static const struct pod_backend_ops local_ops = {
+    .name = "local",
+    .create = local_create,
+    .limits = local_limits,
+    .run = local_run,
+    .input = local_input,
+    .kill = local_kill,
+    .usage = local_usage,
+    .pause = local_pause,
+    .destroy = local_destroy,
+};
+
+/* ---- opening ----------------------------------------------------------------------------------------------------------------- */
+
+enum err local_open(uv_loop_t *loop, const struct local_options *options, struct pod_backend **ret_backend,
+                    struct errinfo *info)
+{
+    struct local *l = calloc(1, sizeof *l);
+    struct spawner_request *queue = calloc(QUEUE_MAX, sizeof *queue);
+    if (!l || !queue) {
+        free(l);
+        free(queue);
+        return errinfo_set(info, ERR_NOMEM, 0, "no memory for the local backend");
+    }
+    *l = (struct local){.base = {.ops = &local_ops}, .options = *options, .loop = loop, .queue = queue};
+    list_init(&l->pods);
+    int r = uv_poll_init(loop, &l->poll, options->fd);
+    if (r != 0) {
+        free(queue);
+        free(l);
+        return errinfo_set(info, ERR_SYSTEM, -r, "descriptor %d is no socket to a spawner", options->fd);
+    }
+    l->poll.data = l;
+    watch_spawner(l);
+    *ret_backend = &l->base;
+    return ERR_OK;
+}
+
+static void on_local_closed(uv_handle_t *handle)
+{
+    struct local *l = handle->data;
+    close(l->options.fd);
+    free(l->queue);
+    free(l);
+}
+
+void local_close(struct pod_backend *backend)
+{
+    struct local *l = container_of(backend, struct local, base);
+    assert(l->pod_count == 0);
+    l->gone = true;
+    uv_close((uv_handle_t *)&l->poll, on_local_closed);
+}

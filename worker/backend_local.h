@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Pods made by the spawner on this machine (spawner/proto.h). Holds at most LOCAL_PODS_MAX of them. */
+#ifndef MILLRACE_WORKER_BACKEND_LOCAL_H
+#define MILLRACE_WORKER_BACKEND_LOCAL_H
+
+#include "worker/backend.h"
+
+#include <uv.h>
+
+enum { LOCAL_PODS_MAX = 512 };
+
+struct local_options {
+    int fd; /* the SOCK_SEQPACKET socket to the spawner; taken over */
+    void (*on_hello)(void *arg, uint64_t missing, bool rootless, const char *text);
+    /* The spawner is gone, and with it all pods: each has told LOST before. Once. */
+    void (*on_gone)(void *arg, const char *why);
+    void *arg;
+};
+
+MUST_CHECK enum err local_open(uv_loop_t *loop, const struct local_options *options, struct pod_backend **ret_backend,
+                               struct errinfo *info);
+/* Every pod must be gone or lost. Freed on the loop. */
+void local_close(struct pod_backend *backend);
+
+#endif
