@@ -1,0 +1,585 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The pod's side of a job: which state, which pod, what it says, what it is told. */
+#include "worker/jobrun_internal.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "json/json.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- states ---------------------------------------------------------------------------------------------------------- */
+
+#define TO(state) (1u << JR_##state)
+#define ANY_END (TO(RETURNING) | TO(OVER))
+static const struct {
+    const char *name;
+    unsigned next;
+} states[JR_COUNT] = {
+    [JR_NEW] = {"new", TO(WAITING) | TO(FINISHING) | ANY_END},
+    [JR_WAITING] = {"waiting", TO(LIMITING) | TO(RECORDING) | TO(STARTING) | TO(WAITING) | TO(FINISHING) | ANY_END},
+    [JR_LIMITING] = {"limiting", TO(RECORDING) | TO(STARTING) | TO(WAITING) | TO(FINISHING) | ANY_END},
+    [JR_RECORDING] = {"recording", TO(STARTING) | TO(WAITING) | TO(FINISHING) | ANY_END},
+    [JR_STARTING] = {"starting", TO(RUNNING) | TO(WAITING) | TO(ENDING) | TO(FINISHING) | ANY_END},
+    [JR_RUNNING] = {"running", TO(ENDING) | TO(FINISHING) | ANY_END},
+    [JR_ENDING] = {"ending", TO(FINISHING) | ANY_END},
+    [JR_FINISHING] = {"finishing", ANY_END},
+    [JR_RETURNING] = {"returning", TO(RETURNING) | TO(OVER)},
+    [JR_OVER] = {"over", 0},
+};
+#undef ANY_END
+#undef TO
+
+void jobrun_set_state(struct jobrun *run, enum jobrun_state to)
+{
+    if (!(states[run->state].next & 1u << to)) {
+        log_error("a job may not change its state so", F_JOB(run->job.text, run->attempt),
+                  F_STR("from", states[run->state].name), F_STR("to", states[to].name));
+        abort();
+    }
+    run->state = to;
+    run->deadline_ns = 0;
+}
+
+static void set_deadline(struct jobrun *run, int64_t ms)
+{
+    run->deadline_ns = clock_mono_ns() + ms * MS_NS;
+}
+
+/* ---- the pod ------------------------------------------------------------------------------------------------------------ */
+
+static void on_pod(void *arg, const struct pod_event *event);
+static void take_pod(struct jobrun *run);
+
+void jobrun_drop_pod(struct jobrun *run, bool dead)
+{
+    if (!run->pod)
+        return;
+    struct pool_pod *pod = run->pod;
+    run->pod = NULL;
+    run->paused = false;
+    pool_pod_release(pod, dead);
+}
+
+static const struct pod_backend_ops *ops(const struct jobrun *run)
+{
+    return pool_pod_ops(run->pod);
+}
+
+/* The job cannot begin: nothing of the user ran. */
+static void refuse(struct jobrun *run, const char *why)
+{
+    snprintf(run->refused, sizeof run->refused, "%s", why);
+    run->facts.refused = run->refused;
+    jobrun_finish(run);
+}
+
+/* The pod failed before the program was released in it: the client does not notice. */
+static void replace_pod(struct jobrun *run, const char *why)
+{
+    log_warn("a claimed pod was dead and is replaced", F_JOB(run->job.text, run->attempt), F_STR("why", why));
+    run->runs->stats.replaced++;
+    run->released = false;
+    jobrun_drop_pod(run, true);
+    if (run->pods_tried >= PODS_PER_JOB)
+        jobrun_return(run, STR("could_not_start"));
+    else
+        take_pod(run);
+}
+
+static struct pod_limits wanted_limits(const struct jobrun *run)
+{
+    struct pod_limits limits = run->runs->options.pod_limits;
+    limits.memory_bytes = run->request.limits.memory_bytes;
+    limits.pids = run->request.limits.pids;
+    return limits;
+}
+
+static bool same_limits(const struct pod_limits *a, const struct pod_limits *b)
+{
+    return a->memory_bytes == b->memory_bytes && a->pids == b->pids && a->cpu_millis == b->cpu_millis;
+}
+
+static void send_early_inputs(struct jobrun *run);
+
+void jobrun_release_program(struct jobrun *run)
+{
+    struct pod_run pod_run = {
+        .spec = buf_str(&run->plan.spec),
+        .stdin_bytes = buf_str(&run->request.stdin_bytes),
+        .stdin_eof = !run->request.stdin_open || run->early_eof,
+    };
+    jobrun_set_state(run, JR_STARTING);
+    run->released_ns = clock_mono_ns();
+    enum err e = ops(run)->run(run->pod->pod, &pod_run);
+    if (e != ERR_OK) {
+        replace_pod(run, err_text(e));
+        return;
+    }
+    run->released = true;
+    pool_pod_running(run->pod);
+    set_deadline(run, (int64_t)run->request.limits.wall_ms + WALL_GRACE_MS);
+    send_early_inputs(run);
+}
+
+static void after_limits(struct jobrun *run)
+{
+    if (run->retry || run->started_told) {
+        jobrun_release_program(run);
+        return;
+    }
+    jobrun_set_state(run, JR_RECORDING);
+    jobrun_record_started(run);
+}
+
+static void got_pod(struct jobrun *run, struct pool_pod *pod)
+{
+    run->pod = pod;
+    run->pods_tried++;
+    pool_pod_hold(pod, on_pod, run);
+    struct pod_limits limits = wanted_limits(run);
+    if (same_limits(&limits, &run->runs->options.pod_limits)) {
+        after_limits(run);
+        return;
+    }
+    jobrun_set_state(run, JR_LIMITING);
+    set_deadline(run, USAGE_GRACE_MS);
+    if (ops(run)->limits(pod->pod, &limits) != ERR_OK)
+        replace_pod(run, "the spawner takes no request");
+}
+
+static void on_got(void *arg, struct pool_pod *pod, const char *why)
+{
+    struct jobrun *run = arg;
+    histogram_add(&run->runs->stats.pod_wait, (double)(clock_mono_ns() - run->wait.since_ns) / 1e9);
+    if (pod) {
+        got_pod(run, pod);
+        return;
+    }
+    log_warn("no pod can be had, the job is handed back", F_JOB(run->job.text, run->attempt), F_STR("why", why));
+    jobrun_return(run, STR("could_not_start"));
+}
+
+static void take_pod(struct jobrun *run)
+{
+    jobrun_set_state(run, JR_WAITING);
+    run->wait = (struct pool_wait){.got = on_got, .arg = run};
+    struct pool_pod *pod = pools_take(run->runs->options.pools, run->plan.kind, &run->wait);
+    if (pod)
+        got_pod(run, pod);
+}
+
+/* ---- what the pod says ---------------------------------------------------------------------------------------------------- */
+
+void jobrun_resume(struct jobrun *run)
+{
+    if (!run->paused || !run->pod || coalesce_full(&run->out))
+        return;
+    run->paused = false;
+    if (run->deadline_ns != 0) /* it could not be heard meanwhile */
+        set_deadline(run, WALL_GRACE_MS + (int64_t)run->request.limits.wall_ms);
+    ops(run)->pause(run->pod->pod, false);
+}
+
+static void pause_if_full(struct jobrun *run)
+{
+    if (run->paused || !coalesce_full(&run->out))
+        return;
+    run->paused = true;
+    run->runs->stats.paused++;
+    ops(run)->pause(run->pod->pod, true);
+}
+
+static void on_output(struct jobrun *run, const struct pod_event *event)
+{
+    if (coalesce_add(&run->out, event->stream, event->bytes, clock_mono_ns()) != ERR_OK) {
+        log_error("no memory for a program's output", F_JOB(run->job.text, run->attempt));
+        jobrun_return(run, STR("worker_overload"));
+        return;
+    }
+    pause_if_full(run);
+    jobrun_flush_soon(run);
+}
+
+static void on_limits(struct jobrun *run, bool ok)
+{
+    if (run->state != JR_LIMITING)
+        return;
+    if (ok)
+        after_limits(run);
+    else
+        replace_pod(run, "its limits could not be set");
+}
+
+static void on_started(struct jobrun *run)
+{
+    jobrun_set_state(run, JR_RUNNING);
+    set_deadline(run, (int64_t)run->request.limits.wall_ms + WALL_GRACE_MS);
+    jobrun_flush_soon(run);
+}
+
+/* No more comes from the program; what it used is asked for. */
+static void ask_usage(struct jobrun *run)
+{
+    jobrun_set_state(run, JR_ENDING);
+    run->facts.wall_ns = clock_mono_ns() - run->released_ns;
+    set_deadline(run, USAGE_GRACE_MS);
+    if (ops(run)->usage(run->pod->pod) != ERR_OK)
+        jobrun_finish(run);
+}
+
+static void on_exit_told(struct jobrun *run, const struct frame_exit *exit)
+{
+    run->facts.exited = true;
+    run->facts.exit = *exit;
+    if (run->state == JR_RUNNING || run->state == JR_STARTING)
+        ask_usage(run);
+}
+
+static void on_usage(struct jobrun *run, const struct pod_event *event)
+{
+    if (run->state != JR_ENDING)
+        return;
+    run->facts.used = event->ok;
+    run->facts.usage = event->usage;
+    jobrun_finish(run);
+}
+
+static void on_refused(struct jobrun *run, const char *why)
+{
+    if (run->state == JR_STARTING || run->state == JR_RUNNING)
+        jobrun_set_state(run, JR_ENDING);
+    if (run->state == JR_ENDING)
+        refuse(run, why);
+    else
+        replace_pod(run, why);
+}
+
+static void on_lost(struct jobrun *run, const char *why)
+{
+    switch (run->state) {
+    case JR_LIMITING:
+    case JR_RECORDING:
+        replace_pod(run, why);
+        return;
+    case JR_STARTING: /* nothing was heard of the program; without retry it may have run */
+        if (run->retry && run->facts.killed == PE_OWN) {
+            replace_pod(run, why);
+            return;
+        }
+        ask_usage(run);
+        return;
+    case JR_RUNNING:
+        log_warn("a pod was lost while its program ran", F_JOB(run->job.text, run->attempt), F_STR("why", why));
+        ask_usage(run);
+        return;
+    case JR_NEW:
+    case JR_WAITING:
+    case JR_ENDING:
+    case JR_FINISHING:
+    case JR_RETURNING:
+    case JR_OVER:
+    case JR_COUNT:
+        return;
+    }
+}
+
+static void on_pod(void *arg, const struct pod_event *event)
+{
+    struct jobrun *run = arg;
+    assert(run->magic == JOBRUN_MAGIC && run->pod);
+    switch (event->type) {
+    case POD_LIMITS:
+        on_limits(run, event->ok);
+        return;
+    case POD_STARTED:
+        on_started(run);
+        return;
+    case POD_OUTPUT:
+        on_output(run, event);
+        return;
+    case POD_STAGE:
+        run->facts.staged = true;
+        run->facts.stage = event->exit;
+        return;
+    case POD_EXIT:
+        on_exit_told(run, &event->exit);
+        return;
+    case POD_REFUSED:
+        on_refused(run, event->text);
+        return;
+    case POD_USAGE:
+        on_usage(run, event);
+        return;
+    case POD_LOST:
+        on_lost(run, event->text);
+        return;
+    case POD_READY:
+    case POD_WAITING:
+    case POD_DONE:
+    case POD_GONE:
+        return;
+    }
+}
+
+/* ---- inputs ------------------------------------------------------------------------------------------------------------------- */
+
+static bool takes_input(const struct jobrun *run)
+{
+    return run->released && (run->state == JR_STARTING || run->state == JR_RUNNING);
+}
+
+static bool before_release(const struct jobrun *run)
+{
+    return !run->released && run->state < JR_STARTING;
+}
+
+/* A program that reads nothing of megabytes of input: what is over the bound is dropped, and said. */
+static void drop_input(struct jobrun *run, size_t bytes)
+{
+    if (run->input_dropped == 0)
+        log_warn("input beyond what a pod holds is dropped", F_JOB(run->job.text, run->attempt));
+    run->input_dropped += bytes;
+}
+
+static void input_bytes(struct jobrun *run, struct str bytes)
+{
+    struct buf *early = &run->request.stdin_bytes;
+    if (before_release(run) && early->len + bytes.n <= EARLY_STDIN_MAX)
+        buf_append_str(early, bytes);
+    else if (!takes_input(run) || ops(run)->input(run->pod->pod, FRAME_STDIN, bytes) == ERR_FULL)
+        drop_input(run, bytes.n);
+}
+
+static void input_eof(struct jobrun *run)
+{
+    if (before_release(run))
+        run->early_eof = true;
+    else if (takes_input(run))
+        (void)!ops(run)->input(run->pod->pod, FRAME_STDIN_EOF, (struct str){0}); /* gone: its end is on the way */
+}
+
+static void send_signal(struct jobrun *run, int number)
+{
+    const char bytes[4] = {(char)number, 0, 0, 0};
+    (void)!ops(run)->input(run->pod->pod, FRAME_SIGNAL, (struct str){.p = bytes, .n = 4}); /* as above */
+}
+
+static void input_signal(struct jobrun *run, struct str data)
+{
+    auto_json root = NULL;
+    if (json_parse(data, &root, NULL) != ERR_OK)
+        return;
+    int number = signal_number(str_of(json_string_value(json_object_get(root, "signal"))));
+    if (number == 0)
+        return;
+    if (takes_input(run))
+        send_signal(run, number);
+    else if (before_release(run) && run->early_signal_count < EARLY_SIGNALS_MAX)
+        run->early_signals[run->early_signal_count++] = number;
+}
+
+static void send_early_inputs(struct jobrun *run)
+{
+    /* The end of a standard input that the pod was told is open, and nothing left to carry it. */
+    if (run->early_eof && run->request.stdin_open && run->request.stdin_bytes.len <= FRAME_STDIN_HELD_MAX)
+        input_eof(run);
+    for (unsigned i = 0; i < run->early_signal_count; i++)
+        send_signal(run, run->early_signals[i]);
+    run->early_signal_count = 0;
+}
+
+static void kill_program(struct jobrun *run, enum pod_end why)
+{
+    if (run->facts.killed == PE_OWN)
+        run->facts.killed = why;
+    ops(run)->kill(run->pod->pod, why);
+    set_deadline(run, KILL_GRACE_MS);
+}
+
+static void input_cancel(struct jobrun *run)
+{
+    if (takes_input(run)) {
+        kill_program(run, PE_CANCELLED);
+        return;
+    }
+    if (!before_release(run))
+        return; /* its end is on the way */
+    pools_cancel(run->runs->options.pools, &run->wait);
+    run->facts.killed = PE_CANCELLED;
+    jobrun_drop_pod(run, false);
+    jobrun_finish(run);
+}
+
+static struct jobrun *find(struct jobruns *runs, struct id job, uint32_t attempt)
+{
+    list_each(run, &runs->runs, struct jobrun, link)
+        if (run->attempt == attempt && memcmp(run->job.text, job.text, ID_LEN) == 0)
+            return run;
+    return NULL;
+}
+
+void jobruns_input(struct jobruns *runs, struct id job, uint32_t attempt, const struct event *event)
+{
+    struct jobrun *run = find(runs, job, attempt);
+    if (!run)
+        return;
+    if (event->type == EV_INPUT)
+        input_bytes(run, event->bytes);
+    else if (event->type == EV_EOF)
+        input_eof(run);
+    else if (event->type == EV_SIGNAL)
+        input_signal(run, event->data);
+    else if (event->type == EV_CANCEL_REQUESTED)
+        input_cancel(run);
+}
+
+void jobruns_fenced(struct jobruns *runs, struct id job, uint32_t attempt)
+{
+    struct jobrun *run = find(runs, job, attempt);
+    if (!run || run->state == JR_OVER)
+        return;
+    log_warn("fenced: another attempt owns the job", F_JOB(job.text, attempt));
+    runs->stats.fenced++;
+    pools_cancel(runs->options.pools, &run->wait);
+    jobrun_drop_pod(run, false);
+    jobrun_set_state(run, JR_OVER);
+    jobrun_over(run);
+}
+
+/* ---- beginning ------------------------------------------------------------------------------------------------------------------ */
+
+static enum err read_job(struct jobrun *run, const struct claimed_job *job, struct errinfo *info)
+{
+    enum err e = run_request_parse(job->request, &run->request, info);
+    if (e != ERR_OK)
+        return e;
+    bool open = run->request.stdin_open || run->request.stdin_bytes.len > FRAME_STDIN_HELD_MAX;
+    return run_plan_build(&run->request, open, &run->plan, info);
+}
+
+void jobruns_start(struct jobruns *runs, const struct claimed_job *job)
+{
+    struct jobrun *run = calloc(1, sizeof *run);
+    if (!run) {
+        log_limited(LOG_ERROR, "no memory for a job; its lease will lapse");
+        return;
+    }
+    run->magic = JOBRUN_MAGIC;
+    run->runs = runs;
+    run->job = job->job;
+    run->attempt = job->attempt;
+    run->retry = job->retry;
+    run->begun_ns = clock_mono_ns();
+    run->queue_ms = job->now_ms > job->created_ms ? job->now_ms - job->created_ms : 0;
+    run->plan.lang = JOBRUN_LANGS_MAX;
+    if (jobrun_log_init(run) != ERR_OK)
+        abort(); /* libuv's timers cannot fail */
+    list_append(&runs->runs, &run->link);
+    runs->count++;
+    struct errinfo info = {0};
+    if (read_job(run, job, &info) == ERR_OK)
+        take_pod(run);
+    else
+        refuse(run, info.text);
+}
+
+/* ---- the whole --------------------------------------------------------------------------------------------------------------------- */
+
+static void on_deadline(struct jobrun *run)
+{
+    run->deadline_ns = 0;
+    switch (run->state) {
+    case JR_LIMITING:
+        replace_pod(run, "no answer about its limits");
+        return;
+    case JR_STARTING:
+    case JR_RUNNING:
+        if (run->paused) {
+            set_deadline(run, WALL_GRACE_MS);
+            return;
+        }
+        if (run->facts.killed == PE_OWN) {
+            kill_program(run, PE_WALL);
+            return;
+        }
+        ask_usage(run); /* it does not answer a KILL: the release destroys it */
+        return;
+    case JR_ENDING:
+        jobrun_finish(run);
+        return;
+    case JR_FINISHING:
+        jobrun_drop_pod(run, false);
+        return;
+    case JR_NEW:
+    case JR_WAITING:
+    case JR_RECORDING:
+    case JR_RETURNING:
+    case JR_OVER:
+    case JR_COUNT:
+        return;
+    }
+}
+
+void jobruns_tick(struct jobruns *runs)
+{
+    int64_t now = clock_mono_ns();
+    list_each(run, &runs->runs, struct jobrun, link) {
+        jobrun_log_tick(run, now);
+        if (run->deadline_ns != 0 && run->deadline_ns <= now)
+            on_deadline(run);
+    }
+}
+
+void jobruns_hand_back(struct jobruns *runs, struct str reason)
+{
+    list_each(run, &runs->runs, struct jobrun, link)
+        if (run->state != JR_FINISHING && run->state != JR_RETURNING && run->state != JR_OVER)
+            jobrun_return(run, reason);
+}
+
+enum err jobruns_open(const struct jobruns_options *options, struct jobruns **ret_runs)
+{
+    struct jobruns *runs = calloc(1, sizeof *runs);
+    if (!runs)
+        return ERR_NOMEM;
+    runs->options = *options;
+    list_init(&runs->runs);
+    *ret_runs = runs;
+    return ERR_OK;
+}
+
+void jobruns_free(struct jobruns *runs)
+{
+    if (!runs)
+        return;
+    assert(runs->count == 0);
+    free(runs);
+}
+
+size_t jobruns_count(const struct jobruns *runs)
+{
+    return runs->count;
+}
+
+const struct jobrun_stats *jobruns_stats(const struct jobruns *runs)
+{
+    return &runs->stats;
+}
+
+/* Fit for what is here: print(1) takes 2 ms, the longest run half a minute. */
+const double histogram_bounds[HISTOGRAM_BUCKETS] = {0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064,
+                                                    0.125,  0.25,  0.5,   1,     2.5,   5,     10,    30};
+
+void histogram_add(struct histogram *h, double seconds)
+{
+    h->count++;
+    h->sum += seconds;
+    for (int i = 0; i < HISTOGRAM_BUCKETS; i++)
+        if (seconds <= histogram_bounds[i]) {
+            h->bucket[i]++;
+            return;
+        }
+}

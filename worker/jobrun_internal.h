@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Shared by jobrun.c (the pod's side) and jobrun_log.c (the log's side). */
+#ifndef MILLRACE_WORKER_JOBRUN_INTERNAL_H
+#define MILLRACE_WORKER_JOBRUN_INTERNAL_H
+
+#include "worker/coalesce.h"
+#include "worker/jobrun.h"
+#include "worker/outcome.h"
+#include "worker/plan.h"
+#include "worker/request.h"
+
+#define MS_NS 1000000LL
+enum {
+    PODS_PER_JOB = 3,         /* pods that may turn out dead before the job is handed back */
+    WALL_GRACE_MS = 2000,     /* the pod's own clock ends the program; ours only when it does not */
+    KILL_GRACE_MS = 1000,     /* from KILL to EXIT; then the pod is destroyed without a word */
+    USAGE_GRACE_MS = 1000,    /* the spawner's answer */
+    STARTED_ALONE_MS = 25,    /* a program that writes nothing: `started` is told so long after */
+    RELEASE_AFTER_MS = 100,   /* a finish that is not answered by then does not hold its pod */
+    EARLY_SIGNALS_MAX = 8,    /* kept for a program that is not released yet */
+    EARLY_STDIN_MAX = 64 << 20,
+    LOG_RETRY_FIRST_MS = 50,
+    LOG_RETRY_MAX_MS = 1000,
+    JOBRUN_MAGIC = 0x6a6f6221,
+};
+
+struct jobruns {
+    struct jobruns_options options;
+    struct list runs;
+    size_t count;
+    struct jobrun_stats stats;
+};
+
+struct jobrun {
+    unsigned magic;
+    struct jobruns *runs;
+    struct list link;
+    enum jobrun_state state;
+    struct id job;
+    uint32_t attempt;
+    bool retry;
+    int64_t queue_ms, begun_ns;
+
+    struct run_request request;
+    struct run_plan plan;
+    bool early_eof;
+    int early_signals[EARLY_SIGNALS_MAX];
+    unsigned early_signal_count;
+
+    struct pool_wait wait;
+    struct pool_pod *pod; /* NULL: none */
+    unsigned pods_tried;
+    bool released;        /* the program may run in it */
+    bool paused;
+    int64_t released_ns;
+    int64_t deadline_ns;  /* of the present state; 0: none */
+    uint64_t input_dropped;
+
+    struct coalescer out;
+    struct outcome_facts facts;
+    char refused[256];
+
+    /* The log: one call in flight at a time. */
+    uint64_t appends;     /* answered */
+    enum { LOG_APPEND, LOG_FINISH, LOG_REQUEUE } sent;
+    bool appending;       /* `sent` is not answered */
+    bool complete;        /* all facts are there: finish as soon as the log is free */
+    bool started_told;    /* `started` was answered, or is in flight */
+    struct coalesce_batch batch;
+    struct event_draft drafts[COALESCE_EVENTS_MAX + 4];
+    size_t draft_count;
+    struct buf started_json, usage_json, end_json;
+    struct outcome outcome;
+    struct str return_reason;
+    int64_t sent_ns, retry_ns; /* of the append, finish or requeue; retry_ns != 0: to be sent again then */
+    unsigned tries;
+    uv_timer_t flush;
+    bool flush_closed;
+};
+
+/* The one function that changes `state`. */
+void jobrun_set_state(struct jobrun *run, enum jobrun_state to);
+/* Gives the pod back, whatever it does. */
+void jobrun_drop_pod(struct jobrun *run, bool dead);
+void jobrun_resume(struct jobrun *run);
+/* After RECORDING: `started` is in the log. */
+void jobrun_release_program(struct jobrun *run);
+
+/* jobrun_log.c */
+enum err jobrun_log_init(struct jobrun *run);
+void jobrun_record_started(struct jobrun *run);
+void jobrun_flush_soon(struct jobrun *run); /* plans the next append by what is pending */
+void jobrun_finish(struct jobrun *run); /* all facts are there */
+void jobrun_return(struct jobrun *run, struct str reason);
+void jobrun_log_tick(struct jobrun *run, int64_t now_ns);
+/* In state OVER: frees the run once nothing refers to it. */
+void jobrun_over(struct jobrun *run);
+
+#endif

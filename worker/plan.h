@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a pod is told to run a request: pure. */
+#ifndef MILLRACE_WORKER_PLAN_H
+#define MILLRACE_WORKER_PLAN_H
+
+#include "worker/backend.h"
+#include "worker/request.h"
+
+struct run_plan {
+    struct buf spec;
+    const char *kind; /* of pod; static */
+    unsigned lang;    /* row of the language table */
+};
+
+/* `stdin_open`: more standard input follows the START. ERR_NOT_FOUND: unknown language; ERR_FULL: more than a pod
+   takes. The plan borrows nothing. */
+MUST_CHECK enum err run_plan_build(const struct run_request *request, bool stdin_open, struct run_plan *ret_plan,
+                                   struct errinfo *info);
+void run_plan_free(struct run_plan *plan);
+
+const char *plan_lang_name(unsigned lang); /* NULL behind the last row */
+
+#endif
