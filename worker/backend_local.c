@@ -538,12 +538,12 @@ static void spawner_gone(struct local *l, const char *why)
 {
     l->gone = true;
     uv_poll_stop(&l->poll);
+    l->options.on_gone(l->options.arg, why);
     list_each(pod, &l->pods, struct pod, link) {
         pod->ended = true;
         tell_lost(pod, why);
         finish_if_over(pod);
     }
-    l->options.on_gone(l->options.arg, why);
 }
 
 /* ---- the vtable ---------------------------------------------------------------------------------------------------------- */

@@ -12,7 +12,7 @@ enum { LOCAL_PODS_MAX = 512 };
 struct local_options {
     int fd; /* the SOCK_SEQPACKET socket to the spawner; taken over */
     void (*on_hello)(void *arg, uint64_t missing, bool rootless, const char *text);
-    /* The spawner is gone, and with it all pods: each has told LOST before. Once. */
+    /* The spawner is gone, and with it all pods: each that is not destroyed now tells LOST next. Once. */
     void (*on_gone)(void *arg, const char *why);
     void *arg;
 };

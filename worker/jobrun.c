@@ -82,6 +82,7 @@ static void replace_pod(struct jobrun *run, const char *why)
     log_warn("a claimed pod was dead and is replaced", F_JOB(run->job.text, run->attempt), F_STR("why", why));
     run->runs->stats.replaced++;
     run->released = false;
+    run->released_ns = 0;
     jobrun_drop_pod(run, true);
     if (run->pods_tried >= PODS_PER_JOB)
         jobrun_return(run, STR("could_not_start"));
@@ -126,12 +127,13 @@ void jobrun_release_program(struct jobrun *run)
 
 static void after_limits(struct jobrun *run)
 {
-    if (run->retry || run->started_told) {
+    if (run->retry || (run->started_told && !jobrun_log_busy(run))) {
         jobrun_release_program(run);
         return;
     }
     jobrun_set_state(run, JR_RECORDING);
-    jobrun_record_started(run);
+    if (!run->started_told)
+        jobrun_record_started(run);
 }
 
 static void got_pod(struct jobrun *run, struct pool_pod *pod)
@@ -194,6 +196,8 @@ static void pause_if_full(struct jobrun *run)
 
 static void on_output(struct jobrun *run, const struct pod_event *event)
 {
+    if (run->state != JR_RUNNING && run->state != JR_ENDING)
+        return;
     if (coalesce_add(&run->out, event->stream, event->bytes, clock_mono_ns()) != ERR_OK) {
         log_error("no memory for a program's output", F_JOB(run->job.text, run->attempt));
         jobrun_return(run, STR("worker_overload"));
@@ -215,6 +219,8 @@ static void on_limits(struct jobrun *run, bool ok)
 
 static void on_started(struct jobrun *run)
 {
+    if (run->state != JR_STARTING)
+        return;
     jobrun_set_state(run, JR_RUNNING);
     set_deadline(run, (int64_t)run->request.limits.wall_ms + WALL_GRACE_MS);
     jobrun_flush_soon(run);
@@ -536,7 +542,7 @@ void jobruns_tick(struct jobruns *runs)
 void jobruns_hand_back(struct jobruns *runs, struct str reason)
 {
     list_each(run, &runs->runs, struct jobrun, link)
-        if (run->state != JR_FINISHING && run->state != JR_RETURNING && run->state != JR_OVER)
+        if (!run->complete && run->state != JR_RETURNING && run->state != JR_OVER)
             jobrun_return(run, reason);
 }
 

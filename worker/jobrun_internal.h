@@ -88,6 +88,8 @@ void jobrun_release_program(struct jobrun *run);
 
 /* jobrun_log.c */
 enum err jobrun_log_init(struct jobrun *run);
+/* Nothing may be sent now: an answer is outstanding, or a repeat of the last call is due later. */
+bool jobrun_log_busy(const struct jobrun *run);
 void jobrun_record_started(struct jobrun *run);
 void jobrun_flush_soon(struct jobrun *run); /* plans the next append by what is pending */
 void jobrun_finish(struct jobrun *run); /* all facts are there */

@@ -142,10 +142,10 @@ static void on_append(struct jobrun *run)
     begin_drafts(run);
     if (run->state == JR_RETURNING)
         send_drafts(run);
-    else if (run->state == JR_RECORDING)
-        jobrun_release_program(run);
     else if (run->complete)
         jobrun_finish(run);
+    else if (run->state == JR_RECORDING)
+        jobrun_release_program(run);
     else {
         jobrun_flush_soon(run);
         jobrun_resume(run);
@@ -205,8 +205,7 @@ static void on_answer(void *arg, enum queue_answer answer)
 
 /* ---- when ---------------------------------------------------------------------------------------------------------------- */
 
-/* Nothing may be sent now: an answer is outstanding, or a repeat of the last one is due later. */
-static bool log_busy(const struct jobrun *run)
+bool jobrun_log_busy(const struct jobrun *run)
 {
     return run->appending || run->retry_ns != 0;
 }
@@ -246,7 +245,7 @@ static void flush_now(struct jobrun *run)
 
 void jobrun_flush_soon(struct jobrun *run)
 {
-    if (log_busy(run))
+    if (jobrun_log_busy(run))
         return;
     if (run->state != JR_RUNNING && run->state != JR_STARTING) /* the end takes along what there is */
         return;
@@ -278,7 +277,7 @@ static void write_facts(struct jobrun *run)
 void jobrun_finish(struct jobrun *run)
 {
     run->complete = true; /* the answer of an append in flight comes back here */
-    if (log_busy(run))
+    if (jobrun_log_busy(run))
         return;
     if (coalesce_end(&run->out) != ERR_OK)
         log_error("output was lost for want of memory", F_JOB(run->job.text, run->attempt));

@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* millrace-worker: claims jobs, runs them in pods, appends what they do. Started by millrace-spawner, which hands
+   it the socket that pods are asked for (descriptor number in MILLRACE_SPAWNER_FD). */
+#include "worker/service.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "io/config_load.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum { TICK_MS = 50, SLOTS_PER_CORE = 4, CREATE_CONCURRENCY = 4, TMP_MB = 64, WORK_INODES = 16384, CLOSE_GRACE_MS = 5000 };
+
+static const char usage[] =
+    "millrace-worker: claims jobs from the log and runs them in pods. Started by millrace-spawner.\n"
+    "\n"
+    "  --config PATH      YAML file with settings\n"
+    "  --set NAME=VALUE   one setting; may be given again\n"
+    "  --port-file PATH   write the port of /health, /ready and /metrics to PATH when it listens\n"
+    "  --help, --version\n";
+
+/* ---- what is told to the queue ----------------------------------------------------------------------------------------- */
+
+bool worker_ready(const struct worker *w, const char **ret_why)
+{
+    const char *why = w->stopping                         ? "the worker drains"
+                      : !w->hello                         ? "the spawner has not answered"
+                      : !queue_ready(w->queue)            ? "Redis cannot be used"
+                      : !pools_idle(w->pools, "py")       ? "no Python pod is ready yet"
+                                                          : NULL;
+    if (ret_why && why)
+        *ret_why = why;
+    return why == NULL;
+}
+
+unsigned worker_free_slots(const struct worker *w)
+{
+    size_t used = jobruns_count(w->runs);
+    return w->stopping || used >= w->slots || !pools_idle(w->pools, "py") ? 0 : w->slots - (unsigned)used;
+}
+
+static void on_job(void *arg, const struct claimed_job *job)
+{
+    struct worker *w = arg;
+    jobruns_start(w->runs, job);
+}
+
+static void on_input(void *arg, struct id job, uint32_t attempt, const struct event *event)
+{
+    struct worker *w = arg;
+    jobruns_input(w->runs, job, attempt, event);
+}
+
+static void on_fenced(void *arg, struct id job, uint32_t attempt)
+{
+    struct worker *w = arg;
+    jobruns_fenced(w->runs, job, attempt);
+}
+
+static void begin_consuming(struct worker *w)
+{
+    static const char *const classes[] = {"local"};
+    struct consumer_callbacks callbacks = {.on_job = on_job, .on_input = on_input, .on_fenced = on_fenced, .arg = w};
+    w->consuming = true;
+    log_info("ready: Python can run", F_INT("slots", w->slots));
+    queue_consume(w->queue, str_of(w->name), classes, 1, &callbacks);
+}
+
+static void tell_slots(struct worker *w)
+{
+    if (w->stopping || !w->queue || !w->runs)
+        return;
+    if (!w->consuming && pools_idle(w->pools, "py"))
+        begin_consuming(w);
+    if (w->consuming)
+        queue_consume_slots(w->queue, worker_free_slots(w));
+}
+
+static void on_changed(void *arg)
+{
+    tell_slots(arg);
+}
+
+/* ---- what the queue tells ------------------------------------------------------------------------------------------------ */
+
+static void on_queue_state(void *arg, bool ready, const char *why)
+{
+    struct worker *w = arg;
+    snprintf(w->redis_why, sizeof w->redis_why, "%s", why ? why : "");
+    if (ready)
+        log_info("Redis is there", F_STR("store", queue_store_text(w->queue)));
+    else
+        log_limited(LOG_WARN, "Redis cannot be used", F_STR("why", w->redis_why));
+}
+
+static void call_append(void *arg, struct id job, uint32_t attempt, uint64_t n, const struct event_draft *drafts,
+                        size_t count, queue_done_cb cb, void *cb_arg)
+{
+    struct worker *w = arg;
+    queue_append(w->queue, job, attempt, n, drafts, count, cb, cb_arg);
+}
+
+static void call_finish(void *arg, struct id job, uint32_t attempt, uint64_t n, const struct event_draft *drafts,
+                        size_t count, uint32_t cost_ms, queue_done_cb cb, void *cb_arg)
+{
+    struct worker *w = arg;
+    queue_finish(w->queue, job, attempt, n, drafts, count, cost_ms, cb, cb_arg);
+}
+
+static void call_requeue(void *arg, struct id job, uint32_t attempt, struct str reason, bool started, queue_done_cb cb,
+                         void *cb_arg)
+{
+    struct worker *w = arg;
+    queue_requeue(w->queue, job, attempt, reason, started, cb, cb_arg);
+}
+
+/* ---- ending ----------------------------------------------------------------------------------------------------------------- */
+
+static void on_all_closed(void *arg)
+{
+    struct worker *w = arg;
+    w->queue = NULL;
+    loop_end(&w->loop);
+}
+
+/* The second half of a drain: no job is left. */
+static void close_when_empty(struct worker *w)
+{
+    if (jobruns_count(w->runs) > 0)
+        return;
+    if (!w->closing) {
+        w->closing = true;
+        pools_stop(w->pools);
+        http_server_drain(w->http);
+    }
+    if (pools_count(w->pools) > 0 && !w->spawner_lost)
+        return;
+    uv_timer_stop(&w->tick);
+    queue_close(w->queue, on_all_closed, w);
+}
+
+static void on_stop(void *arg)
+{
+    struct worker *w = arg;
+    w->stopping = true;
+    w->stop_ns = clock_mono_ns() + w->config.drain_ms * 1000000;
+    log_info("drains: claims no more jobs", F_INT("running", jobruns_count(w->runs)));
+    if (w->consuming)
+        queue_consume_stop(w->queue);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct worker *w = timer->data;
+    pools_tick(w->pools);
+    jobruns_tick(w->runs);
+    if (!w->stopping) {
+        tell_slots(w);
+        return;
+    }
+    if (clock_mono_ns() >= w->stop_ns)
+        jobruns_hand_back(w->runs, STR("drain"));
+    close_when_empty(w);
+}
+
+/* ---- the spawner ------------------------------------------------------------------------------------------------------------ */
+
+static void on_hello(void *arg, uint64_t missing, bool rootless, const char *text)
+{
+    struct worker *w = arg;
+    w->hello = true;
+    w->missing = missing;
+    w->rootless = rootless;
+    snprintf(w->hello_text, sizeof w->hello_text, "%s", text);
+    if (missing)
+        log_warn("this host lacks defences", F_STR("missing", text));
+}
+
+static void on_spawner_gone(void *arg, const char *why)
+{
+    struct worker *w = arg;
+    w->spawner_lost = true;
+    log_error("the spawner is gone: jobs are handed back", F_STR("why", why));
+    loop_stop(&w->loop);
+    w->stop_ns = 0;
+    jobruns_hand_back(w->runs, STR("pod_lost"));
+}
+
+static enum err spawner_fd(int *ret_fd, struct errinfo *info)
+{
+    const char *text = getenv(SPAWNER_FD_ENV);
+    uint64_t fd;
+    if (!text || str_to_u64(str_of(text), &fd) != ERR_OK || fd > 1 << 20)
+        return errinfo_set(info, ERR_INVALID, 0, "%s is not set: millrace-worker is started by millrace-spawner",
+                           SPAWNER_FD_ENV);
+    if (fcntl((int)fd, F_SETFD, FD_CLOEXEC) != 0)
+        return errinfo_set(info, ERR_INVALID, errno, "%s is no open descriptor", SPAWNER_FD_ENV);
+    *ret_fd = (int)fd;
+    return ERR_OK;
+}
+
+/* ---- opening ----------------------------------------------------------------------------------------------------------------- */
+
+static struct pod_limits pod_limits(const struct config *c)
+{
+    return (struct pod_limits){
+        .memory_bytes = (uint64_t)c->max_memory_bytes,
+        .pids = (uint64_t)c->max_pids,
+        .cpu_millis = (uint64_t)c->max_cpu_quota / 100,
+        .work_bytes = (uint64_t)c->max_total_file_bytes,
+        .work_inodes = WORK_INODES,
+        .tmp_bytes = (uint64_t)TMP_MB << 20,
+    };
+}
+
+static enum err open_pools(struct worker *w)
+{
+    const struct config *c = &w->config;
+    const struct pool_kind kinds[] = {
+        {.name = "py", .size = c->pod_pool_enabled ? (unsigned)c->pod_pool_py : 0, .fallback = "cold"},
+        {.name = "js", .size = c->pod_pool_enabled ? (unsigned)c->pod_pool_js : 0, .fallback = "cold"},
+        {.name = "cold", .size = c->pod_pool_enabled ? (unsigned)c->pod_pool_bash : 0},
+    };
+    struct pools_options options = {
+        .backend = w->backend,
+        .kinds = kinds,
+        .kind_count = sizeof kinds / sizeof kinds[0],
+        .limits = pod_limits(c),
+        .create_concurrency = CREATE_CONCURRENCY,
+        .now_ns = clock_mono_ns,
+        .changed = on_changed,
+        .arg = w,
+    };
+    unsigned wanted = kinds[0].size + kinds[1].size + kinds[2].size + 2 * w->slots + CREATE_CONCURRENCY;
+    options.max_pods = wanted < LOCAL_PODS_MAX ? wanted : LOCAL_PODS_MAX;
+    return pools_open(&options, &w->pools);
+}
+
+static enum err open_queue(struct worker *w, struct errinfo *info)
+{
+    const struct config *c = &w->config;
+    auto_buf url = BUF_INIT(4096);
+    config_redis_url(c, &url);
+    struct queue_options options = {
+        .redis_url = buf_cstr(&url),
+        .key_prefix = c->redis_key_prefix,
+        .partitions = (unsigned)c->partitions,
+        .development = c->profile == PROFILE_DEVELOPMENT,
+        .connect_timeout_ms = (int)c->redis_connect_timeout_ms,
+        .command_timeout_ms = (int)c->redis_timeout_ms,
+        .max_jobs = (uint64_t)c->queue_max_jobs,
+        .max_jobs_per_tenant = (uint64_t)c->queue_max_jobs_per_tenant,
+        .max_bytes = (uint64_t)c->queue_max_bytes,
+        .result_ttl_ms = c->job_result_ttl_ms,
+        .sync_result_ttl_ms = c->sync_result_ttl_ms,
+        .lease_ms = (uint32_t)c->lease_ms,
+        .heartbeat_ms = (uint32_t)c->heartbeat_ms,
+        .on_state = on_queue_state,
+        .arg = w,
+    };
+    return queue_open(&w->loop.uv, &options, &w->queue, info);
+}
+
+static void open_name(struct worker *w)
+{
+    char host[48] = "worker";
+    if (*w->config.worker_id) {
+        snprintf(w->name, sizeof w->name, "%s", w->config.worker_id);
+        return;
+    }
+    gethostname(host, sizeof host - 1);
+    snprintf(w->name, sizeof w->name, "%s-%.8s", host, id_new().text);
+}
+
+static enum err write_port(const struct worker *w, struct errinfo *info)
+{
+    if (!w->port_file)
+        return ERR_OK;
+    char part[4096];
+    snprintf(part, sizeof part, "%s.part", w->port_file);
+    FILE *f = fopen(part, "we");
+    if (!f)
+        return errinfo_set(info, ERR_SYSTEM, errno, "cannot write %s", part);
+    fprintf(f, "%d\n", http_server_port(w->http));
+    if (fclose(f) != 0 || rename(part, w->port_file) != 0)
+        return errinfo_set(info, ERR_SYSTEM, errno, "cannot write %s", w->port_file);
+    return ERR_OK;
+}
+
+static enum err open_all(struct worker *w, struct errinfo *info)
+{
+    struct local_options local = {.on_hello = on_hello, .on_gone = on_spawner_gone, .arg = w};
+    enum err e = spawner_fd(&local.fd, info);
+    if (e == ERR_OK)
+        e = loop_open(&w->loop, (int)w->config.drain_ms + CLOSE_GRACE_MS, on_stop, w, info);
+    if (e == ERR_OK)
+        e = local_open(&w->loop.uv, &local, &w->backend, info);
+    if (e == ERR_OK)
+        e = open_pools(w);
+    if (e == ERR_OK)
+        e = open_queue(w, info);
+    if (e != ERR_OK)
+        return e;
+    struct jobruns_options runs = {
+        .loop = &w->loop.uv,
+        .queue = {.append = call_append, .finish = call_finish, .requeue = call_requeue, .arg = w},
+        .pools = w->pools,
+        .pod_limits = pod_limits(&w->config),
+        .changed = on_changed,
+        .arg = w,
+    };
+    e = jobruns_open(&runs, &w->runs);
+    if (e == ERR_OK)
+        e = worker_http_open(w, info);
+    if (e == ERR_OK)
+        e = write_port(w, info);
+    uv_timer_init(&w->loop.uv, &w->tick);
+    w->tick.data = w;
+    uv_timer_start(&w->tick, on_tick, 0, TICK_MS);
+    return e;
+}
+
+/* ---- the command line ---------------------------------------------------------------------------------------------------------- */
+
+static enum err take_options(struct worker *w, int argc, char **argv, struct errinfo *info)
+{
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--port-file") == 0 && i + 1 < argc)
+            w->port_file = argv[++i];
+        else
+            return errinfo_set(info, ERR_INVALID, 0, "unknown option %s; see --help", argv[i]);
+    }
+    return ERR_OK;
+}
+
+static bool told_and_done(int argc, char **argv)
+{
+    if (argc == 2 && strcmp(argv[1], "--help") == 0)
+        return fputs(usage, stdout), true;
+    if (argc == 2 && strcmp(argv[1], "--version") == 0)
+        return puts("millrace-worker " MILLRACE_VERSION), true;
+    return false;
+}
+
+static int fail(const struct errinfo *info)
+{
+    log_error("cannot start", F_STR("why", info->text));
+    return 1;
+}
+
+static void harden(void)
+{
+    const struct rlimit none = {0};
+    setrlimit(RLIMIT_CORE, &none);
+    prctl(PR_SET_DUMPABLE, 0);
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+}
+
+static void open_log(const struct config *c)
+{
+    bool text = c->log_format == LOG_FORMAT_TEXT || (c->log_format == LOG_FORMAT_AUTO && isatty(STDERR_FILENO));
+    log_open("worker", (enum log_level)c->log_level, text);
+}
+
+int main(int argc, char **argv)
+{
+    static struct worker w;
+    struct errinfo info = {0};
+    struct config_request request = {0};
+    log_open("worker", LOG_INFO, isatty(STDERR_FILENO));
+    if (told_and_done(argc, argv))
+        return 0;
+    harden();
+    if (config_take_args(&request, &argc, argv, &info) != ERR_OK || take_options(&w, argc, argv, &info) != ERR_OK ||
+        config_load(&config_table, &w.config.base, &request, &info) != ERR_OK)
+        return fail(&info);
+    open_log(&w.config);
+    open_name(&w);
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    w.slots = w.config.worker_slots ? (unsigned)w.config.worker_slots : SLOTS_PER_CORE * (unsigned)(cores > 0 ? cores : 1);
+    if (open_all(&w, &info) != ERR_OK)
+        return fail(&info);
+    log_info("worker started", F_STR("worker", w.name), F_INT("port", http_server_port(w.http)), F_INT("slots", w.slots));
+    loop_run(&w.loop);
+    log_info("worker ended");
+    return w.spawner_lost ? 1 : 0;
+}

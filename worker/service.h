@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The worker program: what it is made of, and what it says of itself over HTTP. */
+#ifndef MILLRACE_WORKER_SERVICE_H
+#define MILLRACE_WORKER_SERVICE_H
+
+#include "io/http_server.h"
+#include "io/loop.h"
+#include "schema/config.h"
+#include "worker/backend_local.h"
+#include "worker/jobrun.h"
+
+struct worker {
+    struct config config;
+    struct loop loop;
+    struct pod_backend *backend;
+    struct pools *pools;
+    struct jobruns *runs;
+    struct queue *queue;
+    struct http_server *http;
+    uv_timer_t tick;
+
+    char name[80];
+    unsigned slots;
+    const char *port_file;
+
+    bool hello;          /* the spawner said what the host gives */
+    uint64_t missing;    /* its bits */
+    bool rootless;
+    char hello_text[SPAWNER_TEXT_MAX];
+
+    bool consuming, stopping, closing;
+    bool spawner_lost;
+    int64_t stop_ns; /* when jobs are handed back */
+    char redis_why[256];
+};
+
+/* Python can run and the log can be reached. `why` (may be NULL) gets a static text when not. */
+bool worker_ready(const struct worker *w, const char **ret_why);
+unsigned worker_free_slots(const struct worker *w);
+
+MUST_CHECK enum err worker_http_open(struct worker *w, struct errinfo *info);
+/* Pure: the Prometheus text and the JSON of /health. */
+void worker_write_metrics(const struct worker *w, struct buf *out);
+void worker_write_health(const struct worker *w, struct buf *out);
+
+#endif
