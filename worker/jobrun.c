@@ -7,6 +7,7 @@
 #include "json/json.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

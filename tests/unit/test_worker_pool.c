@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "unit.h"
+
+#include "fake_backend.h"
+#include "worker/pool.h"
+
+#define MS 1000000LL
+
+static int64_t now;
+static struct pools *pools;
+
+static int64_t test_now(void)
+{
+    return now;
+}
+
+static void open_pools(unsigned size, const char *fallback)
+{
+    const struct pool_kind kinds[] = {{"py", size, fallback}, {"cold", 1, NULL}};
+    struct pools_options options = {
+        .backend = &fake.base, .kinds = kinds, .kind_count = 2, .max_pods = 16, .create_concurrency = 2, .now_ns = test_now};
+    assert_int_equal(pools_open(&options, &pools), ERR_OK);
+    pools_tick(pools);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    fake_reset();
+    now = 1000 * MS;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    pools_stop(pools);
+    for (size_t i = 0; i < fake.count; i++)
+        if (fake.pods[i].alive)
+            fake_says(&fake.pods[i], POD_GONE);
+    pools_free(pools);
+    return 0;
+}
+
+static struct pool_stats stats_of(const char *kind)
+{
+    struct pool_stats s[POOL_KINDS_MAX];
+    size_t n = pools_stats(pools, s, POOL_KINDS_MAX);
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(s[i].kind, kind) == 0)
+            return s[i];
+    fail();
+    return s[0];
+}
+
+/* Every pod that starts becomes ready, until nothing starts any more. */
+static void all_ready(void)
+{
+    for (size_t i = 0; i < fake.count; i++)
+        if (fake.pods[i].alive && !fake.pods[i].destroyed && !fake.pods[i].ran) {
+            fake.pods[i].ran = true; /* told once */
+            fake_says(&fake.pods[i], POD_READY);
+        }
+}
+
+struct taken {
+    struct pool_wait wait;
+    struct pool_pod *pod;
+    const char *why;
+    int told;
+};
+
+static void on_got(void *arg, struct pool_pod *pod, const char *why)
+{
+    struct taken *t = arg;
+    t->told++;
+    t->pod = pod;
+    t->why = why;
+}
+
+static struct pool_pod *take(struct taken *t)
+{
+    *t = (struct taken){.wait = {.got = on_got, .arg = t}};
+    t->pod = pools_take(pools, "py", &t->wait);
+    return t->pod;
+}
+
+static void fills_up_a_few_at_a_time(void **state)
+{
+    (void)state;
+    open_pools(5, NULL);
+    assert_int_equal(fake.count, 2);
+    assert_false(pools_idle(pools, "py"));
+    all_ready();
+    assert_true(pools_idle(pools, "py"));
+    assert_int_equal(stats_of("py").pods[POD_ST_IDLE], 5);
+    assert_int_equal(stats_of("cold").pods[POD_ST_IDLE], 1);
+    assert_int_equal(fake.count, 6);
+}
+
+static void one_more_than_the_pool_waits_and_is_counted(void **state)
+{
+    (void)state;
+    open_pools(2, NULL);
+    all_ready();
+    struct taken t[3];
+    assert_non_null(take(&t[0]));
+    assert_non_null(take(&t[1]));
+    now += 5 * MS;
+    assert_null(take(&t[2]));
+    assert_int_equal(t[2].told, 0);
+    assert_int_equal(stats_of("py").hits, 2);
+    assert_int_equal(stats_of("py").misses, 1);
+    now += 7 * MS;
+    all_ready();
+    assert_int_equal(t[2].told, 1);
+    assert_non_null(t[2].pod);
+    assert_int_equal(stats_of("py").waited_ns, 7 * MS);
+    assert_int_equal(stats_of("py").hits, 2);
+}
+
+static void a_used_pod_is_destroyed_and_replaced(void **state)
+{
+    (void)state;
+    open_pools(1, NULL);
+    all_ready();
+    struct taken t;
+    struct pool_pod *pp = take(&t);
+    struct pod *pod = pp->pod;
+    pool_pod_running(pp);
+    pool_pod_release(pp, false);
+    assert_true(pod->destroyed);
+    assert_int_equal(stats_of("py").pods[POD_ST_DOOMED], 1);
+    fake_reap();
+    assert_int_equal(stats_of("py").pods[POD_ST_DOOMED], 0);
+    all_ready();
+    assert_int_equal(stats_of("py").pods[POD_ST_IDLE], 1);
+    assert_ptr_not_equal(take(&t)->pod, pod);
+}
+
+static void background_filling_is_one_at_a_time_beside_jobs(void **state)
+{
+    (void)state;
+    open_pools(4, NULL);
+    all_ready();
+    struct taken t[4];
+    for (int i = 0; i < 4; i++)
+        take(&t[i]);
+    assert_int_equal(stats_of("py").pods[POD_ST_STARTING], 0);
+    pools_tick(pools);
+    assert_int_equal(stats_of("py").pods[POD_ST_STARTING], 1);
+    struct taken waits[3];
+    for (int i = 0; i < 3; i++)
+        assert_null(take(&waits[i]));
+    assert_int_equal(stats_of("py").pods[POD_ST_STARTING], 2);
+}
+
+static void an_idle_pod_that_dies_is_not_given_out(void **state)
+{
+    (void)state;
+    open_pools(1, NULL);
+    all_ready();
+    size_t made = fake.count;
+    for (size_t i = 0; i < made; i++)
+        if (strcmp(fake.pods[i].kind, "py") == 0)
+            fake_says(&fake.pods[i], POD_LOST);
+    struct taken t;
+    assert_null(take(&t));
+    assert_int_equal(stats_of("py").lost, 1);
+    all_ready();
+    assert_non_null(t.pod);
+}
+
+static void fail_py(void)
+{
+    for (size_t i = 0; i < fake.count; i++)
+        if (fake.pods[i].alive && !fake.pods[i].destroyed && strcmp(fake.pods[i].kind, "py") == 0)
+            fake_says(&fake.pods[i], POD_LOST);
+    fake_reap();
+}
+
+static void a_kind_that_cannot_be_made_falls_back(void **state)
+{
+    (void)state;
+    open_pools(2, "cold");
+    struct taken t;
+    assert_null(take(&t));
+    fail_py();
+    assert_int_equal(t.told, 0);
+    all_ready();
+    assert_non_null(t.pod);
+    assert_true(pool_pod_is(t.pod, "cold"));
+    assert_int_equal(stats_of("py").fallbacks, 1);
+    assert_true(pools_idle(pools, "py"));
+}
+
+static void retries_are_further_and_further_apart(void **state)
+{
+    (void)state;
+    open_pools(1, "cold");
+    size_t made = 0;
+    int64_t end = now + 60000 * MS;
+    for (; now < end; now += 10 * MS) {
+        pools_tick(pools);
+        fail_py();
+        all_ready();
+    }
+    for (size_t i = 0; i < fake.count; i++)
+        made += strcmp(fake.pods[i].kind, "py") == 0;
+    assert_in_range(made, 8, 16);
+    assert_string_equal(stats_of("py").why, "the test says so");
+}
+
+static void without_fallback_those_who_wait_are_told(void **state)
+{
+    (void)state;
+    open_pools(1, NULL);
+    struct taken t;
+    assert_null(take(&t));
+    for (int i = 0; i < 1000 && t.told == 0; i++) {
+        fail_py();
+        now += 100 * MS;
+        pools_tick(pools);
+    }
+    assert_int_equal(t.told, 1);
+    assert_null(t.pod);
+    assert_string_equal(t.why, "the test says so");
+}
+
+static void what_hangs_is_given_up(void **state)
+{
+    (void)state;
+    open_pools(1, NULL);
+    now += (POOL_START_SECONDS + 1) * 1000 * MS;
+    pools_tick(pools);
+    assert_int_equal(stats_of("py").failed, 1);
+    assert_int_equal(stats_of("py").pods[POD_ST_DOOMED], 1);
+}
+
+static void never_more_pods_than_allowed(void **state)
+{
+    (void)state;
+    open_pools(8, NULL);
+    struct taken t[40];
+    for (int i = 0; i < 40; i++) {
+        all_ready();
+        take(&t[i]);
+        assert_true(pools_count(pools) <= 16);
+    }
+    for (int i = 0; i < 40; i++)
+        pools_cancel(pools, &t[i].wait);
+}
+
+static void a_cancelled_wait_is_not_told(void **state)
+{
+    (void)state;
+    open_pools(0, NULL);
+    struct taken t;
+    assert_null(take(&t));
+    pools_cancel(pools, &t.wait);
+    all_ready();
+    assert_int_equal(t.told, 0);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(fills_up_a_few_at_a_time),
+        T(one_more_than_the_pool_waits_and_is_counted),
+        T(a_used_pod_is_destroyed_and_replaced),
+        T(background_filling_is_one_at_a_time_beside_jobs),
+        T(an_idle_pod_that_dies_is_not_given_out),
+        T(a_kind_that_cannot_be_made_falls_back),
+        T(retries_are_further_and_further_apart),
+        T(without_fallback_those_who_wait_are_told),
+        T(what_hangs_is_given_up),
+        T(never_more_pods_than_allowed),
+        T(a_cancelled_wait_is_not_told),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
