@@ -13,13 +13,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-extern const char template_python_py[], fork_library[];
-extern const size_t template_python_py_len, fork_library_len;
+extern const char template_python_py[], fork_library[], launcher_node_js[];
+extern const size_t template_python_py_len, fork_library_len, launcher_node_js_len;
 
 enum { SCRIPT_FD = TEMPLATE_CONTROL_FD + 1, LIBRARY_FD, FIRST_OTHER_FD };
 
-/* Everything of the environment that the template sees; a program's is its own. One thread: pools of numeric libraries
-   would start more. */
+/* Everything of the environment that an interpreter sees before it has its program; the program's is its own. One thread: pools
+   of numeric libraries would start more. */
 static const char *const environment[] = {
     "PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/nonexistent",      "LANG=C.UTF-8",
     "OMP_NUM_THREADS=1",                 "OPENBLAS_NUM_THREADS=1", "MKL_NUM_THREADS=1",
@@ -40,6 +40,13 @@ static int place(const char *name, const char *bytes, size_t len, int at)
     return dup2(fd, at) == at && close(fd) == 0 ? 0 : -errno;
 }
 
+/* execve's prototype is older than const; it writes to neither list. */
+static int run(const char *const argv[])
+{
+    execve(argv[0], (char *const *)(uintptr_t)argv, (char *const *)(uintptr_t)environment);
+    return -errno;
+}
+
 int template_exec_python(const char *set)
 {
     /* The parent may have ended already; then the control socket is at its end too. */
@@ -52,9 +59,16 @@ int template_exec_python(const char *set)
     if (e != 0)
         return e;
     const char *const argv[] = {"/usr/bin/python3", "/proc/self/fd/4", "--lib", "/proc/self/fd/5", "--set", set, NULL};
-    if (chdir("/") != 0)
-        return -errno;
-    /* execve's prototype is older than const; it writes to neither. */
-    execve(argv[0], (char *const *)(uintptr_t)argv, (char *const *)(uintptr_t)environment);
-    return -errno;
+    return chdir("/") != 0 ? -errno : run(argv);
+}
+
+int launcher_node_place(void)
+{
+    return place("launcher.js", launcher_node_js, launcher_node_js_len, SCRIPT_FD);
+}
+
+int launcher_node_exec(const char *source_dir)
+{
+    const char *const argv[] = {"/usr/bin/node", "--preserve-symlinks-main", "/proc/self/fd/4", source_dir, NULL};
+    return fcntl(TEMPLATE_CONTROL_FD, F_SETFD, 0) != 0 ? -errno : run(argv);
 }

@@ -11,8 +11,10 @@
    Returns only on failure: a negative errno. */
 int template_exec_python(const char *set);
 
-/* The launcher of a warm node, for `/usr/bin/node ... -e SCRIPT`: the go socket is descriptor 3. See launcher_node_argv. */
-extern const char launcher_node_js[];
-extern const size_t launcher_node_js_len;
+/* A warm node, in two steps, for a child of the runner. Its descriptor 3 is the go socket, and neither that nor descriptor 4 may be
+   close-on-exec in the end. First put the launcher at descriptor 4 (0 or a negative errno), before seccomp; then, locked
+   down, `launcher_node_exec(source_dir)`, which returns only on failure. The environment is a fixed one until the program's own is known. */
+int launcher_node_place(void);
+int launcher_node_exec(const char *source_dir);
 
 #endif

@@ -1,1 +1,109 @@
-// placeholder
+// SPDX-License-Identifier: Apache-2.0
+// A warm node: started in its pod ahead of demand, locked down by the runner, with the go socket as descriptor 3
+// (worker/templates/template_proto.h) and this file as descriptor 4. It waits in a blocking read, then becomes
+// `node PATH ARGS...`: the source is run by the same entry that node itself uses, in a tick of its own, so that no frame of ours is
+// below it. Started as: node --preserve-symlinks-main /proc/self/fd/4 SOURCE_DIR
+'use strict';
+const fs = require('fs');
+const Module = require('module');
+const util = require('util');
+const vm = require('vm');
+
+const GO = 3, SELF = 4, MAGIC = 0x4d525450, GO_MAX = 16 << 20, COULD_NOT_START = 125;
+const TAGS = { env: 2, name: 3, source: 4, args: 13, last: 13 };
+const sourceDir = process.argv[2];
+
+function tellReady() {
+  const message = Buffer.alloc(128);
+  message.writeUInt32LE(MAGIC, 0);
+  message.writeInt32LE(process.pid, 4);
+  fs.writeSync(GO, message);
+}
+
+// Undefined at the end of file.
+function read(length) {
+  const bytes = Buffer.allocUnsafe(length);
+  for (let at = 0; at < length;) {
+    const n = fs.readSync(GO, bytes, at, length - at, null);
+    if (n === 0) return undefined;
+    at += n;
+  }
+  return bytes;
+}
+
+function parse(bytes) {
+  const spec = { env: [], args: [], name: 'main.js', source: Buffer.alloc(0) };
+  for (let at = 0; at < bytes.length;) {
+    const tag = bytes.readUInt16LE(at), length = bytes.readUInt32LE(at + 4);
+    if (tag === 0 || tag > TAGS.last || length > bytes.length - at - 8) throw new Error('the run specification is not understood');
+    const value = bytes.subarray(at + 8, at + 8 + length);
+    if (tag === TAGS.env) spec.env.push(value.toString());
+    else if (tag === TAGS.args) spec.args.push(value.toString());
+    else if (tag === TAGS.name) spec.name = value.toString();
+    else if (tag === TAGS.source) spec.source = value;
+    at += 8 + length;
+  }
+  return spec;
+}
+
+function wait() {
+  const head = read(8);
+  if (head === undefined) process.exit(0);
+  if (head.readUInt32LE(0) !== MAGIC || head.readUInt32LE(4) > GO_MAX) throw new Error('the run specification is too long or not one');
+  const bytes = read(head.readUInt32LE(4));
+  if (bytes === undefined) process.exit(0);
+  return parse(bytes);
+}
+
+function setEnvironment(env) {
+  for (const name of Object.keys(process.env)) delete process.env[name];
+  for (const variable of env) {
+    const equals = variable.indexOf('=');
+    process.env[variable.slice(0, equals)] = variable.slice(equals + 1);
+  }
+}
+
+// What the first program would find uncompiled. Nothing here touches descriptors 0 to 2: node makes them non-blocking.
+function warmUp() {
+  for (const name of ['net', 'stream', 'path', 'os', 'events', 'buffer', 'assert', 'crypto', 'child_process', 'readline', 'timers'])
+    require(name);
+  util.format('%s %d', util.inspect({ a: [1, new Map([[1, 2]])] }), 1);
+  new Module('/warm.js', null)._compile('module.exports = 1', '/warm.js');
+}
+
+// From 20.19 and 22.7 on node looks at the source for `import`; before, only at the name.
+function nameFor(spec) {
+  const [major, minor] = process.versions.node.split('.').map(Number);
+  const looks = major > 22 || (major === 22 && minor >= 7) || (major === 20 && minor >= 19);
+  const source = looks || !spec.name.endsWith('.js') ? '' : spec.source.toString();
+  if (!/^\s*(import|export)\b|\bawait\b/m.test(source)) return spec.name;
+  try {
+    new vm.Script(Module.wrap(source));
+  } catch (e) {
+    if (/import statement outside a module|Unexpected token 'export'|await is only valid in async/.test(e.message))
+      return spec.name.replace(/\.js$/, '.mjs');
+  }
+  return spec.name;
+}
+
+function main() {
+  warmUp();
+  tellReady();
+  const spec = wait();
+  fs.closeSync(GO);
+  fs.closeSync(SELF);
+  const path = `${sourceDir}/${nameFor(spec)}`;
+  fs.writeFileSync(path, spec.source, { mode: 0o600, flag: 'wx' });
+  setEnvironment(spec.env);
+  process.argv = [process.execPath, path, ...spec.args];
+  process.execArgv = [];
+  delete require.cache[module.filename];
+  process.nextTick(Module.runMain, path);
+}
+
+try {
+  main();
+} catch (e) {
+  fs.writeSync(2, `could not start: ${e.message}\n`);
+  process.exit(COULD_NOT_START);
+}
