@@ -240,6 +240,7 @@ class Host:
                     null = os.open("/dev/null", os.O_RDWR)
                     os.dup2(null, 0)
                     os.dup2(far.fileno(), 3)
+                    os.set_inheritable(3, True)
                     become(TEMPLATE_ID)
                     os.execv(start, [start, package_set])
                 os.write(made_w, struct.pack("<i", template))

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* For the tests of the templates alone: become one. `template_start SET`, descriptor 3 is the control socket. */
+/* For the tests of the templates alone: become one. `template_start SET`, descriptor 3 is the control socket.
+ */
 #include "worker/templates/template_exec.h"
 
 #include <stdio.h>

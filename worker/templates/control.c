@@ -10,7 +10,8 @@
 
 enum { FORK_FDS_MAX = TEMPLATE_FD_CGROUPS + TEMPLATE_CGROUPS_MAX };
 
-_Static_assert(sizeof(struct sock_filter) == sizeof(((struct template_setup *)NULL)->filter[0]), "same instruction");
+_Static_assert(sizeof(struct sock_filter) == sizeof(((struct template_setup *)NULL)->filter[0]),
+               "same instruction");
 _Static_assert((int)TEMPLATE_RLIMITS_MAX == (int)LOCKDOWN_RLIMITS_MAX, "same table");
 
 static ssize_t receive(int fd, struct msghdr *msg)
@@ -30,9 +31,11 @@ static bool path_ok(const char path[TEMPLATE_PATH_MAX])
 static bool setup_ok(const struct template_setup *s, size_t len)
 {
     const size_t head = offsetof(struct template_setup, filter);
-    return len >= head && s->magic == TEMPLATE_MAGIC && s->type == TEMPLATE_SETUP && s->version == TEMPLATE_VERSION &&
-           s->uid != 0 && s->gid != 0 && s->rlimit_count <= TEMPLATE_RLIMITS_MAX && s->filter_count <= TEMPLATE_FILTER_MAX &&
-           len == head + s->filter_count * sizeof s->filter[0] && path_ok(s->work_dir) && path_ok(s->source_dir);
+    return len >= head && s->magic == TEMPLATE_MAGIC && s->type == TEMPLATE_SETUP &&
+           s->version == TEMPLATE_VERSION && s->uid != 0 && s->gid != 0 &&
+           s->rlimit_count <= TEMPLATE_RLIMITS_MAX && s->filter_count <= TEMPLATE_FILTER_MAX &&
+           len == head + s->filter_count * sizeof s->filter[0] && path_ok(s->work_dir) &&
+           path_ok(s->source_dir);
 }
 
 /* Only a test build can be told to do without the filter. */
@@ -57,7 +60,11 @@ enum err control_read_setup(int fd, struct control_setup *ret_setup)
         return ERR_PROTOCOL;
     struct lockdown *l = &ret_setup->lockdown;
     *l = (struct lockdown){
-        .uid = s->uid, .gid = s->gid, .umask = s->umask, .landlock = s->landlock != 0, .work_dir = s->work_dir,
+        .uid = s->uid,
+        .gid = s->gid,
+        .umask = s->umask,
+        .landlock = s->landlock != 0,
+        .work_dir = s->work_dir,
         .rlimit_count = s->rlimit_count,
         .filter = s->filter_count > 0 ? (struct sock_filter *)(void *)s->filter : NULL,
         .filter_count = (unsigned short)s->filter_count,
@@ -90,7 +97,8 @@ enum err control_read_fork(int fd, struct control_fork *ret_fork)
         struct cmsghdr align;
     } control;
     struct iovec iov = {.iov_base = &wire, .iov_len = sizeof wire};
-    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control};
+    struct msghdr msg = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control};
     ssize_t n = receive(fd, &msg);
     if (n == 0)
         return ERR_CLOSED;
@@ -98,9 +106,9 @@ enum err control_read_fork(int fd, struct control_fork *ret_fork)
     unsigned count = n > 0 ? take_fds(&msg, ret_fork->fds) : 0;
     ret_fork->tag = wire.tag;
     ret_fork->cgroup_count = wire.cgroup_count;
-    if (n == (ssize_t)sizeof wire && (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0 && wire.magic == TEMPLATE_MAGIC &&
-        wire.type == TEMPLATE_FORK && wire.cgroup_count <= TEMPLATE_CGROUPS_MAX &&
-        count == TEMPLATE_FD_CGROUPS + wire.cgroup_count)
+    if (n == (ssize_t)sizeof wire && (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0 &&
+        wire.magic == TEMPLATE_MAGIC && wire.type == TEMPLATE_FORK &&
+        wire.cgroup_count <= TEMPLATE_CGROUPS_MAX && count == TEMPLATE_FD_CGROUPS + wire.cgroup_count)
         return ERR_OK;
     control_close(ret_fork);
     return ERR_PROTOCOL;

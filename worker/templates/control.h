@@ -18,7 +18,8 @@ struct control_fork {
     unsigned cgroup_count;
 };
 
-/* Blocks. ERR_CLOSED at the end of file, ERR_PROTOCOL for anything that is not this message, whole and in its bounds. */
+/* Blocks. ERR_CLOSED at the end of file, ERR_PROTOCOL for anything that is not this message, whole and in its
+ * bounds. */
 MUST_CHECK enum err control_read_setup(int fd, struct control_setup *ret_setup);
 MUST_CHECK enum err control_read_fork(int fd, struct control_fork *ret_fork);
 void control_close(struct control_fork *fork); /* its descriptors */

@@ -49,7 +49,9 @@ static struct ruleset handled(int abi, size_t *ret_size)
     r.fs |= abi >= 5 ? FS_IOCTL_DEV : 0;
     r.net = abi >= 4 ? NET_BIND_CONNECT : 0;
     r.scoped = abi >= 6 ? SCOPE_ALL : 0;
-    *ret_size = abi >= 6 ? sizeof r : abi >= 4 ? offsetof(struct ruleset, scoped) : offsetof(struct ruleset, net);
+    *ret_size = abi >= 6   ? sizeof r
+                : abi >= 4 ? offsetof(struct ruleset, scoped)
+                           : offsetof(struct ruleset, net);
     return r;
 }
 
@@ -59,9 +61,9 @@ static const struct {
     const char *path;
     enum reach reach;
 } places[] = {
-    {"/", REACH_LIST},     {"/usr", REACH_RUN},   {"/bin", REACH_RUN},  {"/sbin", REACH_RUN},
-    {"/lib", REACH_RUN},   {"/lib64", REACH_RUN}, {"/etc", REACH_READ}, {"/proc", REACH_DEVICE},
-    {"/dev", REACH_DEVICE}, {"/tmp", REACH_ALL},  {"/dev/shm", REACH_ALL},
+    {"/", REACH_LIST},      {"/usr", REACH_RUN},   {"/bin", REACH_RUN},     {"/sbin", REACH_RUN},
+    {"/lib", REACH_RUN},    {"/lib64", REACH_RUN}, {"/etc", REACH_READ},    {"/proc", REACH_DEVICE},
+    {"/dev", REACH_DEVICE}, {"/tmp", REACH_ALL},   {"/dev/shm", REACH_ALL},
 };
 
 static const uint64_t reaches[] = {

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #ifndef SECBIT_NO_CAP_AMBIENT_RAISE
-#define SECBIT_NO_CAP_AMBIENT_RAISE 0x40
+#define SECBIT_NO_CAP_AMBIENT_RAISE        0x40
 #define SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED 0x80
 #endif
 
@@ -42,7 +42,8 @@ enum err lockdown_descriptors(int in, int out, int err, int keep, struct errinfo
 
 /* The steps. Each returns 0, or -1 with errno. */
 
-/* A pod's program starts with no signal blocked; a leader of its own session has no terminal and no foreign group. */
+/* A pod's program starts with no signal blocked; a leader of its own session has no terminal and no foreign
+ * group. */
 static int step_session(const struct lockdown *l)
 {
     (void)l;
@@ -88,7 +89,8 @@ static int step_bounding(const struct lockdown *l)
     (void)l;
     for (int cap = 0; cap < CAPS_MAX; cap++)
         if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) != 0)
-            return errno == EINVAL && cap > CAP_AUDIT_READ ? 0 : -1; /* one past the last that the kernel knows */
+            return errno == EINVAL && cap > CAP_AUDIT_READ ? 0
+                                                           : -1; /* one past the last that the kernel knows */
     return 0;
 }
 
@@ -169,11 +171,19 @@ static const struct {
     const char *name;
     int (*run)(const struct lockdown *l);
 } steps[] = {
-    {"session", step_session},         {"rlimits", step_rlimits},     {"groups", step_groups},
-    {"bounding set", step_bounding},   {"ambient set", step_ambient}, {"securebits", step_securebits},
-    {"ids", step_ids},                 {"capabilities", step_capabilities},
-    {"reading back", step_recheck},    {"working folder", step_place},
-    {"no_new_privs", step_no_new_privs}, {"landlock", step_landlock}, {"seccomp", step_seccomp},
+    {"session", step_session},
+    {"rlimits", step_rlimits},
+    {"groups", step_groups},
+    {"bounding set", step_bounding},
+    {"ambient set", step_ambient},
+    {"securebits", step_securebits},
+    {"ids", step_ids},
+    {"capabilities", step_capabilities},
+    {"reading back", step_recheck},
+    {"working folder", step_place},
+    {"no_new_privs", step_no_new_privs},
+    {"landlock", step_landlock},
+    {"seccomp", step_seccomp},
 };
 
 enum err lockdown_apply(const struct lockdown *l, struct errinfo *info)

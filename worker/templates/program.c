@@ -68,8 +68,8 @@ static enum err write_all(int fd, struct str bytes)
     return ERR_OK;
 }
 
-enum err program_write_source(const char *folder, const struct spec *spec, char path[PROGRAM_PATH_MAX], int *ret_fd,
-                              struct errinfo *info)
+enum err program_write_source(const char *folder, const struct spec *spec, char path[PROGRAM_PATH_MAX],
+                              int *ret_fd, struct errinfo *info)
 {
     const char *name = spec->source_name != NULL ? spec->source_name : "main.py";
     if (snprintf(path, PROGRAM_PATH_MAX, "%s/%s", folder, name) >= PROGRAM_PATH_MAX)
@@ -96,7 +96,8 @@ enum err program_lower_limits(const struct spec *spec, struct errinfo *info)
         {RLIMIT_CPU, spec->cpu_ms / 1000 + (spec->cpu_ms % 1000 != 0)},
     };
     for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
-        enum err e = limits[i].value == 0 ? ERR_OK : lockdown_lower(limits[i].resource, limits[i].value, info);
+        enum err e =
+            limits[i].value == 0 ? ERR_OK : lockdown_lower(limits[i].resource, limits[i].value, info);
         if (e != ERR_OK)
             return e;
     }

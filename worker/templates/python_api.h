@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The few functions of CPython that the fork library calls: all of the documented API, found in the interpreter that loads the
-   library. Declared here because the interpreter's headers are not needed for anything else. */
+/* The few functions of CPython that the fork library calls: all of the documented API, found in the
+   interpreter that loads the library. Declared here because the interpreter's headers are not needed for
+   anything else. */
 #ifndef MILLRACE_WORKER_TEMPLATES_PYTHON_API_H
 #define MILLRACE_WORKER_TEMPLATES_PYTHON_API_H
 
@@ -26,8 +27,8 @@ void PyThreadState_Delete(PyThreadState *state);
 void PyThreadState_DeleteCurrent(void);
 int PyGILState_Ensure(void);
 
-PyObject *PyRun_FileExFlags(FILE *fp, const char *name, int start, PyObject *globals, PyObject *locals, int close,
-                            void *flags);
+PyObject *PyRun_FileExFlags(FILE *fp, const char *name, int start, PyObject *globals, PyObject *locals,
+                            int close, void *flags);
 PyObject *PyErr_Occurred(void);
 int PyErr_ExceptionMatches(PyObject *type);
 void PyErr_Fetch(PyObject **type, PyObject **value, PyObject **traceback);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The C half of the Python template; python/template.py is the other half and calls millrace_serve() through ctypes.
-   The user's program is run by the same call that `python3 prog.py` makes, with no frame of ours below it. */
+/* The C half of the Python template; python/template.py is the other half and calls millrace_serve() through
+   ctypes. The user's program is run by the same call that `python3 prog.py` makes, with no frame of ours
+   below it. */
 #include "base/cleanup.h"
 #include "worker/templates/control.h"
 #include "worker/templates/fork_into.h"
@@ -24,8 +25,8 @@ struct hooks {
 
 enum outcome { OUTCOME_OK = 0, OUTCOME_RAISED = 1, OUTCOME_EXIT = 2 };
 
-__attribute__((visibility("default"))) int millrace_serve(int control, const char *versions, PyObject *prepare,
-                                                         PyObject *begin, PyObject *finish);
+__attribute__((visibility("default"))) int
+millrace_serve(int control, const char *versions, PyObject *prepare, PyObject *begin, PyObject *finish);
 
 /* From here on in P. */
 
@@ -35,9 +36,10 @@ static _Noreturn void give_up(const struct errinfo *info)
     _exit(PROGRAM_COULD_NOT_START);
 }
 
-/* A new thread state, as a new interpreter has: no frames, no exception, no context. The old one's frames are never returned to,
-   and what they hold is never freed. The spare one is there because the first state of an interpreter is a static object that CPython
-   cannot set up twice, and would choose when there is no other. */
+/* A new thread state, as a new interpreter has: no frames, no exception, no context. The old one's frames are
+   never returned to, and what they hold is never freed. The spare one is there because the first state of an
+   interpreter is a static object that CPython cannot set up twice, and would choose when there is no other.
+ */
 static void forget_frames(void)
 {
     PyThreadState *spare = PyThreadState_New(PyInterpreterState_Get());
@@ -99,7 +101,8 @@ static enum outcome judge(PyObject *result, PyObject **ret_value, bool *ret_inte
 static int finish(const struct hooks *hooks, enum outcome how, PyObject *value)
 {
     PyObject *code = PyLong_FromLong(how);
-    PyObject *status = PyObject_CallFunctionObjArgs(hooks->finish, code, value, NULL); /* a NULL value ends the list */
+    PyObject *status =
+        PyObject_CallFunctionObjArgs(hooks->finish, code, value, NULL); /* a NULL value ends the list */
     if (status != NULL)
         return (int)PyLong_AsLong(status);
     PyErr_Clear();
@@ -150,7 +153,8 @@ static _Noreturn void become_program(const struct hooks *hooks, const struct con
     struct errinfo info = {.code = ERR_OK};
     const int *fds = request->fds;
     int go = fds[TEMPLATE_FD_GO];
-    enum err e = lockdown_descriptors(fds[TEMPLATE_FD_STDIN], fds[TEMPLATE_FD_STDOUT], fds[TEMPLATE_FD_STDERR], go, &info);
+    enum err e = lockdown_descriptors(fds[TEMPLATE_FD_STDIN], fds[TEMPLATE_FD_STDOUT],
+                                      fds[TEMPLATE_FD_STDERR], go, &info);
     if (e == ERR_OK) {
         go = GO_FD;
         e = lockdown_apply(&setup->lockdown, &info);
@@ -203,8 +207,9 @@ static void sort_free_chunks(void)
     free(large);
 }
 
-/* Each child's first allocations would come from the holes that start-up left all over both heaps, and every hole is a page to
-   copy. So the holes are filled, for good, in the template: then a child's first objects lie side by side. */
+/* Each child's first allocations would come from the holes that start-up left all over both heaps, and every
+   hole is a page to copy. So the holes are filled, for good, in the template: then a child's first objects
+   lie side by side. */
 static void settle_heaps(void)
 {
     enum { SMALL_MAX = 4096, POOL = 16 * 1024, POOL_HEAD = 48, OBJECT_MAX = 512, ROUNDS = 100000 };
@@ -215,7 +220,8 @@ static void settle_heaps(void)
         uintptr_t got, before = 0;
         for (int i = 0; i < ROUNDS; i++, before = got) {
             got = (uintptr_t)malloc(size);
-            if (got > top - LARGE || got - before == size + 8) /* at the top: what is left there is in order */
+            if (got > top - LARGE ||
+                got - before == size + 8) /* at the top: what is left there is in order */
                 break;
         }
     }
@@ -226,7 +232,8 @@ static void settle_heaps(void)
 }
 
 /* Returns the exit status of the template; in P it does not return. */
-int millrace_serve(int control, const char *versions, PyObject *prepare, PyObject *begin_hook, PyObject *finish_hook)
+int millrace_serve(int control, const char *versions, PyObject *prepare, PyObject *begin_hook,
+                   PyObject *finish_hook)
 {
     static struct control_setup setup; /* 33 KiB, and P needs it too */
     const struct hooks hooks = {.prepare = prepare, .begin = begin_hook, .finish = finish_hook};

@@ -18,12 +18,18 @@ extern const size_t template_python_py_len, fork_library_len, launcher_node_js_l
 
 enum { SCRIPT_FD = TEMPLATE_CONTROL_FD + 1, LIBRARY_FD, FIRST_OTHER_FD };
 
-/* Everything of the environment that an interpreter sees before it has its program; the program's is its own. One thread: pools
-   of numeric libraries would start more. */
+/* Everything of the environment that an interpreter sees before it has its program; the program's is its own.
+   One thread: pools of numeric libraries would start more. */
 static const char *const environment[] = {
-    "PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/nonexistent",      "LANG=C.UTF-8",
-    "OMP_NUM_THREADS=1",                 "OPENBLAS_NUM_THREADS=1", "MKL_NUM_THREADS=1",
-    "NUMEXPR_NUM_THREADS=1",             "MPLBACKEND=Agg",         NULL,
+    "PATH=/usr/local/bin:/usr/bin:/bin",
+    "HOME=/nonexistent",
+    "LANG=C.UTF-8",
+    "OMP_NUM_THREADS=1",
+    "OPENBLAS_NUM_THREADS=1",
+    "MKL_NUM_THREADS=1",
+    "NUMEXPR_NUM_THREADS=1",
+    "MPLBACKEND=Agg",
+    NULL,
 };
 
 /* A sealed memfd with these bytes at descriptor `at`. */
@@ -58,7 +64,8 @@ int template_exec_python(const char *set)
         e = place("libmillrace-fork.so", fork_library, fork_library_len, LIBRARY_FD);
     if (e != 0)
         return e;
-    const char *const argv[] = {"/usr/bin/python3", "/proc/self/fd/4", "--lib", "/proc/self/fd/5", "--set", set, NULL};
+    const char *const argv[] = {
+        "/usr/bin/python3", "/proc/self/fd/4", "--lib", "/proc/self/fd/5", "--set", set, NULL};
     return chdir("/") != 0 ? -errno : run(argv);
 }
 
@@ -69,6 +76,7 @@ int launcher_node_place(void)
 
 int launcher_node_exec(const char *source_dir)
 {
-    const char *const argv[] = {"/usr/bin/node", "--preserve-symlinks-main", "/proc/self/fd/4", source_dir, NULL};
+    const char *const argv[] = {"/usr/bin/node", "--preserve-symlinks-main", "/proc/self/fd/4", source_dir,
+                                NULL};
     return fcntl(TEMPLATE_CONTROL_FD, F_SETFD, 0) != 0 ? -errno : run(argv);
 }

@@ -5,16 +5,17 @@
         template                          spawner
           |  <----------- SETUP -----------  |  once, may be sent before the template has started
           |  ------------ READY ---------->  |  imports and warm-up done, SETUP read, one thread
-          |  <------------ FORK -----------  |  with descriptors (SCM_RIGHTS), in the order of enum template_fd
-          |  ------ FORKED | FAILED ------>  |  one for each FORK, in order; FAILED: nothing is left in the pod
-        End of file on the socket ends the template. A message it does not understand ends it too (exit 70).
+          |  <------------ FORK -----------  |  with descriptors (SCM_RIGHTS), in the order of enum
+   template_fd |  ------ FORKED | FAILED ------>  |  one for each FORK, in order; FAILED: nothing is left in
+   the pod End of file on the socket ends the template. A message it does not understand ends it too (exit
+   70).
 
-   2. program <-> runner (PID 1 of the pod), the "go" socket: one SOCK_STREAM pair, program's end TEMPLATE_FD_GO.
-        program                           runner
-          |  ------- struct program_ready -->  |  locked down and waiting (error 0), or it could not be (then it exits 125)
-          |  <------ struct program_go + TLV - |  the run specification; then the program closes its end and runs
-        The runner must not tell the worker READY before program_ready with error 0. End of file from the runner instead of
-        program_go: the program exits 0 without having run anything.
+   2. program <-> runner (PID 1 of the pod), the "go" socket: one SOCK_STREAM pair, program's end
+   TEMPLATE_FD_GO. program                           runner |  ------- struct program_ready -->  |  locked
+   down and waiting (error 0), or it could not be (then it exits 125) |  <------ struct program_go + TLV - |
+   the run specification; then the program closes its end and runs The runner must not tell the worker READY
+   before program_ready with error 0. End of file from the runner instead of program_go: the program exits 0
+   without having run anything.
 
    3. a warm node: the same go protocol, with the runner as its parent: see node/launcher.js. */
 #ifndef MILLRACE_WORKER_TEMPLATES_TEMPLATE_PROTO_H
@@ -50,12 +51,13 @@ struct template_setup {
     uint32_t uid;     /* inside the pod: 1000 */
     uint32_t gid;
     uint32_t umask;
-    uint32_t landlock;      /* 1: apply Landlock, and fail where the kernel has none; 0: without */
+    uint32_t landlock; /* 1: apply Landlock, and fail where the kernel has none; 0: without */
     uint32_t rlimit_count;
-    uint32_t filter_count;  /* seccomp BPF instructions; 0 is refused */
-    uint32_t flags;         /* enum template_flag; 0 in production */
+    uint32_t filter_count;              /* seccomp BPF instructions; 0 is refused */
+    uint32_t flags;                     /* enum template_flag; 0 in production */
     char work_dir[TEMPLATE_PATH_MAX];   /* "/mnt/data": current folder and sys.path[0] */
-    char source_dir[TEMPLATE_PATH_MAX]; /* "/tmp" or a private folder that `uid` can write: the source is made here */
+    char source_dir[TEMPLATE_PATH_MAX]; /* "/tmp" or a private folder that `uid` can write: the source is made
+                                           here */
     struct {
         uint32_t resource; /* RLIMIT_* */
         uint32_t reserved;
@@ -95,20 +97,21 @@ struct template_reply {
     uint32_t type;
     uint64_t tag;
     int32_t pid;
-    int32_t error; /* FAILED: errno or 0 */
+    int32_t error;                /* FAILED: errno or 0 */
     char text[TEMPLATE_TEXT_MAX]; /* UTF-8, NUL-terminated */
 };
 
 struct program_ready {
     uint32_t magic;
-    int32_t pid; /* in the pod's pid namespace */
+    int32_t pid;   /* in the pod's pid namespace */
     int32_t error; /* 0, or the errno of the step that failed; `text` names it */
     char text[116];
 };
 
-/* Followed by `length` bytes of TLV as in worker/frame.h. Read: SPEC_SOURCE_NAME, SPEC_SOURCE, SPEC_PROGRAM_ARGS, SPEC_ENV (the
-   whole environment of the program), SPEC_LIMIT_NOFILE, _FSIZE, _NPROC, _CPU_MS (rounded up to seconds; limits are only lowered).
-   Other known tags are skipped; an unknown tag ends the program with 125. */
+/* Followed by `length` bytes of TLV as in worker/frame.h. Read: SPEC_SOURCE_NAME, SPEC_SOURCE,
+   SPEC_PROGRAM_ARGS, SPEC_ENV (the whole environment of the program), SPEC_LIMIT_NOFILE, _FSIZE, _NPROC,
+   _CPU_MS (rounded up to seconds; limits are only lowered). Other known tags are skipped; an unknown tag ends
+   the program with 125. */
 struct program_go {
     uint32_t magic;
     uint32_t length; /* at most PROGRAM_GO_MAX */
