@@ -14,7 +14,7 @@
 #endif
 
 enum kind { COUNTER, GAUGE, HISTOGRAM };
-enum set { NONE, LANG, REASON, ROUTE, CLASS, STATUS, PRIORITY, REFUSAL, VERSION };
+enum set { NONE, LANG, REASON, ROUTE, CLASS, STATUS, PRIORITY, REFUSAL, VERSION, STATE };
 
 static const struct row {
     const char *name, *help;
@@ -60,6 +60,7 @@ static const char *const classes[] = {"1xx", "2xx", "3xx", "4xx", "5xx"};
 static const char *const statuses[] = {"completed", "timed_out", "failed", "cancelled", "dead"};
 static const char *const priorities[] = {"interactive", "normal", "batch"};
 static const char *const refusals[] = {"invalid", "full", "store"};
+static const char *const states[] = {"starting", "idle", "claimed", "running", "doomed"};
 static const char *const versions[] = {MILLRACE_VERSION};
 
 static const struct fixed_set {
@@ -76,6 +77,7 @@ static const struct fixed_set {
     [PRIORITY] = {.label = "priority", .values = priorities, .count = 3},
     [REFUSAL] = {.label = "why", .values = refusals, .count = 3},
     [VERSION] = {.label = "version", .values = versions, .count = 1},
+    [STATE] = {.label = "state", .values = states, .count = 5},
 };
 
 static unsigned set_count(const struct metrics *m, enum set set)

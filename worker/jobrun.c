@@ -70,8 +70,9 @@ static const struct pod_backend_ops *ops(const struct jobrun *run)
 }
 
 /* The job cannot begin: nothing of the user ran. */
-static void refuse(struct jobrun *run, const char *why)
+static void refuse(struct jobrun *run, enum reason reason, const char *why)
 {
+    run->facts.refused_reason = reason;
     snprintf(run->refused, sizeof run->refused, "%s", why);
     run->facts.refused = run->refused;
     jobrun_finish(run);
@@ -81,12 +82,12 @@ static void refuse(struct jobrun *run, const char *why)
 static void replace_pod(struct jobrun *run, const char *why)
 {
     log_warn("a claimed pod was dead and is replaced", F_JOB(run->job.text, run->attempt), F_STR("why", why));
-    run->runs->stats.replaced++;
+    metrics_add(run->runs->options.metrics, METRIC_PODS_REPLACED, 0, 0, 1);
     run->released = false;
     run->released_ns = 0;
     jobrun_drop_pod(run, true);
     if (run->pods_tried >= PODS_PER_JOB)
-        jobrun_return(run, STR("could_not_start"));
+        jobrun_return(run, REASON_NO_POD);
     else
         take_pod(run);
 }
@@ -139,6 +140,8 @@ static void after_limits(struct jobrun *run)
 
 static void got_pod(struct jobrun *run, struct pool_pod *pod)
 {
+    if (!pool_pod_is(pod, run->plan.kind))
+        metrics_add(run->runs->options.metrics, METRIC_POOL_FALLBACKS, run->plan.lang, 0, 1);
     run->pod = pod;
     run->pods_tried++;
     pool_pod_hold(pod, on_pod, run);
@@ -156,13 +159,13 @@ static void got_pod(struct jobrun *run, struct pool_pod *pod)
 static void on_got(void *arg, struct pool_pod *pod, const char *why)
 {
     struct jobrun *run = arg;
-    histogram_add(&run->runs->stats.pod_wait, (double)(clock_mono_ns() - run->wait.since_ns) / 1e9);
+    metrics_observe_ns(run->runs->options.metrics, METRIC_POD_WAIT_SECONDS, 0, clock_mono_ns() - run->wait.since_ns);
     if (pod) {
         got_pod(run, pod);
         return;
     }
     log_warn("no pod can be had, the job is handed back", F_JOB(run->job.text, run->attempt), F_STR("why", why));
-    jobrun_return(run, STR("could_not_start"));
+    jobrun_return(run, REASON_NO_POD);
 }
 
 static void take_pod(struct jobrun *run)
@@ -170,6 +173,7 @@ static void take_pod(struct jobrun *run)
     jobrun_set_state(run, JR_WAITING);
     run->wait = (struct pool_wait){.got = on_got, .arg = run};
     struct pool_pod *pod = pools_take(run->runs->options.pools, run->plan.kind, &run->wait);
+    metrics_add(run->runs->options.metrics, pod ? METRIC_POOL_HITS : METRIC_POOL_MISSES, run->plan.lang, 0, 1);
     if (pod)
         got_pod(run, pod);
 }
@@ -191,7 +195,7 @@ static void pause_if_full(struct jobrun *run)
     if (run->paused || !coalesce_full(&run->out))
         return;
     run->paused = true;
-    run->runs->stats.paused++;
+    metrics_add(run->runs->options.metrics, METRIC_OUTPUT_PAUSED, 0, 0, 1);
     ops(run)->pause(run->pod->pod, true);
 }
 
@@ -201,7 +205,7 @@ static void on_output(struct jobrun *run, const struct pod_event *event)
         return;
     if (coalesce_add(&run->out, event->stream, event->bytes, clock_mono_ns()) != ERR_OK) {
         log_error("no memory for a program's output", F_JOB(run->job.text, run->attempt));
-        jobrun_return(run, STR("worker_overload"));
+        jobrun_return(run, REASON_INTERNAL);
         return;
     }
     pause_if_full(run);
@@ -259,7 +263,7 @@ static void on_refused(struct jobrun *run, const char *why)
     if (run->state == JR_STARTING || run->state == JR_RUNNING)
         jobrun_set_state(run, JR_ENDING);
     if (run->state == JR_ENDING)
-        refuse(run, why);
+        refuse(run, REASON_COULD_NOT_START, why);
     else
         replace_pod(run, why);
 }
@@ -449,7 +453,7 @@ void jobruns_fenced(struct jobruns *runs, struct id job, uint32_t attempt)
     if (!run || run->state == JR_OVER)
         return;
     log_warn("fenced: another attempt owns the job", F_JOB(job.text, attempt));
-    runs->stats.fenced++;
+    metrics_add(runs->options.metrics, METRIC_JOBS_FENCED, 0, 0, 1);
     pools_cancel(runs->options.pools, &run->wait);
     jobrun_drop_pod(run, false);
     jobrun_set_state(run, JR_OVER);
@@ -481,16 +485,18 @@ void jobruns_start(struct jobruns *runs, const struct claimed_job *job)
     run->retry = job->retry;
     run->begun_ns = clock_mono_ns();
     run->queue_ms = job->now_ms > job->created_ms ? job->now_ms - job->created_ms : 0;
-    run->plan.lang = JOBRUN_LANGS_MAX;
+    run->plan.lang = LANG_COUNT;
     if (jobrun_log_init(run) != ERR_OK)
         abort(); /* libuv's timers cannot fail */
     list_append(&runs->runs, &run->link);
     runs->count++;
+    metrics_add(runs->options.metrics, METRIC_JOBS_CLAIMED, 0, 0, 1);
+    metrics_observe_ns(runs->options.metrics, METRIC_QUEUE_SECONDS, 0, run->queue_ms * MS_NS);
     struct errinfo info = {0};
     if (read_job(run, job, &info) == ERR_OK)
         take_pod(run);
     else
-        refuse(run, info.text);
+        refuse(run, REASON_BAD_REQUEST, info.text);
 }
 
 /* ---- the whole --------------------------------------------------------------------------------------------------------------------- */
@@ -540,7 +546,7 @@ void jobruns_tick(struct jobruns *runs)
     }
 }
 
-void jobruns_hand_back(struct jobruns *runs, struct str reason)
+void jobruns_hand_back(struct jobruns *runs, enum reason reason)
 {
     list_each(run, &runs->runs, struct jobrun, link)
         if (!run->complete && run->state != JR_RETURNING && run->state != JR_OVER)
@@ -569,24 +575,4 @@ void jobruns_free(struct jobruns *runs)
 size_t jobruns_count(const struct jobruns *runs)
 {
     return runs->count;
-}
-
-const struct jobrun_stats *jobruns_stats(const struct jobruns *runs)
-{
-    return &runs->stats;
-}
-
-/* Fit for what is here: print(1) takes 2 ms, the longest run half a minute. */
-const double histogram_bounds[HISTOGRAM_BUCKETS] = {0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064,
-                                                    0.125,  0.25,  0.5,   1,     2.5,   5,     10,    30};
-
-void histogram_add(struct histogram *h, double seconds)
-{
-    h->count++;
-    h->sum += seconds;
-    for (int i = 0; i < HISTOGRAM_BUCKETS; i++)
-        if (seconds <= histogram_bounds[i]) {
-            h->bucket[i]++;
-            return;
-        }
 }

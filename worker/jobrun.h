@@ -9,6 +9,8 @@
 #define MILLRACE_WORKER_JOBRUN_H
 
 #include "queue/queue.h"
+#include "schema/metrics.h"
+#include "schema/reasons.h"
 #include "worker/pool.h"
 
 #define JOBRUN_STATES(X)                                                                                     \
@@ -34,29 +36,12 @@ struct jobrun_queue {
     void *arg;
 };
 
-enum { HISTOGRAM_BUCKETS = 16 };
-extern const double histogram_bounds[HISTOGRAM_BUCKETS]; /* seconds; +Inf is count */
-struct histogram {
-    uint64_t bucket[HISTOGRAM_BUCKETS]; /* not cumulated */
-    uint64_t count;
-    double sum;
-};
-void histogram_add(struct histogram *h, double seconds);
-
-enum { JOBRUN_LANGS_MAX = 32 };
-struct jobrun_stats {
-    uint64_t ended[EV_COUNT];                         /* by the terminal event */
-    uint64_t by_lang[JOBRUN_LANGS_MAX][EV_COUNT];     /* rows of the language table */
-    uint64_t fenced, returned, replaced, append_retries;
-    uint64_t paused; /* times that a program had to wait for the log */
-    struct histogram duration, append_latency, pod_wait;
-};
-
 struct jobruns;
 struct jobruns_options {
     uv_loop_t *loop;
     struct jobrun_queue queue;
     struct pools *pools;
+    struct metrics *metrics;
     struct pod_limits pod_limits; /* what pods are made with */
     void (*changed)(void *arg);   /* a job is over: slots may be free */
     void *arg;
@@ -71,11 +56,10 @@ void jobruns_input(struct jobruns *runs, struct id job, uint32_t attempt, const 
 void jobruns_fenced(struct jobruns *runs, struct id job, uint32_t attempt);
 
 /* Ends pods and hands every job back that has no end yet. */
-void jobruns_hand_back(struct jobruns *runs, struct str reason);
+void jobruns_hand_back(struct jobruns *runs, enum reason reason);
 /* Deadlines and retries, in one pass. Call it ten times a second or more. */
 void jobruns_tick(struct jobruns *runs);
 
 size_t jobruns_count(const struct jobruns *runs);
-const struct jobrun_stats *jobruns_stats(const struct jobruns *runs);
 
 #endif

@@ -28,7 +28,6 @@ struct jobruns {
     struct jobruns_options options;
     struct list runs;
     size_t count;
-    struct jobrun_stats stats;
 };
 
 struct jobrun {
@@ -39,7 +38,7 @@ struct jobrun {
     struct id job;
     uint32_t attempt;
     bool retry;
-    int64_t queue_ms, begun_ns;
+    int64_t queue_ms, begun_ns; /* begun: by our clock */
 
     struct run_request request;
     struct run_plan plan;
@@ -71,7 +70,7 @@ struct jobrun {
     size_t draft_count;
     struct buf started_json, usage_json, end_json;
     struct outcome outcome;
-    struct str return_reason;
+    enum reason return_reason;
     int64_t sent_ns, retry_ns; /* of the append, finish or requeue; retry_ns != 0: to be sent again then */
     unsigned tries;
     uv_timer_t flush;
@@ -93,7 +92,7 @@ bool jobrun_log_busy(const struct jobrun *run);
 void jobrun_record_started(struct jobrun *run);
 void jobrun_flush_soon(struct jobrun *run); /* plans the next append by what is pending */
 void jobrun_finish(struct jobrun *run); /* all facts are there */
-void jobrun_return(struct jobrun *run, struct str reason);
+void jobrun_return(struct jobrun *run, enum reason reason);
 void jobrun_log_tick(struct jobrun *run, int64_t now_ns);
 /* In state OVER: frees the run once nothing refers to it. */
 void jobrun_over(struct jobrun *run);

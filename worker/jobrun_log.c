@@ -8,6 +8,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 static void on_flush(uv_timer_t *timer);
@@ -102,7 +103,7 @@ static void send_drafts(struct jobrun *run)
                   on_answer, run);
         return;
     case LOG_REQUEUE:
-        q->requeue(q->arg, run->job, run->attempt, run->return_reason, run->released, on_answer, run);
+        q->requeue(q->arg, run->job, run->attempt, str_of(reason_row(run->return_reason)->name), run->released, on_answer, run);
         return;
     case LOG_APPEND:
         q->append(q->arg, run->job, run->attempt, run->appends + 1, run->drafts, run->draft_count, on_answer, run);
@@ -110,14 +111,21 @@ static void send_drafts(struct jobrun *run)
     }
 }
 
+static enum metric_status metric_status(enum event_type end)
+{
+    static const unsigned char status[EV_COUNT] = {[EV_COMPLETED] = METRIC_COMPLETED, [EV_TIMED_OUT] = METRIC_TIMED_OUT,
+        [EV_FAILED] = METRIC_FAILED, [EV_CANCELLED] = METRIC_CANCELLED, [EV_DEAD] = METRIC_DEAD};
+    return (enum metric_status)status[end];
+}
+
 static void count_end(struct jobrun *run)
 {
-    struct jobrun_stats *s = &run->runs->stats;
-    s->ended[run->outcome.type]++;
-    if (run->plan.lang < JOBRUN_LANGS_MAX)
-        s->by_lang[run->plan.lang][run->outcome.type]++;
-    if (run->released_ns)
-        histogram_add(&s->duration, (double)(run->sent_ns - run->released_ns) / 1e9);
+    struct metrics *m = run->runs->options.metrics;
+    metrics_add(m, METRIC_JOBS_FINISHED, run->plan.lang, metric_status(run->outcome.type), 1);
+    if (run->outcome.type == EV_FAILED)
+        metrics_add(m, METRIC_JOBS_FAILED, run->outcome.reason, 0, 1);
+    metrics_add(m, METRIC_OUTPUT_BYTES, 0, 0, run->facts.bytes[POD_STDOUT] + run->facts.bytes[POD_STDERR]);
+    metrics_observe_ns(m, METRIC_RUN_SECONDS, run->plan.lang, clock_mono_ns() - run->begun_ns);
 }
 
 static void set_over(struct jobrun *run)
@@ -131,14 +139,14 @@ static void try_again(struct jobrun *run)
 {
     int64_t pause = (int64_t)LOG_RETRY_FIRST_MS << (run->tries < 6 ? run->tries : 6);
     run->tries++;
-    run->runs->stats.append_retries++;
+    metrics_add(run->runs->options.metrics, METRIC_APPEND_RETRIES, 0, 0, 1);
     run->retry_ns = clock_mono_ns() + (pause < LOG_RETRY_MAX_MS ? pause : LOG_RETRY_MAX_MS) * MS_NS;
 }
 
 static void on_append(struct jobrun *run)
 {
     run->appends++;
-    histogram_add(&run->runs->stats.append_latency, (double)(clock_mono_ns() - run->sent_ns) / 1e9);
+    metrics_observe_ns(run->runs->options.metrics, METRIC_APPEND_SECONDS, 0, clock_mono_ns() - run->sent_ns);
     begin_drafts(run);
     if (run->state == JR_RETURNING)
         send_drafts(run);
@@ -159,12 +167,12 @@ static void on_done(struct jobrun *run)
         on_append(run);
         return;
     case LOG_FINISH:
-        histogram_add(&run->runs->stats.append_latency, (double)(clock_mono_ns() - run->sent_ns) / 1e9);
+        metrics_observe_ns(run->runs->options.metrics, METRIC_APPEND_SECONDS, 0, clock_mono_ns() - run->sent_ns);
         count_end(run);
         set_over(run);
         return;
     case LOG_REQUEUE:
-        run->runs->stats.returned++;
+        metrics_add(run->runs->options.metrics, METRIC_JOBS_REQUEUED, 0, 0, 1);
         set_over(run);
         return;
     }
@@ -172,7 +180,7 @@ static void on_done(struct jobrun *run)
 
 static void not_ours(struct jobrun *run, enum queue_answer answer)
 {
-    run->runs->stats.fenced++;
+    metrics_add(run->runs->options.metrics, METRIC_JOBS_FENCED, 0, 0, 1);
     log_info("the attempt is no longer ours", F_JOB(run->job.text, run->attempt), F_INT("answer", answer));
     set_over(run);
 }
@@ -295,7 +303,7 @@ void jobrun_finish(struct jobrun *run)
     send_drafts(run);
 }
 
-void jobrun_return(struct jobrun *run, struct str reason)
+void jobrun_return(struct jobrun *run, enum reason reason)
 {
     pools_cancel(run->runs->options.pools, &run->wait);
     jobrun_drop_pod(run, false);

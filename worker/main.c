@@ -165,7 +165,7 @@ static void on_tick(uv_timer_t *timer)
         return;
     }
     if (clock_mono_ns() >= w->stop_ns)
-        jobruns_hand_back(w->runs, STR("drain"));
+        jobruns_hand_back(w->runs, REASON_WORKER_DRAINED);
     close_when_empty(w);
 }
 
@@ -189,7 +189,7 @@ static void on_spawner_gone(void *arg, const char *why)
     log_error("the spawner is gone: jobs are handed back", F_STR("why", why));
     loop_stop(&w->loop);
     w->stop_ns = 0;
-    jobruns_hand_back(w->runs, STR("pod_lost"));
+    jobruns_hand_back(w->runs, REASON_POD_LOST);
 }
 
 static enum err spawner_fd(int *ret_fd, struct errinfo *info)
@@ -304,6 +304,8 @@ static enum err open_all(struct worker *w, struct errinfo *info)
     if (e == ERR_OK)
         e = open_pools(w);
     if (e == ERR_OK)
+        e = metrics_open(METRICS_WORKER, NULL, &w->metrics);
+    if (e == ERR_OK)
         e = open_queue(w, info);
     if (e != ERR_OK)
         return e;
@@ -311,6 +313,7 @@ static enum err open_all(struct worker *w, struct errinfo *info)
         .loop = &w->loop.uv,
         .queue = {.append = call_append, .finish = call_finish, .requeue = call_requeue, .arg = w},
         .pools = w->pools,
+        .metrics = w->metrics,
         .pod_limits = pod_limits(&w->config),
         .changed = on_changed,
         .arg = w,
@@ -386,6 +389,7 @@ int main(int argc, char **argv)
     w.slots = w.config.worker_slots ? (unsigned)w.config.worker_slots : SLOTS_PER_CORE * (unsigned)(cores > 0 ? cores : 1);
     if (open_all(&w, &info) != ERR_OK)
         return fail(&info);
+    metrics_set(w.metrics, METRIC_START_TIME, 0, clock_wall_ms() / 1000);
     log_info("worker started", F_STR("worker", w.name), F_INT("port", http_server_port(w.http)), F_INT("slots", w.slots));
     loop_run(&w.loop);
     log_info("worker ended");

@@ -40,10 +40,10 @@ static const struct outcome ends[] = {
     [PE_OWN] = {.type = EV_COMPLETED},
     [PE_WALL] = {.type = EV_TIMED_OUT, .limit = "wall"},
     [PE_CPU] = {.type = EV_TIMED_OUT, .limit = "cpu"},
-    [PE_OUTPUT] = {.type = EV_FAILED, .reason = "output_limit", .truncated = true},
+    [PE_OUTPUT] = {.type = EV_FAILED, .reason = REASON_OUTPUT_LIMIT, .truncated = true},
     [PE_CANCELLED] = {.type = EV_CANCELLED},
-    [PE_WORKER_GONE] = {.type = EV_FAILED, .reason = "pod_lost"},
-    [PE_MEMORY] = {.type = EV_FAILED, .reason = "oom"},
+    [PE_WORKER_GONE] = {.type = EV_FAILED, .reason = REASON_POD_LOST},
+    [PE_MEMORY] = {.type = EV_FAILED, .reason = REASON_OOM},
 };
 enum { END_COUNT = sizeof ends / sizeof ends[0] };
 
@@ -57,7 +57,7 @@ static bool ended_by_oom(const struct outcome_facts *f)
 struct outcome outcome_decide(const struct outcome_facts *f)
 {
     if (f->refused)
-        return (struct outcome){.type = EV_FAILED, .reason = "could_not_start"};
+        return (struct outcome){.type = EV_FAILED, .reason = f->refused_reason};
     if (!f->exited) {
         if (f->killed == PE_OWN && f->used && f->usage.oom_kills > 0)
             return ends[PE_MEMORY];
@@ -119,12 +119,14 @@ static bool stage_failed(const struct outcome_facts *f)
 void outcome_write(const struct outcome_facts *f, const struct outcome *outcome, struct buf *out)
 {
     buf_append_char(out, '{');
-    if (outcome->reason)
-        member_text(out, "reason", outcome->reason);
+    if (outcome->type == EV_FAILED)
+        member_text(out, "reason", reason_row(outcome->reason)->name);
     if (outcome->limit)
         member_text(out, "limit", outcome->limit);
     if (f->refused)
         member_text(out, "message", f->refused);
+    else if (outcome->type == EV_FAILED)
+        member_text(out, "message", reason_row(outcome->reason)->text);
     if (f->exited)
         write_end(out, &f->exit);
     if (stage_failed(f))

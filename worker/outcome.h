@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "schema/event.h"
+#include "schema/reasons.h"
 #include "worker/backend.h"
 
 struct outcome_facts {
@@ -15,14 +16,15 @@ struct outcome_facts {
     bool used; /* usage is there */
     struct pod_usage usage;
     enum pod_end killed; /* why the worker ended it, PE_OWN: it did not */
-    const char *refused; /* the runner's line when the program did not start, else NULL */
+    const char *refused; /* why the program could not start, one line; else NULL */
+    enum reason refused_reason;
     uint64_t bytes[POD_STREAMS];
     int64_t wall_ns; /* by the worker's clock, for a pod that told no EXIT */
 };
 
 struct outcome {
     enum event_type type;
-    const char *reason; /* failed: a row of reasons.def */
+    enum reason reason; /* failed */
     const char *limit;  /* timed_out */
     bool truncated;     /* output was cut at its limit */
 };

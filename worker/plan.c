@@ -5,18 +5,6 @@
 
 #include <string.h>
 
-struct lang {
-    const char *name, *kind, *source_name;
-    const char *argv[4];
-};
-
-static const struct lang langs[] = {
-    {"py", "py", "main.py", {"/usr/bin/python3", "main.py"}},
-    {"js", "js", "main.js", {"/usr/bin/node", "main.js"}},
-    {"bash", "cold", "main.sh", {"/bin/bash", "main.sh"}},
-};
-enum { LANG_COUNT = sizeof langs / sizeof langs[0] };
-
 /* The user's process gets these and what the request adds; the request wins. */
 static const char *const base_env[][2] = {
     {"PATH", "/usr/local/bin:/usr/bin:/bin"},
@@ -25,19 +13,6 @@ static const char *const base_env[][2] = {
     {"TMPDIR", "/tmp"},
     {"PYTHONDONTWRITEBYTECODE", "1"},
 };
-
-const char *plan_lang_name(unsigned lang)
-{
-    return lang < LANG_COUNT ? langs[lang].name : NULL;
-}
-
-static const struct lang *find_lang(struct str name)
-{
-    for (size_t i = 0; i < LANG_COUNT; i++)
-        if (str_eq(name, str_of(langs[i].name)))
-            return &langs[i];
-    return NULL;
-}
 
 static void put_env(struct buf *out, const char *name, const char *value)
 {
@@ -81,26 +56,37 @@ static void put_limits(struct buf *out, const struct run_limits *l)
     spec_put_u64(out, SPEC_LIMIT_NPROC, l->pids);
 }
 
+/* The command, with the places of the source and the compiled program filled in; both are in the working
+   directory. */
+static void put_command(struct buf *out, enum spec_tag tag, const char *const *argv, const char *source)
+{
+    for (; argv && *argv; argv++) {
+        const char *arg = strcmp(*argv, "{source}") == 0 ? source : strcmp(*argv, "{out}") == 0 ? "./program" : *argv;
+        spec_put(out, tag, str_of(arg));
+    }
+}
+
 enum err run_plan_build(const struct run_request *request, bool stdin_open, struct run_plan *ret_plan,
                         struct errinfo *info)
 {
-    const struct lang *lang = find_lang(request->lang);
-    if (!lang)
-        return errinfo_set(info, ERR_NOT_FOUND, 0, "this worker does not run the language " STR_FMT,
-                           STR_ARG(request->lang));
+    enum language lang;
+    enum err e = language_parse(request->lang, &lang, info);
+    if (e != ERR_OK)
+        return e;
+    const struct language_row *row = language_row(lang);
     auto_buf spec = BUF_INIT(SPEC_SIZE_MAX);
-    for (size_t i = 0; lang->argv[i]; i++)
-        spec_put(&spec, SPEC_ARGV, str_of(lang->argv[i]));
+    put_command(&spec, SPEC_ARGV, row->run, row->source_name);
+    put_command(&spec, SPEC_COMPILE_ARGV, row->compile, row->source_name);
     put_args(&spec, SPEC_ARGV, request->args);
     put_environment(&spec, request->env);
-    spec_put(&spec, SPEC_SOURCE_NAME, str_of(lang->source_name));
+    spec_put(&spec, SPEC_SOURCE_NAME, str_of(row->source_name));
     spec_put(&spec, SPEC_SOURCE, request->code);
     put_limits(&spec, &request->limits);
     spec_put_u64(&spec, SPEC_STDIN_OPEN, stdin_open);
     put_args(&spec, SPEC_PROGRAM_ARGS, request->args);
     if (buf_status(&spec) != ERR_OK)
         return errinfo_set(info, buf_status(&spec), 0, "code, args and env are more than a pod takes");
-    *ret_plan = (struct run_plan){.spec = spec, .kind = lang->kind, .lang = (unsigned)(lang - langs)};
+    *ret_plan = (struct run_plan){.spec = spec, .kind = *row->warm ? row->warm : "cold", .lang = lang};
     spec = BUF_INIT(0);
     return ERR_OK;
 }

@@ -2,120 +2,61 @@
 #include "worker/service.h"
 
 #include "json/json.h"
-#include "worker/plan.h"
+#include "schema/languages.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 enum { PAGE_MAX = 1 << 20 };
 
 /* ---- metrics ---------------------------------------------------------------------------------------------------------- */
 
-static void head(struct buf *out, const char *name, const char *type, const char *help)
-{
-    buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
-}
-
-static void write_histogram(struct buf *out, const char *name, const char *help, const struct histogram *h)
-{
-    uint64_t sum = 0;
-    head(out, name, "histogram", help);
-    for (int i = 0; i < HISTOGRAM_BUCKETS; i++) {
-        sum += h->bucket[i];
-        buf_printf(out, "%s_bucket{le=\"%g\"} %" PRIu64 "\n", name, histogram_bounds[i], sum);
-    }
-    buf_printf(out, "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n%s_sum %g\n%s_count %" PRIu64 "\n", name, h->count, name, h->sum,
-               name, h->count);
-}
-
-static void write_jobs(struct buf *out, const struct jobrun_stats *s)
-{
-    head(out, "millrace_worker_jobs_total", "counter", "Jobs that ended here, by language and status.");
-    for (unsigned lang = 0; lang < JOBRUN_LANGS_MAX && plan_lang_name(lang); lang++)
-        for (int type = 0; type < EV_COUNT; type++)
-            if (s->by_lang[lang][type] > 0)
-                buf_printf(out, "millrace_worker_jobs_total{lang=\"%s\",status=\"%s\"} %" PRIu64 "\n", plan_lang_name(lang),
-                           event_type_name((enum event_type)type), s->by_lang[lang][type]);
-}
-
-struct counter {
-    const char *name, *help;
-    size_t offset; /* of a uint64_t */
-};
-
-static const struct counter run_counters[] = {
-    {"millrace_worker_fenced_total", "Attempts that were another's when we wrote.", offsetof(struct jobrun_stats, fenced)},
-    {"millrace_worker_returned_total", "Jobs handed back.", offsetof(struct jobrun_stats, returned)},
-    {"millrace_worker_pods_replaced_total", "Claimed pods that were dead.", offsetof(struct jobrun_stats, replaced)},
-    {"millrace_worker_append_retries_total", "Appends sent again.", offsetof(struct jobrun_stats, append_retries)},
-    {"millrace_worker_output_paused_total", "Times that a program waited for the log.", offsetof(struct jobrun_stats, paused)},
-};
-
-static const struct counter pool_counters[] = {
-    {"millrace_worker_pool_hits_total", "Jobs that found a ready pod.", offsetof(struct pool_stats, hits)},
-    {"millrace_worker_pool_misses_total", "Jobs that waited for a pod.", offsetof(struct pool_stats, misses)},
-    {"millrace_worker_pool_fallbacks_total", "Jobs that took a pod of another kind.", offsetof(struct pool_stats, fallbacks)},
-    {"millrace_worker_pods_created_total", "Pods asked for.", offsetof(struct pool_stats, created)},
-    {"millrace_worker_pods_failed_total", "Pods that could not be made.", offsetof(struct pool_stats, failed)},
-    {"millrace_worker_pods_lost_total", "Ready pods that died.", offsetof(struct pool_stats, lost)},
-};
-
-static uint64_t at(const void *base, size_t offset)
-{
-    uint64_t value;
-    memcpy(&value, (const char *)base + offset, sizeof value);
-    return value;
-}
-
-static void write_pools(struct buf *out, const struct worker *w)
+static void set_pools(struct worker *w)
 {
     struct pool_stats stats[POOL_KINDS_MAX];
     size_t n = pools_stats(w->pools, stats, POOL_KINDS_MAX);
-    for (size_t c = 0; c < sizeof pool_counters / sizeof pool_counters[0]; c++) {
-        head(out, pool_counters[c].name, "counter", pool_counters[c].help);
-        for (size_t i = 0; i < n; i++)
-            buf_printf(out, "%s{kind=\"%s\"} %" PRIu64 "\n", pool_counters[c].name, stats[i].kind,
-                       at(&stats[i], pool_counters[c].offset));
-    }
-    head(out, "millrace_worker_pods", "gauge", "Pods by kind and state.");
-    for (size_t i = 0; i < n; i++)
+    unsigned states[POD_ST_DEAD] = {0};
+    uint64_t created = 0, lost = 0;
+    for (size_t i = 0; i < n; i++) {
+        enum language lang = LANG_COUNT; /* "other": pods without an interpreter */
+        for (int l = 0; l < LANG_COUNT; l++)
+            if (strcmp(language_row((enum language)l)->warm, stats[i].kind) == 0)
+                lang = (enum language)l;
+        metrics_set(w->metrics, METRIC_PODS_IDLE, lang, stats[i].pods[POD_ST_IDLE]);
         for (int state = 0; state < POD_ST_DEAD; state++)
-            buf_printf(out, "millrace_worker_pods{kind=\"%s\",state=\"%s\"} %u\n", stats[i].kind,
-                       pod_state_name((enum pod_state)state), stats[i].pods[state]);
-    head(out, "millrace_worker_pool_size", "gauge", "Pods kept ready.");
-    for (size_t i = 0; i < n; i++)
-        buf_printf(out, "millrace_worker_pool_size{kind=\"%s\"} %u\n", stats[i].kind, stats[i].size);
+            states[state] += stats[i].pods[state];
+        created += stats[i].created;
+        lost += stats[i].lost + stats[i].failed;
+    }
+    for (unsigned state = 0; state < POD_ST_DEAD; state++)
+        metrics_set(w->metrics, METRIC_PODS, state, states[state]);
+    metrics_set(w->metrics, METRIC_PODS_CREATED, 0, (int64_t)created);
+    metrics_set(w->metrics, METRIC_PODS_LOST, 0, (int64_t)lost);
 }
 
-static void write_queue(struct buf *out, const struct worker *w)
+static void set_queue(struct worker *w)
 {
     struct queue_stats q = {0};
     queue_stats(w->queue, &q);
-    head(out, "millrace_worker_redis_reconnects_total", "counter", "Connections to Redis after the first.");
-    buf_printf(out, "millrace_worker_redis_reconnects_total %" PRIu64 "\n", q.reconnects);
-    head(out, "millrace_worker_lease_takeovers_total", "counter", "Jobs taken from workers whose lease lapsed.");
-    buf_printf(out, "millrace_worker_lease_takeovers_total %" PRIu64 "\n", q.lease_takeovers);
+    for (unsigned i = 0; i < QUEUE_PRIORITIES; i++)
+        metrics_set(w->metrics, METRIC_BACKLOG, i, (int64_t)q.backlog[i]);
+    metrics_set(w->metrics, METRIC_LANE, 0, (int64_t)q.ready);
+    metrics_set(w->metrics, METRIC_REDIS_UP, 0, queue_ready(w->queue));
+    metrics_set(w->metrics, METRIC_REDIS_COMMANDS, 0, (int64_t)q.commands);
+    metrics_set(w->metrics, METRIC_REDIS_FAILURES, 0, (int64_t)q.command_failures);
+    metrics_set(w->metrics, METRIC_REDIS_RECONNECTS, 0, (int64_t)q.reconnects);
+    metrics_set(w->metrics, METRIC_TAKEOVERS, 0, (int64_t)q.lease_takeovers);
+    metrics_set(w->metrics, METRIC_WAKEUPS_LOST, 0, (int64_t)q.wakeups_lost);
 }
 
-void worker_write_metrics(const struct worker *w, struct buf *out)
+void worker_write_metrics(struct worker *w, struct buf *out)
 {
-    const struct jobrun_stats *s = jobruns_stats(w->runs);
-    write_jobs(out, s);
-    for (size_t c = 0; c < sizeof run_counters / sizeof run_counters[0]; c++) {
-        head(out, run_counters[c].name, "counter", run_counters[c].help);
-        buf_printf(out, "%s %" PRIu64 "\n", run_counters[c].name, at(s, run_counters[c].offset));
-    }
-    write_pools(out, w);
-    head(out, "millrace_worker_jobs_running", "gauge", "Jobs held now.");
-    buf_printf(out, "millrace_worker_jobs_running %zu\n", jobruns_count(w->runs));
-    head(out, "millrace_worker_slots", "gauge", "Jobs that may be held at a time.");
-    buf_printf(out, "millrace_worker_slots %u\n", w->slots);
-    head(out, "millrace_worker_ready", "gauge", "1 when Python can run and the log can be reached.");
-    buf_printf(out, "millrace_worker_ready %d\n", worker_ready(w, NULL) ? 1 : 0);
-    write_histogram(out, "millrace_worker_run_seconds", "From a program's release to its end.", &s->duration);
-    write_histogram(out, "millrace_worker_append_seconds", "An append or finish until it was answered.", &s->append_latency);
-    write_histogram(out, "millrace_worker_pod_wait_seconds", "The wait of jobs that found no ready pod.", &s->pod_wait);
-    write_queue(out, w);
+    metrics_set(w->metrics, METRIC_READY, 0, worker_ready(w, NULL));
+    metrics_set(w->metrics, METRIC_SLOTS, 0, w->slots);
+    metrics_set(w->metrics, METRIC_RUNNING, 0, (int64_t)jobruns_count(w->runs));
+    metrics_set(w->metrics, METRIC_HTTP_CONNECTIONS, 0, http_server_connections(w->http));
+    set_pools(w);
+    set_queue(w);
+    metrics_write(w->metrics, out);
 }
 
 /* ---- health ------------------------------------------------------------------------------------------------------------ */
@@ -168,7 +109,7 @@ static void reply_metrics(struct worker *w, struct http_request *r)
 {
     auto_buf body = BUF_INIT(PAGE_MAX);
     worker_write_metrics(w, &body);
-    http_reply(r, 200, "text/plain; version=0.0.4", NULL, buf_str(&body));
+    http_reply(r, 200, METRICS_CONTENT_TYPE, NULL, buf_str(&body));
 }
 
 static const struct route {

@@ -15,6 +15,7 @@ struct worker {
     struct pod_backend *backend;
     struct pools *pools;
     struct jobruns *runs;
+    struct metrics *metrics;
     struct queue *queue;
     struct http_server *http;
     uv_timer_t tick;
@@ -39,8 +40,8 @@ bool worker_ready(const struct worker *w, const char **ret_why);
 unsigned worker_free_slots(const struct worker *w);
 
 MUST_CHECK enum err worker_http_open(struct worker *w, struct errinfo *info);
-/* Pure: the Prometheus text and the JSON of /health. */
-void worker_write_metrics(const struct worker *w, struct buf *out);
+/* The Prometheus text and the JSON of /health. */
+void worker_write_metrics(struct worker *w, struct buf *out);
 void worker_write_health(const struct worker *w, struct buf *out);
 
 #endif
