@@ -262,8 +262,10 @@ static void on_refused(struct jobrun *run, const char *why)
 {
     if (run->state == JR_STARTING || run->state == JR_RUNNING)
         jobrun_set_state(run, JR_ENDING);
-    if (run->state == JR_ENDING)
+    if (run->state == JR_ENDING) {
+        run->released_ns = 0; /* nothing of the user ran */
         refuse(run, REASON_COULD_NOT_START, why);
+    }
     else
         replace_pod(run, why);
 }
