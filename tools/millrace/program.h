@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A program on the command line, as the body of POST /v1/jobs, and how its end becomes an exit code. */
+#ifndef MILLRACE_TOOLS_PROGRAM_H
+#define MILLRACE_TOOLS_PROGRAM_H
+
+#include "json/json.h"
+#include "tools/millrace/cli.h"
+
+/* Reads cli->args[0] ("-": standard input); the rest are the program's. ERR_INVALID with a sentence. */
+MUST_CHECK enum err program_body(const struct cli *cli, bool interactive, struct buf *out, struct errinfo *info);
+
+/* Of a terminal event; says on stderr what the program itself could not say. */
+int program_exit_code(const json_t *event);
+
+#endif
