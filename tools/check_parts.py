@@ -149,11 +149,6 @@ def spdx(part):
     return not bad
 
 
-def docs(part):
-    """What is generated from the tables is what is committed."""
-    return one("docs: generated files are current", command(part, ["tools/docs", "--check"]))
-
-
 def tidy(part):
     sources = [f for f in tracked(".c") if not f.startswith("tests/")]
     return one("clang-tidy", command(part, ["clang-tidy", "-p", "build/asan", "--quiet", *sources]))
@@ -176,7 +171,6 @@ PARTS = [
     Part("build-test", "gcc, release flags with the test switches", build("test")),
     Part("build-asan", "clang, address and undefined sanitizers", build("asan")),
     Part("static", "layers, format, licence lines", static),
-    Part("docs", "generated files are current", docs, ["build-test"]),
     Part("integration", "the whole system over HTTP, WebSocket and command line", pytest(["tests/integration"]),
          ["build-test"]),
     Part("unit", "cmocka, both builds", unit, ["build-test", "build-asan"]),
