@@ -80,7 +80,8 @@ class Process:
             env["WORKER_ID"] = f"{self.name}-{self.generation}"
         log = open(self.log, "ab")
         self.popen = subprocess.Popen(self.command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                      cwd=self.plant.dir, start_new_session=True)
+                                      cwd=self.plant.dir, start_new_session=True,
+                                      preexec_fn=self.plant.enter_cgroups)
         log.close()
         self.wanted = True
 
@@ -119,7 +120,7 @@ class Plant:
         self.cluster = cluster
         self.children_before = set(descendants(os.getpid()))
         self.mounts_before = self.mounts()
-        self.cgroups_before = self.cgroups()
+        self.cgroups = self._own_cgroups()
         self.crashes = []
         self.processes = []
         self.lock = threading.Lock()
@@ -144,7 +145,7 @@ class Plant:
                       f"http://127.0.0.1:{port}")
         for n in range(1, workers + 1):
             port = free_port()
-            self._add("spawner", f"worker{n}", [str(self.bin / "millrace-spawner")],
+            self._add("spawner", f"worker{n}", [str(self.bin / "millrace-spawner"), str(self.bin / "millrace-worker")],
                       {"WORKER_HTTP_PORT": str(port), "WORKER_SLOTS": "8"}, f"http://127.0.0.1:{port}")
         self.supervisor = threading.Thread(target=self._supervise, daemon=True)
 
@@ -308,9 +309,34 @@ class Plant:
     def mounts():
         return {line.split(" - ")[0].split()[4] for line in open("/proc/self/mountinfo", encoding="utf-8")}
 
-    @staticmethod
-    def cgroups():
-        return {path for path, _, _ in os.walk("/sys/fs/cgroup") if "millrace" in path}
+    def _own_cgroups(self):
+        """A cgroup of this plant in each hierarchy, so that what it leaves is told from what others do meanwhile."""
+        base, made = pathlib.Path("/sys/fs/cgroup"), []
+        hierarchies = [base] if (base / "cgroup.controllers").exists() else [path.parent for path in
+                                                                             base.glob("*/cgroup.procs")]
+        for hierarchy in {path.resolve() for path in hierarchies}:
+            own = hierarchy / f"millrace-plant-{os.getpid()}-{secrets.token_hex(4)}"
+            try:
+                own.mkdir()
+            except OSError:
+                continue  # not ours to write: the plant runs in our own cgroup there
+            made.append(own)
+            if hierarchy.name == "cpuset":
+                for name in ("cpuset.cpus", "cpuset.mems"):
+                    (own / name).write_text((hierarchy / name).read_text())
+        return made
+
+    def enter_cgroups(self):
+        """In the child, before it executes the program."""
+        for cgroup in self.cgroups:
+            with open(cgroup / "cgroup.procs", "w", encoding="ascii") as file:
+                file.write("0")
+
+    def _left_cgroups(self):
+        left = []
+        for cgroup in self.cgroups:
+            left += [path for path, _, _ in os.walk(cgroup) if path != str(cgroup)]
+        return left
 
     def _left(self):
         left = {}
@@ -328,11 +354,19 @@ class Plant:
         until = time.monotonic() + grace
         while True:
             left = [f"process {pid} {stat[0]} ({stat[1]})" for pid, stat in self._left().items()]
-            left += [f"cgroup {path}" for path in sorted(self.cgroups() - self.cgroups_before)]
+            left += [f"cgroup {path}" for path in self._left_cgroups()]
             left += [f"mount {path}" for path in sorted(self.mounts() - self.mounts_before)]
+            left += [f"file {path.name}" for path in self.dir.iterdir()
+                     if path.suffix != ".log" and path.name not in ("redis", "away")]
             if not left or time.monotonic() > until:
-                return left
+                break
             time.sleep(0.05)
+        for cgroup in self.cgroups:
+            try:
+                cgroup.rmdir()
+            except OSError as error:
+                left.append(f"cgroup {cgroup}: {error.strerror}")
+        return left
 
 
 def metric(process, name):
