@@ -266,7 +266,7 @@ static bool check_page(const char *root, const struct page *page, const struct b
     char *room = buf_reserve(&there, PAGE_MAX + 1);
     size_t n = room != NULL ? fread(room, 1, PAGE_MAX + 1, file) : 0;
     fclose(file);
-    bool same = n == text->len && memcmp(room, text->data, n) == 0;
+    bool same = room != NULL && n == text->len && memcmp(room, text->data, n) == 0;
     if (!same)
         fprintf(stderr, "%s is not what the tables say; run tools/docs\n", page->path);
     return same;

@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -61,7 +62,7 @@ struct http_conn *conn_new(struct conn_env *env, void *wire, const char *peer)
     c->reading = true;
     buf_init(&c->in, HTTP_HEAD_MAX + CONN_IN_MAX + 256 * 1024);
     buf_init(&c->out, CONN_REPLY_MAX);
-    strncpy(c->peer, peer, sizeof c->peer - 1);
+    snprintf(c->peer, sizeof c->peer, "%s", peer);
     list_append(&env->conns, &c->node);
     env->stats.accepted++;
     env->stats.connections++;

@@ -135,8 +135,11 @@ static enum err read_key(struct reader *r, const yaml_event_t *event, const char
         return refuse_at(r, &event->start_mark, "merge keys are not allowed");
     if (key.n == 0 || key.n > 128 || memchr(key.p, '.', key.n) != NULL)
         return refuse_at(r, &event->start_mark, "a key must have 1 to 128 bytes and no dot");
-    *ret_path = arena_printf(r->memory, "%s%s" STR_FMT, path, path[0] != '\0' ? "." : "", STR_ARG(key));
-    return arena_status(r->memory);
+    const char *joined = arena_printf(r->memory, "%s%s" STR_FMT, path, path[0] != '\0' ? "." : "", STR_ARG(key));
+    if (joined == NULL)
+        return arena_status(r->memory);
+    *ret_path = joined;
+    return ERR_OK;
 }
 
 static enum err check_new_key(struct reader *r, const struct yaml_pairs *keys, const char *path,
@@ -161,7 +164,7 @@ static enum err read_mapping(struct reader *r, const char *path, unsigned depth)
         enum err e = next_event(r, &event);
         if (e != ERR_OK || event.type == YAML_MAPPING_END_EVENT)
             return e;
-        const char *key_path;
+        const char *key_path = NULL;
         if ((e = read_key(r, &event, path, &key_path)) != ERR_OK)
             return e;
         e = check_new_key(r, &(struct yaml_pairs){.items = keys, .count = count}, key_path,

@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { FAKE_PODS_MAX = 64 };
@@ -39,7 +40,7 @@ static struct pod *fake_create(struct pod_backend *backend, const char *kind, co
         return NULL;
     struct pod *pod = &fake.pods[fake.count++];
     *pod = (struct pod){.cb = cb, .arg = arg, .limits = *limits, .alive = true};
-    strncpy(pod->kind, kind, sizeof pod->kind - 1);
+    snprintf(pod->kind, sizeof pod->kind, "%s", kind);
     buf_init(&pod->spec, 1 << 20);
     buf_init(&pod->input, 1 << 20);
     return pod;
