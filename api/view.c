@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "api/view.h"
+
+#include "base/base64.h"
+#include "base/utf8.h"
+#include "json/json.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { VIEW_FACTS_MAX = 16 * 1024 };
+
+void view_init(struct view *v, struct id job, struct id session, size_t max_output)
+{
+    *v = (struct view){.job = job, .session = session};
+    buf_init(&v->output[0], max_output);
+    buf_init(&v->output[1], max_output);
+    buf_init(&v->usage, VIEW_FACTS_MAX);
+    buf_init(&v->started, VIEW_FACTS_MAX);
+    buf_init(&v->end, VIEW_FACTS_MAX);
+}
+
+void view_free(struct view *v)
+{
+    buf_free(&v->output[0]);
+    buf_free(&v->output[1]);
+    buf_free(&v->usage);
+    buf_free(&v->started);
+    buf_free(&v->end);
+}
+
+bool view_ended(const struct view *v)
+{
+    return v->status >= VIEW_COMPLETED;
+}
+
+const char *view_status_name(enum view_status status)
+{
+    static const char *const names[] = {"queued", "running", "completed", "failed", "timed_out", "cancelled", "dead"};
+    return names[status];
+}
+
+/* ---- the fold ------------------------------------------------------------------------------------------------------- */
+
+static void keep(struct buf *where, struct str data)
+{
+    buf_reset(where);
+    buf_append_str(where, data);
+    if (buf_status(where) != ERR_OK)
+        buf_reset(where);
+}
+
+static void reset(struct view *v)
+{
+    buf_reset(&v->output[0]);
+    buf_reset(&v->output[1]);
+    buf_reset(&v->usage);
+    buf_reset(&v->started);
+    v->cut = false;
+    v->status = VIEW_QUEUED;
+}
+
+/* Keeps what fits. */
+static void add_output(struct view *v, const struct event *event)
+{
+    bool is_stderr = event->data.n > 0 && memmem(event->data.p, event->data.n, "\"stderr\"", 8) != NULL;
+    struct buf *to = &v->output[is_stderr];
+    size_t room = to->max - to->len;
+    size_t n = event->bytes.n < room ? event->bytes.n : room;
+    v->cut |= n < event->bytes.n;
+    if (n > 0)
+        buf_append(to, event->bytes.p, n);
+}
+
+static void end(struct view *v, const struct event *event)
+{
+    static const enum view_status of[EV_COUNT] = {
+        [EV_COMPLETED] = VIEW_COMPLETED, [EV_FAILED] = VIEW_FAILED, [EV_TIMED_OUT] = VIEW_TIMED_OUT,
+        [EV_CANCELLED] = VIEW_CANCELLED, [EV_DEAD] = VIEW_DEAD,
+    };
+    v->status = of[event->type];
+    v->ended_ms = event->time_ms;
+    keep(&v->end, event->data);
+}
+
+void view_apply(struct view *v, const struct event *event)
+{
+    memcpy(v->last_id, event->id, sizeof v->last_id);
+    if (event->attempt > v->attempt)
+        v->attempt = event->attempt;
+    if (event->type == EV_SUBMITTED) {
+        v->created_ms = event->time_ms;
+    } else if (event->type == EV_CLAIMED) {
+        v->status = VIEW_RUNNING;
+        v->claimed_ms = event->time_ms;
+    } else if (event->type == EV_STARTED) {
+        keep(&v->started, event->data);
+    } else if (event->type == EV_OUTPUT) {
+        add_output(v, event);
+    } else if (event->type == EV_USAGE) {
+        keep(&v->usage, event->data);
+    } else if (event->type == EV_RETRIED) {
+        reset(v);
+    } else if (event_is_terminal(event->type)) {
+        end(v, event);
+    }
+}
+
+/* ---- the result ------------------------------------------------------------------------------------------------------- */
+
+static json_t *object_of(const struct buf *text)
+{
+    json_t *value = NULL;
+    if (text->len == 0 || json_parse(buf_str(text), &value, NULL) != ERR_OK)
+        return NULL;
+    return value;
+}
+
+/* The facts of the end that the writer needs. */
+struct facts {
+    const struct view *view;
+    const json_t *end, *usage, *started; /* or NULL */
+    const char *reason, *limit, *signal;
+    char message[400];
+};
+
+static const char *text_of(const json_t *object, const char *name)
+{
+    return json_string_value(json_object_get(object, name));
+}
+
+static void describe(struct facts *f)
+{
+    enum reason reason = REASON_INTERNAL;
+    const char *told = text_of(f->end, "message");
+    int n = 0;
+    if (f->view->status == VIEW_TIMED_OUT)
+        n = snprintf(f->message, sizeof f->message, "Time limit exceeded (%s time).",
+                     f->limit != NULL && strcmp(f->limit, "cpu") == 0 ? "CPU" : "wall-clock");
+    else if (f->view->status == VIEW_CANCELLED)
+        n = snprintf(f->message, sizeof f->message, "The run was cancelled.");
+    else if (f->view->status == VIEW_DEAD)
+        n = snprintf(f->message, sizeof f->message, "The program was tried several times and gave no result.");
+    else if (f->view->status == VIEW_FAILED && f->reason != NULL && reason_parse(str_of(f->reason), &reason) == ERR_OK)
+        n = snprintf(f->message, sizeof f->message, "%s", reason_row(reason)->text);
+    else if (f->view->status == VIEW_FAILED)
+        n = snprintf(f->message, sizeof f->message, "The run failed.");
+    if (told != NULL && n >= 0 && (size_t)n < sizeof f->message)
+        snprintf(f->message + n, sizeof f->message - (size_t)n, "%s%.300s", n > 0 ? " " : "", told);
+}
+
+static bool is_reason(const struct facts *f, enum reason reason)
+{
+    return f->reason != NULL && strcmp(f->reason, reason_row(reason)->name) == 0;
+}
+
+/* The contract's `status`: time limit, out of memory, output limit; else null. */
+static const char *contract_status(const struct facts *f)
+{
+    if (f->view->status == VIEW_TIMED_OUT)
+        return "TO";
+    if (is_reason(f, REASON_OOM))
+        return "SG";
+    return is_reason(f, REASON_OUTPUT_LIMIT) ? "OL" : NULL;
+}
+
+static void write_text(struct buf *out, const char *name, const char *value)
+{
+    buf_printf(out, ",\"%s\":", name);
+    if (value == NULL || !utf8_valid(str_of(value)))
+        buf_append_cstr(out, "null");
+    else
+        json_write_string(out, str_of(value));
+}
+
+static void write_flag(struct buf *out, const char *name, bool value)
+{
+    buf_printf(out, ",\"%s\":%s", name, value ? "true" : "false");
+}
+
+static void write_number(struct buf *out, const char *name, const json_t *value)
+{
+    if (json_is_integer(value))
+        buf_printf(out, ",\"%s\":%" JSON_INTEGER_FORMAT, name, json_integer_value(value));
+    else
+        buf_printf(out, ",\"%s\":null", name);
+}
+
+/* `text` when the bytes are UTF-8; else with U+FFFD, and the exact bytes in `name`_base64. `note` goes on a line of
+   its own behind it. */
+static void write_output(struct buf *out, const char *name, struct str bytes, const char *note)
+{
+    buf_printf(out, ",\"%s\":", name);
+    bool good = utf8_valid(bytes);
+    if (good && note == NULL) {
+        json_write_string(out, bytes);
+        return;
+    }
+    auto_buf text = BUF_INIT(3 * bytes.n + 1024);
+    utf8_sanitize(&text, bytes);
+    if (note != NULL)
+        buf_printf(&text, "%s[millrace] %s\n", text.len > 0 && text.data[text.len - 1] != '\n' ? "\n" : "", note);
+    json_write_string(out, buf_str(&text));
+    if (good)
+        return;
+    buf_printf(out, ",\"%s_base64\":\"", name);
+    base64_encode(out, bytes);
+    buf_append_char(out, '"');
+}
+
+static void write_usage(struct buf *out, const struct facts *f)
+{
+    buf_append_cstr(out, ",\"usage\":{");
+    struct str inner = {f->view->usage.data != NULL ? f->view->usage.data + 1 : NULL, 0};
+    if (f->usage != NULL && f->view->usage.len > 2)
+        inner.n = f->view->usage.len - 2;
+    buf_append_str(out, inner);
+    const json_t *queue = json_object_get(f->started, "queue_ms");
+    const json_t *warm = json_object_get(f->started, "warm");
+    if (json_is_integer(queue))
+        buf_printf(out, "%s\"queue_ms\":%" JSON_INTEGER_FORMAT, inner.n > 0 ? "," : "", json_integer_value(queue));
+    buf_append_char(out, '}');
+    if (json_is_boolean(warm))
+        write_flag(out, "warm", json_is_true(warm));
+}
+
+static void write_end(struct buf *out, const struct facts *f)
+{
+    const char *status = contract_status(f);
+    const char *signal = f->signal != NULL ? f->signal : status != NULL ? "SIGKILL" : NULL;
+    write_number(out, "exit_code", json_object_get(f->end, "exit_code"));
+    write_number(out, "code", json_object_get(f->end, "exit_code"));
+    write_text(out, "signal", signal);
+    write_flag(out, "timed_out", f->view->status == VIEW_TIMED_OUT);
+    write_flag(out, "oom", is_reason(f, REASON_OOM));
+    write_flag(out, "truncated", f->view->cut || json_is_true(json_object_get(f->usage, "truncated")));
+    write_text(out, "status", status);
+    write_text(out, "job_status", view_status_name(f->view->status));
+    write_text(out, "reason", f->reason);
+    write_text(out, "limit", f->limit);
+    write_text(out, "stage", text_of(f->end, "stage"));
+    write_text(out, "message", f->message[0] != '\0' ? f->message : NULL);
+    write_number(out, "wall_time", json_object_get(f->usage, "wall_ms"));
+}
+
+void view_write_result(const struct view *v, struct buf *out)
+{
+    auto_json end_facts = object_of(&v->end);
+    auto_json usage = object_of(&v->usage);
+    auto_json started = object_of(&v->started);
+    struct facts f = {.view = v, .end = end_facts, .usage = usage, .started = started};
+    f.reason = text_of(f.end, "reason");
+    f.limit = text_of(f.end, "limit");
+    f.signal = text_of(f.end, "signal");
+    describe(&f);
+    bool ours = v->status != VIEW_COMPLETED && f.message[0] != '\0';
+    buf_printf(out, "{\"session_id\":\"%s\"", v->session.text);
+    write_output(out, "stdout", buf_str(&v->output[0]), NULL);
+    write_output(out, "stderr", buf_str(&v->output[1]), ours ? f.message : NULL);
+    buf_append_cstr(out, ",\"files\":[]");
+    write_end(out, &f);
+    buf_printf(out, ",\"job_id\":\"%s\",\"attempt\":%u", v->job.text, v->attempt);
+    write_usage(out, &f);
+    buf_append_char(out, '}');
+}
