@@ -315,12 +315,14 @@ void http_stream_end(struct http_request *r)
 }
 
 /* An answer that the server gives itself. Nothing more is read from this connection. */
-static void refuse(struct http_conn *c, int status, const char *type, const char *details)
+static void refuse(struct http_conn *c, int status, const char *details)
 {
     struct id id = c->request != NULL ? c->request->id : id_new();
-    auto_buf body = BUF_INIT(1024);
-    buf_printf(&body, "{\"error\":\"%s\",\"error_type\":\"%s\",\"details\":\"%s\",\"request_id\":\"%s\"}\n",
-               http_status_text(status), type, details, id.text);
+    auto_buf body = BUF_INIT(4096);
+    if (c->env->options.write_error != NULL)
+        c->env->options.write_error(status, details, id.text, &body);
+    else
+        buf_printf(&body, "{\"error\":\"%s\",\"request_id\":\"%s\"}\n", details, id.text);
     write_head(c, status, "application/json", NULL, id.text);
     buf_printf(&c->out, "Content-Length: %zu\r\nConnection: close\r\n\r\n", body.len);
     buf_append_str(&c->out, buf_str(&body));
@@ -338,7 +340,7 @@ static void begin_body(struct http_conn *c, struct http_request *r)
 {
     bool large = r->head.framing == HTTP_BODY_LENGTH && r->head.content_length > r->max_body;
     if (large) {
-        refuse(c, 413, "payload_too_large", "the body is larger than this route takes");
+        refuse(c, 413, "the body is larger than this route takes");
         return;
     }
     r->body_left = r->head.content_length;
@@ -358,7 +360,7 @@ static void begin_request(struct http_conn *c, size_t length)
     struct http_request *r = calloc(1, sizeof *r);
     struct http_refusal refusal = {.status = 503, .details = "out of memory"};
     if (r == NULL) {
-        refuse(c, refusal.status, "overloaded", refusal.details);
+        refuse(c, refusal.status, refusal.details);
         return;
     }
     r->conn = c;
@@ -374,7 +376,7 @@ static void begin_request(struct http_conn *c, size_t length)
     if (e == ERR_OK)
         e = http_target_parse(r->head.target, &r->arena, &r->target, &refusal);
     if (e != ERR_OK) {
-        refuse(c, refusal.status, "bad_request", refusal.details);
+        refuse(c, refusal.status, refusal.details);
         return;
     }
     c->env->stats.requests++;
@@ -401,7 +403,7 @@ static bool step_head(struct http_conn *c)
     if (e == ERR_OK)
         begin_request(c, length);
     else
-        refuse(c, refusal.status, "bad_request", refusal.details);
+        refuse(c, refusal.status, refusal.details);
     return true;
 }
 
@@ -436,9 +438,9 @@ static bool step_body(struct http_conn *c)
         return false;
     }
     if (e == ERR_FULL) {
-        refuse(c, 413, "payload_too_large", "the body is larger than this route takes");
+        refuse(c, 413, "the body is larger than this route takes");
     } else if (e != ERR_OK) {
-        refuse(c, 400, "bad_request", "the chunked body is malformed");
+        refuse(c, 400, "the chunked body is malformed");
     } else {
         r->body_complete = true;
         conn_set_state(c, CONN_HANDLER);
@@ -515,7 +517,7 @@ static void expired(struct http_conn *c)
         conn_close(c);
         return;
     }
-    refuse(c, 408, "request_timeout", "the request did not arrive in time");
+    refuse(c, 408, "the request did not arrive in time");
     conn_process(c);
 }
 

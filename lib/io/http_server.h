@@ -37,8 +37,9 @@ struct http_server_options {
     /* The body is complete. Must reply now or later, or upgrade. Not called when on_head replied. */
     void (*on_request)(void *arg, struct http_request *r);
     void *arg;
-    /* Errors that the server itself answers (400, 408, 413, 431 ...) are JSON {error, error_type, details,
-       request_id}. */
+    /* Writes the JSON body of an error that the server itself answers (400, 408, 413, 431 ...). NULL: a short one of
+       its own. */
+    void (*write_error)(int status, const char *details, const char *request_id, struct buf *out);
 };
 
 MUST_CHECK enum err http_server_open(uv_loop_t *loop, const struct http_server_options *options,

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The program context of millrace-api, and the request that its handlers work on. */
+#ifndef MILLRACE_API_APP_H
+#define MILLRACE_API_APP_H
+
+#include "api/auth.h"
+#include "api/exec_request.h"
+#include "api/fault.h"
+#include "api/router.h"
+#include "base/list.h"
+#include "io/http_server.h"
+#include "io/loop.h"
+#include "queue/queue.h"
+#include "schema/config.h"
+#include "schema/metrics.h"
+
+struct api {
+    struct config config;
+    struct loop loop;
+    struct queue *queue;
+    struct http_server *http;
+    struct auth auth;
+    struct metrics *metrics;
+    struct limit_bounds bounds;
+    struct list calls;     /* requests not yet answered */
+    struct list followers; /* streams and long-polls */
+    uint64_t sends;        /* count of queue_send, which makes each safe to repeat */
+    bool draining;
+    char redis_why[200]; /* "" while the store can be used */
+    int64_t started_wall_ms;
+};
+
+/* One routed request. Made when its head is there, freed by the call_* function that answers it; a client that goes
+   away first is told to `gone`, after which it is freed. */
+struct call {
+    struct api *api;
+    struct http_request *request;
+    const struct route *route;
+    struct str param;  /* what {id} matched */
+    struct str tenant; /* view of the configuration */
+    struct list node;
+    void *context;                  /* the handler's */
+    void (*gone)(struct call *c);   /* may be NULL */
+    void (*drained)(struct call *c); /* room again for a stream */
+};
+
+typedef void (*call_handler)(struct call *c);
+#define X(name) void handle_##name(struct call *c);
+HANDLER_TABLE(X)
+#undef X
+
+/* What http_server is given. */
+void call_on_head(void *arg, struct http_request *r);
+void call_on_request(void *arg, struct http_request *r);
+void call_write_error(int status, const char *details, const char *request_id, struct buf *out);
+
+/* Answers; `c` is freed. */
+void call_reply(struct call *c, int status, const char *type, const struct http_field *fields, struct str body);
+void call_json(struct call *c, int status, const struct buf *body);
+void call_fail(struct call *c, enum client_error error, const char *fmt, ...) PRINTF_LIKE(3, 4);
+void call_refuse(struct call *c, const struct api_fault *fault);
+/* What a queue answer other than QUEUE_OK means for a client. */
+void call_queue_failed(struct call *c, enum queue_answer answer, int retry_after_ms);
+/* After http_stream_end() or http_upgrade(): counts it and frees. */
+void call_end(struct call *c, int status);
+
+/* False: the store is not there, and the client was told 503. */
+bool call_store_ready(struct call *c);
+/* {id} of the path as an id. False: the client was told 404. */
+bool call_job_id(struct call *c, struct id *ret_job);
+
+/* The projection as clients see it: {job_id, session_id, status, ...}, left open for more members ("}" is missing). */
+void job_write(const struct queue_job *job, struct buf *out);
+
+/* Streams and long-polls end, with what they have, because this process leaves. */
+void followers_drain(struct api *api);
+/* A POST body as a run; on refusal the client was told. */
+bool exec_read(struct call *c, bool sync, struct exec_request *ret_request);
+/* Idempotency-Key, or {NULL, 0}. False: it is malformed and the client was told. */
+bool exec_idempotency_key(struct call *c, struct str *ret_key);
+/* The hash of the body under which an Idempotency-Key repeats. */
+void exec_fill_submit(const struct call *c, const struct exec_request *request, struct str key, const char *hash,
+                      struct queue_submit *ret_submit);
+
+#endif

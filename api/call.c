@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "api/app.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const call_handler handlers[HANDLERS] = {
+#define X(name) [HANDLER_##name] = handle_##name,
+    HANDLER_TABLE(X)
+#undef X
+};
+
+/* ---- the end of a call ------------------------------------------------------------------------------------------------ */
+
+static void count(struct call *c, int status)
+{
+    unsigned class = status >= 500 ? METRIC_5XX : status >= 400 ? METRIC_4XX : status >= 200 ? METRIC_2XX : METRIC_1XX;
+    unsigned route = c->route != NULL ? (unsigned)c->route->handler : HANDLERS;
+    metrics_add(c->api->metrics, METRIC_HTTP_RESPONSES, route, class, 1);
+}
+
+static void observe(struct call *c, int64_t started_ns)
+{
+    unsigned route = c->route != NULL ? (unsigned)c->route->handler : HANDLERS;
+    metrics_observe_ns(c->api->metrics, METRIC_HTTP_SECONDS, route, clock_mono_ns() - started_ns);
+}
+
+static void free_call(struct call *c)
+{
+    list_remove(&c->node);
+    free(c);
+}
+
+void call_end(struct call *c, int status)
+{
+    count(c, status);
+    free_call(c);
+}
+
+void call_reply(struct call *c, int status, const char *type, const struct http_field *fields, struct str body)
+{
+    int64_t started = http_started_ns(c->request);
+    if (status >= 500)
+        log_limited(LOG_WARN, "answered with an error of ours", F_INT("status", status),
+                    F_STR("request", http_request_id(c->request)));
+    http_reply(c->request, status, type, fields, body);
+    count(c, status);
+    observe(c, started);
+    free_call(c);
+}
+
+void call_json(struct call *c, int status, const struct buf *body)
+{
+    if (buf_status(body) != ERR_OK) {
+        call_fail(c, CE_INTERNAL, "the answer does not fit into memory");
+        return;
+    }
+    call_reply(c, status, "application/json", NULL, buf_str(body));
+}
+
+static void refuse_with(struct call *c, const struct api_fault *fault, const struct http_field *field)
+{
+    char seconds[16];
+    struct http_field fields[3] = {{NULL, NULL}};
+    unsigned n = 0;
+    int retry_s = (fault->retry_after_ms + 999) / 1000;
+    if (retry_s > 0) {
+        snprintf(seconds, sizeof seconds, "%d", retry_s);
+        fields[n++] = (struct http_field){.name = "Retry-After", .value = seconds};
+    }
+    if (field != NULL)
+        fields[n++] = *field;
+    fields[n] = (struct http_field){NULL, NULL};
+    auto_buf body = BUF_INIT(8192);
+    client_error_write(fault->error, fault->detail, http_request_id(c->request), retry_s, &body);
+    call_reply(c, client_error_row(fault->error)->status, "application/json", fields, buf_str(&body));
+}
+
+void call_refuse(struct call *c, const struct api_fault *fault)
+{
+    refuse_with(c, fault, NULL);
+}
+
+void call_fail(struct call *c, enum client_error error, const char *fmt, ...)
+{
+    char text[300];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    struct api_fault fault;
+    if (api_fault_set(&fault, error, "%s", text) != ERR_OK)
+        call_refuse(c, &fault);
+}
+
+void call_queue_failed(struct call *c, enum queue_answer answer, int retry_after_ms)
+{
+    struct api_fault fault = {.error = CE_UNAVAILABLE, .retry_after_ms = 1000};
+    if (answer == QUEUE_NOT_FOUND)
+        fault = (struct api_fault){.error = CE_NOT_FOUND};
+    else if (answer == QUEUE_CONFLICT)
+        fault = (struct api_fault){.error = CE_CONFLICT};
+    else if (answer == QUEUE_FULL)
+        fault = (struct api_fault){.error = CE_QUEUE_FULL, .retry_after_ms = retry_after_ms > 0 ? retry_after_ms : 1000};
+    call_refuse(c, &fault);
+}
+
+bool call_store_ready(struct call *c)
+{
+    if (queue_ready(c->api->queue))
+        return true;
+    metrics_add(c->api->metrics, METRIC_JOBS_REFUSED, METRIC_REFUSED_STORE, 0, 1);
+    call_queue_failed(c, QUEUE_UNAVAILABLE, 0);
+    return false;
+}
+
+bool call_job_id(struct call *c, struct id *ret_job)
+{
+    if (id_parse(c->param, ret_job) == ERR_OK)
+        return true;
+    call_fail(c, CE_NOT_FOUND, "%s", "");
+    return false;
+}
+
+/* ---- the beginning ---------------------------------------------------------------------------------------------------------- */
+
+static void on_gone(void *user, struct http_request *r)
+{
+    (void)r;
+    struct call *c = user;
+    if (c->gone != NULL)
+        c->gone(c);
+    free_call(c);
+}
+
+static void on_drained(void *user, struct http_request *r)
+{
+    (void)r;
+    struct call *c = user;
+    if (c->drained != NULL)
+        c->drained(c);
+}
+
+static struct call *new_call(struct api *api, struct http_request *r)
+{
+    struct call *c = calloc(1, sizeof *c);
+    if (c == NULL)
+        return NULL;
+    c->api = api;
+    c->request = r;
+    list_append(&api->calls, &c->node);
+    http_set_user(r, c);
+    http_on_gone(r, on_gone);
+    http_on_drain(r, on_drained);
+    return c;
+}
+
+static void refuse_route(struct call *c, const struct buf *allow)
+{
+    if (allow->len == 0) {
+        call_fail(c, CE_NOT_FOUND, "there is no such path");
+        return;
+    }
+    struct api_fault fault = {.error = CE_METHOD_NOT_ALLOWED};
+    struct http_field field = {.name = "Allow", .value = allow->data};
+    refuse_with(c, &fault, &field);
+}
+
+static void refuse_key(struct call *c)
+{
+    metrics_add(c->api->metrics, METRIC_AUTH_FAILURES, 0, 0, 1);
+    struct api_fault fault = {.error = CE_UNAUTHENTICATED};
+    struct http_field field = {.name = "WWW-Authenticate", .value = "Bearer"};
+    refuse_with(c, &fault, &field);
+}
+
+/* Before the body is read: route, key, size. */
+void call_on_head(void *arg, struct http_request *r)
+{
+    struct api *api = arg;
+    struct call *c = new_call(api, r);
+    if (c == NULL) {
+        http_reply(r, 503, NULL, NULL, STR(""));
+        return;
+    }
+    auto_buf allow = BUF_INIT(256);
+    c->route = route_find(http_method(r), http_path(r), &c->param, &allow);
+    struct auth_headers headers = {.key = http_header(r, api->config.api_key_header),
+                                   .authorization = http_header(r, "authorization")};
+    bool open = c->route != NULL && c->route->open;
+    if (!open && !auth_check(&api->auth, &headers, &c->tenant)) {
+        refuse_key(c); /* unknown paths too: nobody learns the routes without a key */
+        return;
+    }
+    if (c->route == NULL) {
+        refuse_route(c, &allow);
+        return;
+    }
+    bool takes_body = str_eq(http_method(r), STR("POST"));
+    http_request_limit(r, takes_body ? (size_t)api->config.max_body_bytes : 64 * 1024);
+}
+
+void call_on_request(void *arg, struct http_request *r)
+{
+    (void)arg;
+    struct call *c = http_user(r);
+    handlers[c->route->handler](c);
+}
+
+void call_write_error(int status, const char *details, const char *request_id, struct buf *out)
+{
+    enum client_error error = CE_BAD_REQUEST;
+    for (enum client_error e = 0; e < CE_COUNT; e++)
+        if (client_error_row(e)->status == status && error == CE_BAD_REQUEST)
+            error = e;
+    client_error_write(error, details, request_id, 0, out);
+}
+
+/* ---- what several handlers write ----------------------------------------------------------------------------------------------- */
+
+static void write_time(struct buf *out, const char *name, int64_t ms)
+{
+    if (ms > 0)
+        buf_printf(out, ",\"%s\":%" PRId64, name, ms);
+    else
+        buf_printf(out, ",\"%s\":null", name);
+}
+
+void job_write(const struct queue_job *job, struct buf *out)
+{
+    static const char *const priorities[QUEUE_PRIORITIES] = {"interactive", "normal", "batch"};
+    buf_printf(out,
+               "{\"job_id\":\"%s\",\"session_id\":\"%s\",\"status\":\"" STR_FMT "\",\"lang\":\"" STR_FMT
+               "\",\"priority\":\"%s\",\"attempt\":%u",
+               job->job.text, job->session.text, STR_ARG(job->status), STR_ARG(job->lang), priorities[job->priority],
+               job->attempt);
+    write_time(out, "created_at", job->created_ms);
+    write_time(out, "started_at", job->started_ms);
+    write_time(out, "finished_at", job->finished_ms);
+    if (job->position > 0)
+        buf_printf(out, ",\"position\":%" PRIu64, job->position);
+    else
+        buf_append_cstr(out, ",\"position\":null");
+}

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* POST /exec: a job that is submitted, followed over this process's reply channel, and answered when it ends. */
+#include "api/app.h"
+#include "api/view.h"
+
+#include "base/log.h"
+#include "io/crypto.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct exec_run {
+    struct api *api;
+    struct call *call; /* NULL once the client is gone */
+    struct str tenant;
+    struct view view;
+    struct log_reader *reader;
+    bool submitted; /* the answer of submit is there */
+    bool keep;      /* runs on without its client */
+};
+
+/* ---- the request (shared with POST /v1/jobs) ------------------------------------------------------------------------------ */
+
+/* application/json, in UTF-8 if it says so. */
+static bool is_json(struct str type)
+{
+    struct str rest = type;
+    if (!str_eq_nocase(str_trim(str_split(&rest, ';')), STR("application/json")))
+        return false;
+    while (rest.p != NULL) {
+        struct str value = str_trim(str_split(&rest, ';'));
+        struct str name = str_split(&value, '=');
+        if (str_eq_nocase(name, STR("charset")) && !str_eq_nocase(value, STR("utf-8")) &&
+            !str_eq_nocase(value, STR("\"utf-8\"")))
+            return false;
+    }
+    return true;
+}
+
+bool exec_read(struct call *c, bool sync, struct exec_request *ret_request)
+{
+    if (!is_json(http_header(c->request, "content-type"))) {
+        call_fail(c, CE_UNSUPPORTED_MEDIA_TYPE, "send Content-Type: application/json, in UTF-8");
+        return false;
+    }
+    struct exec_rules rules = {.bounds = c->api->bounds, .max_code = (size_t)c->api->config.max_code_bytes, .sync = sync};
+    struct api_fault fault;
+    if (exec_request_parse(http_body(c->request), &rules, ret_request, &fault) == ERR_OK)
+        return true;
+    metrics_add(c->api->metrics, METRIC_JOBS_REFUSED, METRIC_REFUSED_INVALID, 0, 1);
+    call_refuse(c, &fault);
+    return false;
+}
+
+bool exec_idempotency_key(struct call *c, struct str *ret_key)
+{
+    unsigned count = http_header_count(c->request, "idempotency-key");
+    *ret_key = http_header(c->request, "idempotency-key");
+    if (count == 0 || (count == 1 && idempotency_key_valid(*ret_key)))
+        return true;
+    call_fail(c, CE_BAD_IDEMPOTENCY_KEY, "Idempotency-Key: must be one header of 1 to 255 visible ASCII characters");
+    return false;
+}
+
+void exec_fill_submit(const struct call *c, const struct exec_request *request, struct str key, const char *hash,
+                      struct queue_submit *ret_submit)
+{
+    *ret_submit = (struct queue_submit){
+        .tenant = c->tenant,
+        .session = request->session,
+        .priority = request->priority,
+        .class_name = STR("local"),
+        .lang = str_of(language_row(request->lang)->id),
+        .request = buf_str(&request->canonical),
+        .idempotency_key = key,
+        .request_hash = key.n > 0 ? str_of(hash) : (struct str){NULL, 0},
+        .retry = request->retry,
+        .cost_ms = EXEC_COST_MS,
+    };
+}
+
+/* ---- the run ------------------------------------------------------------------------------------------------------------------ */
+
+static void free_run(struct exec_run *run)
+{
+    if (run->reader != NULL)
+        log_reader_close(run->reader);
+    view_free(&run->view);
+    free(run);
+}
+
+static void on_cancelled(void *arg, enum queue_answer answer)
+{
+    (void)arg;
+    if (answer == QUEUE_UNAVAILABLE)
+        log_limited(LOG_WARN, "a run whose client left could not be cancelled", F_STR("why", "Redis cannot be used"));
+}
+
+static void cancel(struct exec_run *run)
+{
+    queue_cancel(run->api->queue, run->tenant, run->view.job, STR("the client went away"), on_cancelled, NULL);
+}
+
+/* Before the answer of submit is there, on_submitted() does the rest. */
+static void on_client_gone(struct call *c)
+{
+    struct exec_run *run = c->context;
+    run->call = NULL;
+    if (!run->submitted)
+        return;
+    if (!run->keep)
+        cancel(run);
+    free_run(run);
+}
+
+static void answer(struct exec_run *run)
+{
+    /* JSON makes a byte at most six. */
+    size_t most = 6 * (run->view.output[0].len + run->view.output[1].len) * 2 + 128 * 1024;
+    auto_buf body = BUF_INIT(most);
+    view_write_result(&run->view, &body);
+    buf_append_char(&body, '\n');
+    call_json(run->call, 200, &body);
+    free_run(run);
+}
+
+static void on_event(void *arg, enum reader_state state, const struct event *event)
+{
+    struct exec_run *run = arg;
+    if (state == READER_EVENT) {
+        view_apply(&run->view, event);
+    } else if (state == READER_END) {
+        answer(run);
+    } else if (state != READER_CAUGHT_UP) {
+        call_fail(run->call, CE_GONE, "the log of this run is not kept any more");
+        free_run(run);
+    }
+}
+
+/* `existing`: an earlier job under the same Idempotency-Key, perhaps submitted elsewhere. */
+static void follow(struct exec_run *run, const struct queue_submitted *result)
+{
+    size_t most = (size_t)run->api->config.max_output_bytes + 64 * 1024;
+    view_init(&run->view, result->job, result->session, most);
+    if (run->call == NULL) {
+        if (!run->keep)
+            cancel(run);
+        free_run(run);
+        return;
+    }
+    run->reader = result->existing
+                      ? log_reader_open(run->api->queue, run->tenant, result->job, STR(""), on_event, run)
+                      : log_reader_open_sync(run->api->queue, result->job, result->event_id, on_event, run);
+}
+
+static void on_submitted(void *arg, enum queue_answer answer_, const struct queue_submitted *result)
+{
+    struct exec_run *run = arg;
+    run->submitted = true;
+    if (answer_ == QUEUE_OK || answer_ == QUEUE_DUP) {
+        follow(run, result);
+        return;
+    }
+    struct call *c = run->call;
+    free_run(run);
+    if (c == NULL)
+        return;
+    if (answer_ == QUEUE_FULL)
+        metrics_add(c->api->metrics, METRIC_JOBS_REFUSED, METRIC_REFUSED_FULL, 0, 1);
+    if (answer_ == QUEUE_CONFLICT)
+        call_fail(c, CE_IDEMPOTENCY_CONFLICT, "%s", "");
+    else
+        call_queue_failed(c, answer_, result != NULL ? result->retry_after_ms : 0);
+}
+
+void handle_exec(struct call *c)
+{
+    struct exec_request request;
+    struct str key;
+    if (!call_store_ready(c) || !exec_idempotency_key(c, &key) || !exec_read(c, true, &request))
+        return;
+    struct exec_run *run = calloc(1, sizeof *run);
+    if (run == NULL) {
+        exec_request_free(&request);
+        call_fail(c, CE_INTERNAL, "out of memory");
+        return;
+    }
+    *run = (struct exec_run){.api = c->api, .call = c, .tenant = c->tenant, .keep = request.detach || key.n > 0};
+    c->context = run;
+    c->gone = on_client_gone;
+    char hash[SHA256_HEX_LEN + 1] = "";
+    struct sha256 digest = sha256_of(http_body(c->request));
+    sha256_hex(&digest, hash);
+    struct queue_submit submit;
+    exec_fill_submit(c, &request, key, hash, &submit);
+    submit.sync = true;
+    metrics_add(c->api->metrics, METRIC_JOBS_SUBMITTED, (unsigned)request.lang, (unsigned)request.priority, 1);
+    queue_submit(c->api->queue, &submit, on_submitted, run);
+    exec_request_free(&request);
+}

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* millrace-api: HTTP and WebSocket in front of the event log. Keeps nothing: any number serve any job. */
+#include "api/app.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "io/config_load.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum { GRACE_MS = 35 * 1000, DRAIN_TICK_MS = 20 };
+
+static const char usage[] =
+    "millrace-api: the HTTP and WebSocket server of Millrace.\n"
+    "\n"
+    "  --config PATH      YAML file with settings\n"
+    "  --set NAME=VALUE   one setting; may be given again\n"
+    "  --port-file PATH   write the port it listens at to PATH\n"
+    "  --help, --version\n";
+
+/* What the process is made of, beyond what handlers need. */
+struct program {
+    struct api api;
+    uv_timer_t drain;
+    const char *port_file;
+};
+
+/* ---- the end ------------------------------------------------------------------------------------------------------------- */
+
+static void on_queue_closed(void *arg)
+{
+    struct program *p = arg;
+    loop_end(&p->api.loop);
+}
+
+static void on_http_closed(void *arg)
+{
+    struct program *p = arg;
+    p->api.http = NULL;
+    queue_close(p->api.queue, on_queue_closed, p);
+}
+
+/* Requests in flight are answered first, and their answers written. */
+static void on_drain_tick(uv_timer_t *timer)
+{
+    struct program *p = timer->data;
+    if (!list_empty(&p->api.calls) || !list_empty(&p->api.followers) || http_server_connections(p->api.http) > 0)
+        return;
+    uv_timer_stop(timer);
+    uv_close((uv_handle_t *)timer, NULL);
+    http_server_close(p->api.http, on_http_closed, p);
+}
+
+static void on_stop(void *arg)
+{
+    struct program *p = arg;
+    p->api.draining = true;
+    followers_drain(&p->api);
+    http_server_drain(p->api.http);
+    uv_timer_start(&p->drain, on_drain_tick, 0, DRAIN_TICK_MS);
+}
+
+/* ---- the beginning ---------------------------------------------------------------------------------------------------------- */
+
+static void on_queue_state(void *arg, bool ready, const char *why)
+{
+    struct api *api = arg;
+    snprintf(api->redis_why, sizeof api->redis_why, "%s", ready || why == NULL ? "" : why);
+    if (ready)
+        log_info("the store is there", F_STR("store", queue_store_text(api->queue)));
+    else
+        log_limited(LOG_WARN, "the store cannot be used", F_STR("why", api->redis_why));
+}
+
+static enum err open_queue(struct api *api, struct errinfo *info)
+{
+    const struct config *cfg = &api->config;
+    auto_buf url = BUF_INIT(4096);
+    config_redis_url(cfg, &url);
+    struct queue_options options = {
+        .redis_url = buf_cstr(&url),
+        .key_prefix = cfg->redis_key_prefix,
+        .partitions = (unsigned)cfg->partitions,
+        .development = cfg->profile == PROFILE_DEVELOPMENT,
+        .connect_timeout_ms = (int)cfg->redis_connect_timeout_ms,
+        .command_timeout_ms = (int)cfg->redis_timeout_ms,
+        .max_jobs = (uint64_t)cfg->queue_max_jobs,
+        .max_jobs_per_tenant = (uint64_t)cfg->queue_max_jobs_per_tenant,
+        .max_bytes = (uint64_t)cfg->queue_max_bytes,
+        .result_ttl_ms = cfg->job_result_ttl_ms,
+        .sync_result_ttl_ms = cfg->sync_result_ttl_ms,
+        .lease_ms = (uint32_t)cfg->lease_ms,
+        .heartbeat_ms = (uint32_t)cfg->heartbeat_ms,
+        .on_state = on_queue_state,
+        .arg = api,
+    };
+    return queue_open(&api->loop.uv, &options, &api->queue, info);
+}
+
+static enum err open_http(struct api *api, struct errinfo *info)
+{
+    struct http_server_options options = {
+        .address = api->config.api_host,
+        .port = (int)api->config.api_port,
+        .max_body = 64 * 1024,
+        .on_head = call_on_head,
+        .on_request = call_on_request,
+        .write_error = call_write_error,
+        .arg = api,
+    };
+    return http_server_open(&api->loop.uv, &options, &api->http, info);
+}
+
+static enum err open_metrics(struct api *api, struct errinfo *info)
+{
+    static const char *const names[] = {
+#define X(name) #name,
+        HANDLER_TABLE(X)
+#undef X
+            NULL};
+    if (metrics_open(METRICS_API, names, &api->metrics) != ERR_OK)
+        return errinfo_set(info, ERR_NOMEM, 0, "out of memory");
+    return ERR_OK;
+}
+
+/* Written beside and renamed, so that who waits for it never reads half of it. */
+static enum err write_port(const char *path, int port, struct errinfo *info)
+{
+    if (path == NULL)
+        return ERR_OK;
+    char beside[4096], text[16];
+    int n = snprintf(text, sizeof text, "%d\n", port);
+    if (snprintf(beside, sizeof beside, "%s.new", path) >= (int)sizeof beside)
+        return errinfo_set(info, ERR_RANGE, 0, "the path of --port-file is too long");
+    auto_fd fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (fd < 0 || write(fd, text, (size_t)n) != n || rename(beside, path) != 0)
+        return errinfo_set(info, ERR_SYSTEM, errno, "cannot write %s: %s", path, strerror(errno));
+    return ERR_OK;
+}
+
+static void raise_file_limit(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+        files.rlim_cur = files.rlim_max < 65536 ? files.rlim_max : 65536;
+        (void)setrlimit(RLIMIT_NOFILE, &files); /* fewer connections otherwise */
+    }
+}
+
+static enum err start(struct program *p, struct errinfo *info)
+{
+    struct api *api = &p->api;
+    list_init(&api->calls);
+    list_init(&api->followers);
+    api->started_wall_ms = clock_wall_ms();
+    limits_configure(&api->config, &api->bounds);
+    raise_file_limit();
+    enum err e = auth_open(&api->auth, &api->config, info);
+    if (e == ERR_OK)
+        e = open_metrics(api, info);
+    if (e == ERR_OK)
+        e = loop_open(&api->loop, GRACE_MS, on_stop, p, info);
+    if (e != ERR_OK)
+        return e;
+    uv_timer_init(&api->loop.uv, &p->drain);
+    p->drain.data = p;
+    e = open_queue(api, info);
+    if (e == ERR_OK)
+        e = open_http(api, info);
+    if (e == ERR_OK)
+        e = write_port(p->port_file, http_server_port(api->http), info);
+    if (e == ERR_OK)
+        log_info("listening", F_STR("address", api->config.api_host), F_INT("port", http_server_port(api->http)),
+                 F_STR("auth", api->auth.open ? "off" : "keys"));
+    return e;
+}
+
+static int run(struct program *p)
+{
+    struct errinfo info = {.code = ERR_OK};
+    if (start(p, &info) != ERR_OK) {
+        log_error("cannot start", F_STR("why", info.text));
+        return 1; /* the kernel closes what was opened */
+    }
+    loop_run(&p->api.loop);
+    if (loop_forced(&p->api.loop))
+        return 1;
+    loop_close(&p->api.loop);
+    metrics_close(p->api.metrics);
+    auth_close(&p->api.auth);
+    config_release(&p->api.config.base);
+    log_info("ended");
+    return 0;
+}
+
+/* Takes --port-file and the likes; ERR_CLOSED: the answer was printed. */
+static enum err take_args(struct program *p, int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        bool port_file = strcmp(argv[i], "--port-file") == 0 && i + 1 < argc;
+        if (strcmp(argv[i], "--help") == 0) {
+            fputs(usage, stdout);
+            return ERR_CLOSED;
+        }
+        if (strcmp(argv[i], "--version") == 0) {
+            puts("millrace-api " MILLRACE_VERSION);
+            return ERR_CLOSED;
+        }
+        if (!port_file) {
+            fprintf(stderr, "millrace-api: unknown argument %s\n\n%s", argv[i], usage);
+            return ERR_INVALID;
+        }
+        p->port_file = argv[++i];
+    }
+    return ERR_OK;
+}
+
+static bool text_log(const struct config *cfg)
+{
+    return cfg->log_format == LOG_FORMAT_TEXT || (cfg->log_format == LOG_FORMAT_AUTO && isatty(STDERR_FILENO));
+}
+
+static void print_problems(const struct config_base *base, const struct errinfo *first)
+{
+    size_t count = base->problems.count < CONFIG_PROBLEMS_MAX ? base->problems.count : CONFIG_PROBLEMS_MAX;
+    for (size_t i = 0; i < count; i++)
+        fprintf(stderr, "millrace-api: %s\n", base->problems.items[i].text);
+    if (count == 0)
+        fprintf(stderr, "millrace-api: %s\n", first->text);
+}
+
+int main(int argc, char **argv)
+{
+    static struct program program;
+    struct config_request request = {.file = NULL};
+    struct errinfo info = {.code = ERR_OK};
+    if (config_take_args(&request, &argc, argv, &info) != ERR_OK) {
+        fprintf(stderr, "millrace-api: %s\n", info.text);
+        return 2;
+    }
+    enum err e = take_args(&program, argc, argv);
+    if (e != ERR_OK)
+        return e == ERR_CLOSED ? 0 : 2;
+    struct config *cfg = &program.api.config;
+    if (config_load(&config_table, &cfg->base, &request, &info) != ERR_OK) {
+        print_problems(&cfg->base, &info);
+        return 2;
+    }
+    log_open("api", (enum log_level)cfg->log_level, text_log(cfg));
+    return run(&program);
+}
