@@ -76,14 +76,15 @@ static enum err get_limits(const json_t *root, struct run_limits *ret_limits, st
     const json_t *limits = json_object_get(root, "limits");
     if (limits && !json_is_null(limits) && !json_is_object(limits))
         return bad(info, "limits", "not an object");
-#define X(field, fallback)                                                                                   \
+#define X(symbol, field, canonical, fallback, min, max, scale, unit, setting, help)                           \
     {                                                                                                        \
-        const json_t *value = json_object_get(limits, #field);                                               \
+        const json_t *value = json_object_get(limits, #canonical);                                           \
         if (value && !json_is_null(value) && (!json_is_integer(value) || json_integer_value(value) <= 0))    \
-            return bad(info, "limits." #field, "not a positive integer");                                    \
-        ret_limits->field = json_is_integer(value) ? (uint64_t)json_integer_value(value) : (fallback);       \
+            return bad(info, "limits." #canonical, "not a positive integer");                                \
+        ret_limits->canonical =                                                                              \
+            json_is_integer(value) ? (uint64_t)json_integer_value(value) : (uint64_t)(fallback) * (scale);   \
     }
-    REQUEST_LIMITS(X)
+#include "schema/limits.def"
 #undef X
     return ERR_OK;
 }

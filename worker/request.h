@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The canonical request of a run, as the api wrote it:
      {"lang", "code", "args": [...], "stdin", "stdin_encoding": "base64"?, "env": {...}, "stdin_open", "retry",
-      "limits": {"wall_ms","cpu_ms","memory_bytes","pids","nofile","output_bytes","fsize_bytes"}}
+      "limits": {canonical names of limits.def}}
    Checked again here: what comes out of a store is input. */
 #ifndef MILLRACE_WORKER_REQUEST_H
 #define MILLRACE_WORKER_REQUEST_H
@@ -9,19 +9,9 @@
 #include "base/buf.h"
 #include "json/json.h"
 
-/* Rows: X(field, "name", unit default when absent). The defaults are DECISIONS 2's. */
-#define REQUEST_LIMITS(X)                                                                                    \
-    X(wall_ms, 30000)                                                                                        \
-    X(cpu_ms, 30000)                                                                                         \
-    X(memory_bytes, 512ULL << 20)                                                                            \
-    X(pids, 512)                                                                                             \
-    X(nofile, 1024)                                                                                          \
-    X(output_bytes, 16ULL << 20)                                                                             \
-    X(fsize_bytes, 10ULL << 20)
-
-struct run_limits {
-#define X(field, fallback) uint64_t field;
-    REQUEST_LIMITS(X)
+struct run_limits { /* one field for each row of limits.def, in canonical units */
+#define X(symbol, field, canonical, fallback, min, max, scale, unit, setting, help) uint64_t canonical;
+#include "schema/limits.def"
 #undef X
 };
 
