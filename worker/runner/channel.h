@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The runner's end of the control socket: frames in, frames out, neither ever blocking. At most one chunk of
+   output waits to be sent; while it does the program's pipes are not read, so the program blocks in its write. */
+#ifndef MILLRACE_WORKER_RUNNER_CHANNEL_H
+#define MILLRACE_WORKER_RUNNER_CHANNEL_H
+
+#include "worker/frame.h"
+
+enum {
+    CHANNEL_CHUNK_MAX = FRAME_PAYLOAD_MAX,
+    CHANNEL_SMALL_MAX = 2048, /* room for the short frames of one run, behind a full chunk */
+};
+
+struct channel {
+    int fd;
+    size_t in_len, out_at, out_len;
+    char in[FRAME_HEADER_SIZE + FRAME_PAYLOAD_MAX];
+    char out[FRAME_HEADER_SIZE + CHANNEL_CHUNK_MAX + CHANNEL_SMALL_MAX];
+};
+
+bool channel_idle(const struct channel *c); /* nothing waits to be sent */
+/* Send what can be sent now. ERR_CLOSED when the worker is gone. */
+MUST_CHECK enum err channel_flush(struct channel *c);
+/* Queue a short frame and flush. ERR_FULL cannot happen in a run's sequence of frames; it ends the pod. */
+MUST_CHECK enum err channel_put(struct channel *c, enum frame_type type, const void *payload, size_t length);
+/* Where a chunk of at most CHANNEL_CHUNK_MAX bytes may be read to; only when channel_idle(). */
+char *channel_chunk(struct channel *c);
+/* Queue the chunk that is there and flush. */
+MUST_CHECK enum err channel_put_chunk(struct channel *c, enum frame_type type, size_t length);
+/* Read what has come. ERR_CLOSED, or ERR_AGAIN when there was nothing. */
+MUST_CHECK enum err channel_fill(struct channel *c);
+/* The next whole frame, valid until the next call. ERR_AGAIN, ERR_PROTOCOL. */
+MUST_CHECK enum err channel_next(struct channel *c, struct frame *ret_frame, size_t *ret_used);
+void channel_drop(struct channel *c, size_t used);
+
+#endif

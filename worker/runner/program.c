@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/runner/program.h"
+
+#include "worker/runner/lockdown.h"
+#include "worker/runner/pod_fds.h"
+#include "worker/spawner/defence.h"
+#include "worker/spec.h"
+#include "worker/templates/template_proto.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { GO_FD = 3, FILTER_FD = 4, NOT_STARTED = 125 };
+
+/* The static environment before the job's own: a warm interpreter is started without any. */
+static char *const empty_environment[] = {NULL};
+
+static _Noreturn void say_failed(int go, const struct errinfo *info)
+{
+    struct program_ready r = {.magic = TEMPLATE_MAGIC, .pid = getpid(), .error = info->sys != 0 ? info->sys : EINVAL};
+    snprintf(r.text, sizeof r.text, "%.*s", (int)sizeof r.text - 1, info->text);
+    (void)!send(go, &r, sizeof r, MSG_NOSIGNAL); /* the runner is all there is to tell */
+    _exit(NOT_STARTED);
+}
+
+/* "0" means the writer itself. */
+static enum err enter_cgroups(unsigned fds, struct errinfo *info)
+{
+    for (int fd = RUNNER_FD_CGROUP; fd < RUNNER_FD_CGROUP + RUNNER_CGROUPS_MAX; fd++) {
+        if ((fds & 1U << fd) != 0 && write(fd, "0", 1) != 1)
+            return errinfo_set(info, ERR_SYSTEM, errno, "enter the cgroup");
+    }
+    return ERR_OK;
+}
+
+/* 0 to 2 are the pipes, 3 the go socket, 4 the filter; nothing else is left. */
+static enum err arrange_fds(const struct program_start *s, struct errinfo *info)
+{
+    int from[FILTER_FD + 1] = {s->stdio[0], s->stdio[1], s->stdio[2], s->go, RUNNER_FD_FILTER};
+    bool filter = (s->fds & 1U << RUNNER_FD_FILTER) != 0;
+    int last = filter ? FILTER_FD : GO_FD;
+    for (int i = 0; i <= last; i++) {
+        from[i] = fcntl(from[i], F_DUPFD_CLOEXEC, 64);
+        if (from[i] < 0)
+            return errinfo_set(info, ERR_SYSTEM, errno, "descriptors");
+    }
+    for (int i = 0; i <= last; i++) {
+        if (dup3(from[i], i, i >= GO_FD ? O_CLOEXEC : 0) < 0)
+            return errinfo_set(info, ERR_SYSTEM, errno, "descriptors");
+    }
+    if (defence_on(s->off, DEFENCE_CLOSE_FDS) && close_range((unsigned)last + 1, ~0U, 0) != 0)
+        return errinfo_set(info, ERR_SYSTEM, errno, "close_range");
+    return ERR_OK;
+}
+
+static enum err prepare(const struct program_start *s, struct errinfo *info)
+{
+    enum err e = enter_cgroups(s->fds, info);
+    if (e != ERR_OK)
+        return e;
+    if (defence_on(s->off, DEFENCE_CGROUP_NAMESPACE) && unshare(CLONE_NEWCGROUP) != 0)
+        return errinfo_set(info, ERR_SYSTEM, errno, "cgroup namespace");
+    sigset_t none;
+    sigemptyset(&none);
+    if (setsid() < 0 || sigprocmask(SIG_SETMASK, &none, NULL) != 0 || signal(SIGPIPE, SIG_DFL) == SIG_ERR)
+        return errinfo_set(info, ERR_SYSTEM, errno, "session");
+    e = arrange_fds(s, info);
+    return e == ERR_OK ? lockdown_identity(s->off, info) : e;
+}
+
+static bool read_all(int fd, void *to, size_t len)
+{
+    char *p = to;
+    while (len > 0) {
+        ssize_t n = read(fd, p, len);
+        if (n <= 0)
+            return false;
+        p += n;
+        len -= (size_t)n;
+    }
+    return true;
+}
+
+/* The runner closed without a job: nothing was wrong. */
+static char *wait_for_job(size_t *ret_len)
+{
+    struct program_go go;
+    if (!read_all(GO_FD, &go, sizeof go))
+        _exit(0);
+    if (go.magic != TEMPLATE_MAGIC || go.length > SPEC_SIZE_MAX)
+        _exit(NOT_STARTED);
+    char *bytes = mmap(NULL, (size_t)go.length + 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (bytes == MAP_FAILED || !read_all(GO_FD, bytes, go.length))
+        _exit(NOT_STARTED);
+    *ret_len = go.length;
+    return bytes;
+}
+
+static enum err write_source(const struct spec *spec, struct errinfo *info)
+{
+    int fd = open(spec->source_name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return errinfo_set(info, ERR_SYSTEM, errno, "create the source file");
+    for (size_t at = 0; at < spec->source.n;) {
+        ssize_t n = write(fd, spec->source.p + at, spec->source.n - at);
+        if (n <= 0) {
+            enum err e = errinfo_set(info, ERR_SYSTEM, errno, "write the source file");
+            close(fd);
+            return e;
+        }
+        at += (size_t)n;
+    }
+    close(fd);
+    return ERR_OK;
+}
+
+static enum err lock(const struct program_start *s, struct errinfo *info)
+{
+    enum err e = lockdown_landlock(s->off, info);
+    return e == ERR_OK ? lockdown_seccomp(FILTER_FD, s->off, info) : e;
+}
+
+static enum err become(const struct program_start *s, struct spec *spec, struct errinfo *info)
+{
+    enum err e = ERR_OK;
+    struct spec_list *argv = !s->second && spec->compile_argv.n > 0 ? &spec->compile_argv : &spec->argv;
+    if (argv->n == 0 || argv->at[0][0] != '/')
+        return errinfo_set(info, ERR_INVALID, 0, "the command has no absolute path");
+    if (spec->source_name != NULL && !s->second)
+        e = write_source(spec, info);
+    if (e == ERR_OK)
+        e = lockdown_limits(spec->nofile, spec->fsize, spec->nproc, spec->cpu_ms, s->off, info);
+    if (e == ERR_OK)
+        e = lock(s, info);
+    if (e != ERR_OK)
+        return e;
+    execve(argv->at[0], argv->at, spec->env.at);
+    return errinfo_set(info, ERR_SYSTEM, errno, "execute %s", argv->at[0]);
+}
+
+_Noreturn void program_main(const struct program_start *s)
+{
+    struct errinfo info = {0};
+    static struct spec spec; /* too large for a stack */
+    if (prepare(s, &info) != ERR_OK)
+        say_failed(s->go, &info);
+    if (s->warm != NULL) {
+        /* The interpreter speaks the go protocol itself, so it keeps the socket over its execve. */
+        if (lock(s, &info) == ERR_OK && fcntl(GO_FD, F_SETFD, 0) == 0) {
+            execve(s->warm[0], s->warm, empty_environment);
+            (void)errinfo_set(&info, ERR_SYSTEM, errno, "execute %s", s->warm[0]);
+        }
+        say_failed(GO_FD, &info);
+    }
+    struct program_ready ready = {.magic = TEMPLATE_MAGIC, .pid = getpid()};
+    if (send(GO_FD, &ready, sizeof ready, MSG_NOSIGNAL) != (ssize_t)sizeof ready)
+        _exit(NOT_STARTED);
+    size_t len = 0;
+    char *bytes = wait_for_job(&len);
+    if (spec_parse(bytes, len, &spec) != ERR_OK)
+        (void)errinfo_set(&info, ERR_PROTOCOL, 0, "the run specification is damaged");
+    else
+        (void)become(s, &spec, &info);
+    say_failed(GO_FD, &info);
+}

@@ -1,0 +1,483 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/runner/runner.h"
+
+#include "base/clock.h"
+#include "worker/runner/lockdown.h"
+#include "worker/runner/pod_fds.h"
+#include "worker/spawner/defence.h"
+#include "worker/templates/template_proto.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Exact enough for an honest reason, cheap enough to forget: two reads of small files. */
+#define MEMORY_TICK_NS (50 * 1000000LL)
+#define CPU_TICK_MIN_NS (5 * 1000000LL)
+#define HANDOVER_S 5
+
+static _Noreturn void leave(void)
+{
+    _exit(0); /* PID 1: the kernel ends everything in the pod */
+}
+
+/* Nobody is left to work for, or the worker breaks the protocol: the pod ends. */
+static void must(enum err e)
+{
+    if (e != ERR_OK)
+        leave();
+}
+
+static void say(struct runner *r, enum frame_type type, const void *payload, size_t length)
+{
+    must(channel_put(&r->channel, type, payload, length));
+}
+
+static void say_u32(struct runner *r, enum frame_type type, uint32_t value)
+{
+    uint8_t bytes[4];
+    for (int i = 0; i < 4; i++)
+        bytes[i] = (uint8_t)(value >> (8 * i));
+    say(r, type, bytes, sizeof bytes);
+}
+
+static void say_exit(struct runner *r, enum frame_type type, const struct frame_exit *exit)
+{
+    uint8_t bytes[FRAME_EXIT_SIZE];
+    frame_put_exit(bytes, exit);
+    say(r, type, bytes, sizeof bytes);
+}
+
+static void close_go(struct runner *r)
+{
+    if (r->go >= 0)
+        close(r->go);
+    r->go = -1;
+}
+
+/* The program did not start: nothing of it may go on. */
+static void give_up(struct runner *r, const char *text)
+{
+    kill(-1, SIGKILL);
+    say(r, FRAME_ERROR, text, strlen(text));
+    close_go(r);
+    r->state = RUN_OVER;
+    say(r, FRAME_DONE, NULL, 0);
+}
+
+static void kill_all(struct runner *r)
+{
+    if (r->state != RUN_KILLING) {
+        r->state = RUN_KILLING;
+        close_go(r);
+    }
+    if (defence_on(r->off, DEFENCE_KILL_ALL) || r->exit.end != PE_OWN)
+        kill(-1, SIGKILL);
+}
+
+/* The first reason counts. */
+static void end_run(struct runner *r, enum pod_end why)
+{
+    if (r->state != RUN_STARTING && r->state != RUN_RUNNING && r->state != RUN_GRACE)
+        return;
+    if (r->main != 0 && r->exit.end == PE_OWN)
+        r->exit.end = why;
+    kill_all(r);
+}
+
+static void add_usage(struct frame_exit *exit, const struct rusage *u)
+{
+    uint64_t rss = (uint64_t)u->ru_maxrss * 1024;
+    exit->processes++;
+    exit->user_ns += (uint64_t)u->ru_utime.tv_sec * 1000000000U + (uint64_t)u->ru_utime.tv_usec * 1000U;
+    exit->system_ns += (uint64_t)u->ru_stime.tv_sec * 1000000000U + (uint64_t)u->ru_stime.tv_usec * 1000U;
+    if (rss > exit->max_rss_bytes)
+        exit->max_rss_bytes = rss;
+}
+
+static void main_ended(struct runner *r, int status, int64_t now)
+{
+    r->main = 0;
+    r->exit.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    r->exit.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    r->exit.wall_ns = r->started_ns != 0 ? (uint64_t)(now - r->started_ns) : 0;
+    if (r->exit.signal == SIGXCPU && r->exit.end == PE_OWN)
+        r->exit.end = PE_CPU;
+    if (r->state == RUN_RUNNING) {
+        r->state = RUN_GRACE;
+        r->grace_ns = now + GRACE_NS;
+    }
+}
+
+static void reap(struct runner *r)
+{
+    int64_t now = clock_mono_ns();
+    r->children_gone = false;
+    for (;;) {
+        int status = 0;
+        struct rusage usage;
+        pid_t pid = wait4(-1, &status, WNOHANG | __WALL, &usage);
+        if (pid < 0)
+            r->children_gone = errno == ECHILD;
+        if (pid <= 0)
+            return;
+        add_usage(&r->exit, &usage);
+        if (pid == r->main)
+            main_ended(r, status, now);
+    }
+}
+
+static void on_signal(struct runner *r)
+{
+    struct signalfd_siginfo info[8];
+    /* What a program sends to PID 1 is of no interest: children are counted by wait4 alone. */
+    while (read(r->signals, info, sizeof info) > 0)
+        ;
+    reap(r);
+}
+
+/* The program's side of the go socket: ready, failed, or (its end closed) running. */
+static void on_go(struct runner *r)
+{
+    struct program_ready m = {0};
+    ssize_t n = recv(r->go, &m, sizeof m, MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    bool whole = n == (ssize_t)sizeof m && m.magic == TEMPLATE_MAGIC;
+    m.text[sizeof m.text - 1] = '\0';
+    if (whole && m.error == 0 && r->state == RUN_PREPARING) {
+        r->main = m.pid;
+        r->state = RUN_READY;
+        say_u32(r, FRAME_READY, FRAME_VERSION);
+    } else if (n == 0 && r->state == RUN_STARTING) {
+        close_go(r);
+        r->state = RUN_RUNNING;
+        if (!r->exit.processes || r->main != 0)
+            say(r, FRAME_STARTED, NULL, 0);
+    } else {
+        char text[192];
+        snprintf(text, sizeof text, "%s (%s)", whole ? m.text : "the program ended before its job",
+                 whole ? strerrordesc_np(m.error) : "no reason given");
+        give_up(r, text);
+    }
+}
+
+static bool send_all(int fd, const void *bytes, size_t len)
+{
+    const char *p = bytes;
+    while (len > 0) {
+        ssize_t n = send(fd, p, len, MSG_NOSIGNAL);
+        if (n <= 0)
+            return false;
+        p += n;
+        len -= (size_t)n;
+    }
+    return true;
+}
+
+static bool hand_over(struct runner *r)
+{
+    struct program_go go = {.magic = TEMPLATE_MAGIC, .length = (uint32_t)r->spec_bytes.len};
+    struct timeval bound = {.tv_sec = HANDOVER_S};
+    return setsockopt(r->go, SOL_SOCKET, SO_SNDTIMEO, &bound, sizeof bound) == 0 && send_all(r->go, &go, sizeof go) &&
+           send_all(r->go, r->spec_bytes.data, r->spec_bytes.len);
+}
+
+static void begin_clocks(struct runner *r)
+{
+    r->started_ns = clock_mono_ns();
+    r->deadline_ns = 0;
+    if (r->spec.wall_ms != 0 && defence_on(r->off, DEFENCE_WALL_LIMIT))
+        r->deadline_ns = r->started_ns + (int64_t)r->spec.wall_ms * 1000000;
+    r->tick_ns = r->started_ns + MEMORY_TICK_NS;
+    r->exit = (struct frame_exit){.exit_code = -1, .signal = SIGKILL};
+    if (!usage_cpu_ns(r, &r->cpu_base_ns))
+        r->cpu_base_ns = 0;
+    if (!usage_oom_kills(r, &r->oom_base))
+        r->oom_base = 0;
+}
+
+static void release(struct runner *r)
+{
+    if (r->warm != NULL || (r->fds & 1U << RUNNER_FD_GO) != 0) {
+        struct errinfo info;
+        const struct spec *s = &r->spec;
+        if (lockdown_limits_of(r->main, s->nofile, s->fsize, s->nproc, s->cpu_ms, r->off, &info) != ERR_OK) {
+            give_up(r, info.text);
+            return;
+        }
+    }
+    begin_clocks(r);
+    r->state = RUN_STARTING;
+    if (!hand_over(r)) {
+        give_up(r, "the program ended before its job");
+        return;
+    }
+    if (r->compile && r->in >= 0) {
+        close(r->in);
+        r->in = -1;
+    }
+    pump_input(r);
+}
+
+static void on_start(struct runner *r)
+{
+    if (r->state != RUN_READY || spec_scan(buf_str(&r->spec_bytes), &r->spec) != ERR_OK)
+        leave();
+    r->compile = r->spec.compile_argv.n > 0;
+    if (!r->spec.stdin_open)
+        r->input_ended = true;
+    r->output_left = UINT64_MAX - 1;
+    if (r->spec.output_bytes != 0 && defence_on(r->off, DEFENCE_OUTPUT_LIMIT))
+        r->output_left = r->spec.output_bytes;
+    release(r);
+    if (!r->compile)
+        buf_free(&r->spec_bytes);
+}
+
+static void send_signal(struct runner *r, struct str payload)
+{
+    uint32_t number = 0;
+    if (frame_get_u32(payload, &number) != ERR_OK || number < 1 || number > 64)
+        leave();
+    if (r->state != RUN_RUNNING || r->main <= 0)
+        return;
+    if (kill(-r->main, (int)number) != 0) /* its group; a program may have left it */
+        kill(r->main, (int)number);
+}
+
+static void on_kill(struct runner *r, struct str payload)
+{
+    uint32_t why = 0;
+    if (frame_get_u32(payload, &why) != ERR_OK || why > PE_MEMORY)
+        leave();
+    if (r->state == RUN_READY || r->state == RUN_PREPARING)
+        give_up(r, "ended before it started");
+    else
+        end_run(r, (enum pod_end)why);
+}
+
+static void on_frame(struct runner *r, const struct frame *f)
+{
+    switch (f->type) {
+    case FRAME_SPEC:
+        buf_append_str(&r->spec_bytes, f->payload);
+        if (r->state != RUN_READY || buf_status(&r->spec_bytes) != ERR_OK)
+            leave();
+        return;
+    case FRAME_START:
+        on_start(r);
+        return;
+    case FRAME_STDIN:
+        must(pump_hold_input(r, f->payload));
+        break;
+    case FRAME_STDIN_EOF:
+        r->input_ended = true;
+        break;
+    case FRAME_SIGNAL:
+        send_signal(r, f->payload);
+        return;
+    case FRAME_KILL:
+        on_kill(r, f->payload);
+        return;
+    default:
+        leave();
+    }
+    if (r->state == RUN_RUNNING || r->state == RUN_STARTING)
+        pump_input(r);
+}
+
+/* A frame is taken only when what it brings has room, so that the worker's socket fills up and not our memory. */
+static bool input_has_room(const struct runner *r)
+{
+    return r->held.len - r->held_at + FRAME_PAYLOAD_MAX <= FRAME_STDIN_HELD_MAX + FRAME_PAYLOAD_MAX / 2;
+}
+
+static void take_frames(struct runner *r)
+{
+    struct frame f;
+    size_t used = 0;
+    while (input_has_room(r)) {
+        enum err e = channel_next(&r->channel, &f, &used);
+        if (e == ERR_AGAIN)
+            return;
+        must(e);
+        on_frame(r, &f);
+        channel_drop(&r->channel, used);
+    }
+}
+
+static void on_control(struct runner *r)
+{
+    enum err e = channel_fill(&r->channel);
+    if (e != ERR_AGAIN)
+        must(e);
+    take_frames(r);
+}
+
+static void second_stage(struct runner *r)
+{
+    struct errinfo info = {0};
+    say_exit(r, FRAME_STAGE, &r->exit);
+    r->compiled = r->exit;
+    r->compile = false;
+    if (r->compiled.exit_code != 0)
+        return;
+    r->exit = (struct frame_exit){0};
+    r->children_gone = false;
+    for (int i = 0; i < 2; i++) {
+        if (r->out[i] >= 0)
+            close(r->out[i]);
+    }
+    if (start_program(r, true, &info) != ERR_OK) {
+        give_up(r, info.text);
+        return;
+    }
+    r->state = RUN_PREPARING;
+}
+
+/* Everything but us is dead and every byte is on its way. */
+static void finish(struct runner *r)
+{
+    uint64_t kills = 0;
+    if (usage_oom_kills(r, &kills) && kills > r->oom_base && r->exit.end == PE_OWN && r->exit.signal == SIGKILL)
+        r->exit.end = PE_MEMORY;
+    if (r->compile && r->exit.end == PE_OWN) {
+        second_stage(r);
+        if (r->compiled.exit_code == 0)
+            return;
+    }
+    say_exit(r, FRAME_EXIT, &r->exit);
+    say(r, FRAME_DONE, NULL, 0);
+    r->state = RUN_OVER;
+}
+
+static void check_cpu(struct runner *r, int64_t now)
+{
+    uint64_t used = 0;
+    uint64_t limit = r->spec.cpu_ms * 1000000;
+    if (limit == 0 || !defence_on(r->off, DEFENCE_CPU_LIMIT) || !usage_cpu_ns(r, &used))
+        return;
+    used = used > r->cpu_base_ns ? used - r->cpu_base_ns : 0;
+    if (used >= limit) {
+        end_run(r, PE_CPU);
+        return;
+    }
+    /* Not before every processor has worked for what is left. */
+    int64_t soonest = (int64_t)(limit - used) / sysconf(_SC_NPROCESSORS_ONLN);
+    if (soonest < CPU_TICK_MIN_NS)
+        soonest = CPU_TICK_MIN_NS;
+    if (now + soonest < r->tick_ns)
+        r->tick_ns = now + soonest;
+}
+
+static void check_clocks(struct runner *r)
+{
+    int64_t now = clock_mono_ns();
+    bool alive = r->state == RUN_STARTING || r->state == RUN_RUNNING || r->state == RUN_GRACE;
+    if (alive && r->deadline_ns != 0 && now >= r->deadline_ns)
+        end_run(r, PE_WALL);
+    if (alive && now >= r->tick_ns) {
+        uint64_t kills = 0;
+        r->tick_ns = now + MEMORY_TICK_NS;
+        if (usage_oom_kills(r, &kills) && kills > r->oom_base)
+            end_run(r, PE_MEMORY);
+        check_cpu(r, now);
+    }
+    if (r->state == RUN_GRACE && (now >= r->grace_ns || pump_at_end(r)) && !r->children_gone)
+        kill_all(r);
+}
+
+/* Output goes on until its end is reached; EXIT follows it. */
+static void settle(struct runner *r)
+{
+    if (r->state == RUN_KILLING || r->state == RUN_GRACE) {
+        reap(r);
+        if (r->state == RUN_KILLING && !r->children_gone)
+            kill_all(r);
+        if (r->children_gone && pump_at_end(r) && channel_idle(&r->channel))
+            finish(r);
+    }
+}
+
+static void pump(struct runner *r)
+{
+    if (r->state != RUN_RUNNING && r->state != RUN_STARTING && r->state != RUN_GRACE && r->state != RUN_KILLING)
+        return;
+    enum err e = pump_output(r);
+    if (e == ERR_FULL)
+        end_run(r, PE_OUTPUT);
+    else
+        must(e);
+}
+
+static int wait_ms(const struct runner *r)
+{
+    bool alive = r->state == RUN_STARTING || r->state == RUN_RUNNING || r->state == RUN_GRACE;
+    int64_t until = INT64_MAX;
+    if (alive && r->deadline_ns != 0)
+        until = r->deadline_ns;
+    if (alive && r->tick_ns < until)
+        until = r->tick_ns;
+    if (r->state == RUN_GRACE && r->grace_ns < until)
+        until = r->grace_ns;
+    if (r->state == RUN_KILLING)
+        until = clock_mono_ns() + 10 * 1000000LL; /* a fork that raced our kill */
+    if (until == INT64_MAX)
+        return -1;
+    int64_t left = until - clock_mono_ns();
+    return left <= 0 ? 0 : (int)((left + 999999) / 1000000);
+}
+
+enum { P_CONTROL, P_SIGNALS, P_GO, P_IN, P_OUT, P_ERR, P_COUNT };
+
+static void turn(struct runner *r)
+{
+    bool idle = channel_idle(&r->channel);
+    short control = (short)((input_has_room(r) ? POLLIN : 0) | (idle ? 0 : POLLOUT));
+    bool running = r->state >= RUN_STARTING && r->state <= RUN_KILLING;
+    struct pollfd p[P_COUNT] = {
+        [P_CONTROL] = {.fd = r->channel.fd, .events = control},
+        [P_SIGNALS] = {.fd = r->signals, .events = POLLIN},
+        [P_GO] = {.fd = r->go, .events = POLLIN},
+        [P_IN] = {.fd = running && r->held.len > 0 ? r->in : -1, .events = POLLOUT},
+        [P_OUT] = {.fd = running && idle && !r->over_output ? r->out[0] : -1, .events = POLLIN},
+        [P_ERR] = {.fd = running && idle && !r->over_output ? r->out[1] : -1, .events = POLLIN},
+    };
+    int n = poll(p, P_COUNT, wait_ms(r));
+    if (n < 0 && errno != EINTR)
+        leave();
+    if (p[P_CONTROL].revents & POLLOUT)
+        must(channel_flush(&r->channel));
+    if (p[P_GO].revents != 0)
+        on_go(r);
+    if (p[P_SIGNALS].revents != 0)
+        on_signal(r);
+    if (p[P_CONTROL].revents & (POLLIN | POLLHUP | POLLERR))
+        on_control(r);
+    if (p[P_IN].revents != 0) {
+        pump_input(r);
+        take_frames(r);
+    }
+    pump(r);
+    check_clocks(r);
+    settle(r);
+}
+
+void runner_run(struct runner *r)
+{
+    struct errinfo info = {0};
+    if (start_program(r, false, &info) != ERR_OK)
+        give_up(r, info.text);
+    for (;;)
+        turn(r);
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* PID 1 of a pod. One run: prepared -> ready -> (compiling ->) running -> ending -> over; see frame.h for what the
+   worker sees of it. Single-threaded, one poll loop, no blocking call but the handing over of the specification. */
+#ifndef MILLRACE_WORKER_RUNNER_RUNNER_H
+#define MILLRACE_WORKER_RUNNER_RUNNER_H
+
+#include "worker/runner/channel.h"
+#include "worker/spec.h"
+
+#include <sys/types.h>
+
+enum run_state {
+    RUN_PREPARING, /* the program is not ready yet */
+    RUN_READY,     /* it waits for its job */
+    RUN_STARTING,  /* it was given its job and locks itself down */
+    RUN_RUNNING,
+    RUN_GRACE,     /* the main process ended; whoever still holds its pipes has GRACE_NS */
+    RUN_KILLING,   /* everything else is being killed */
+    RUN_OVER,      /* DONE is queued */
+};
+
+#define GRACE_NS (50 * 1000000LL)
+
+struct runner {
+    enum run_state state;
+    struct channel channel;
+    unsigned fds; /* bits of enum runner_fd */
+    unsigned off; /* bits of enum defence */
+    char *const *warm;
+    int signals;  /* signalfd: SIGCHLD */
+    int go;       /* our end; -1 once the program runs */
+    int in;       /* the program's standard input; -1 once it has ended */
+    int out[2];   /* its output and error; -1 once at their end */
+    bool out_first; /* which of the two is read first: they take turns */
+    pid_t main;   /* 0 until the program told */
+    bool compile; /* the compile step runs */
+    bool children_gone;
+    struct buf spec_bytes;
+    struct spec spec; /* scanned: numbers and lengths only */
+    struct buf held;  /* standard input that the program has not taken */
+    size_t held_at;
+    bool input_ended;
+    int64_t started_ns, deadline_ns, grace_ns, tick_ns;
+    uint64_t cpu_base_ns, oom_base, output_left;
+    bool over_output;
+    struct frame_exit exit;
+    struct frame_exit compiled;
+};
+
+void runner_run(struct runner *r); /* until the worker is gone */
+
+/* pump.c: bytes between the pipes and the worker. */
+MUST_CHECK enum err pump_output(struct runner *r); /* ERR_FULL: over the limit; ERR_CLOSED: the worker is gone */
+bool pump_at_end(const struct runner *r);
+void pump_input(struct runner *r);
+MUST_CHECK enum err pump_hold_input(struct runner *r, struct str bytes);
+
+/* usage.c: what the pod's cgroup tells. */
+bool usage_cpu_ns(const struct runner *r, uint64_t *ret_ns);
+bool usage_oom_kills(const struct runner *r, uint64_t *ret_count);
+
+/* start.c: pipes, the go socket, the program. */
+MUST_CHECK enum err start_program(struct runner *r, bool second, struct errinfo *info);
+
+#endif
