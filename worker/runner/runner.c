@@ -145,32 +145,6 @@ static void on_signal(struct runner *r)
     reap(r);
 }
 
-/* The program's side of the go socket: ready, failed, or (its end closed) running. */
-static void on_go(struct runner *r)
-{
-    struct program_ready m = {0};
-    ssize_t n = recv(r->go, &m, sizeof m, MSG_DONTWAIT);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
-    bool whole = n == (ssize_t)sizeof m && m.magic == TEMPLATE_MAGIC;
-    m.text[sizeof m.text - 1] = '\0';
-    if (whole && m.error == 0 && r->state == RUN_PREPARING) {
-        r->main = m.pid;
-        r->state = RUN_READY;
-        say_u32(r, FRAME_READY, FRAME_VERSION);
-    } else if (n == 0 && r->state == RUN_STARTING) {
-        close_go(r);
-        r->state = RUN_RUNNING;
-        if (!r->exit.processes || r->main != 0)
-            say(r, FRAME_STARTED, NULL, 0);
-    } else {
-        char text[192];
-        snprintf(text, sizeof text, "%s (%s)", whole ? m.text : "the program ended before its job",
-                 whole ? strerrordesc_np(m.error) : "no reason given");
-        give_up(r, text);
-    }
-}
-
 static bool send_all(int fd, const void *bytes, size_t len)
 {
     const char *p = bytes;
@@ -227,6 +201,35 @@ static void release(struct runner *r)
         r->in = -1;
     }
     pump_input(r);
+}
+
+/* The program's side of the go socket: ready, failed, or (its end closed) running. */
+static void on_go(struct runner *r)
+{
+    struct program_ready m = {0};
+    ssize_t n = recv(r->go, &m, sizeof m, MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    bool whole = n == (ssize_t)sizeof m && m.magic == TEMPLATE_MAGIC;
+    m.text[sizeof m.text - 1] = '\0';
+    if (whole && m.error == 0 && r->state == RUN_PREPARING) {
+        r->main = m.pid;
+        r->state = RUN_READY;
+        if (r->second)
+            release(r);
+        else
+            say_u32(r, FRAME_READY, FRAME_VERSION);
+    } else if (n == 0 && r->state == RUN_STARTING) {
+        close_go(r);
+        r->state = RUN_RUNNING;
+        if (!r->second)
+            say(r, FRAME_STARTED, NULL, 0);
+    } else {
+        char text[192];
+        snprintf(text, sizeof text, "%s (%s)", whole ? m.text : "the program ended before its job",
+                 whole ? strerrordesc_np(m.error) : "no reason given");
+        give_up(r, text);
+    }
 }
 
 static void on_start(struct runner *r)
@@ -330,6 +333,7 @@ static void second_stage(struct runner *r)
     say_exit(r, FRAME_STAGE, &r->exit);
     r->compiled = r->exit;
     r->compile = false;
+    r->second = true;
     if (r->compiled.exit_code != 0)
         return;
     r->exit = (struct frame_exit){0};
@@ -397,18 +401,6 @@ static void check_clocks(struct runner *r)
         kill_all(r);
 }
 
-/* Output goes on until its end is reached; EXIT follows it. */
-static void settle(struct runner *r)
-{
-    if (r->state == RUN_KILLING || r->state == RUN_GRACE) {
-        reap(r);
-        if (r->state == RUN_KILLING && !r->children_gone)
-            kill_all(r);
-        if (r->children_gone && pump_at_end(r) && channel_idle(&r->channel))
-            finish(r);
-    }
-}
-
 static void pump(struct runner *r)
 {
     if (r->state != RUN_RUNNING && r->state != RUN_STARTING && r->state != RUN_GRACE && r->state != RUN_KILLING)
@@ -418,6 +410,21 @@ static void pump(struct runner *r)
         end_run(r, PE_OUTPUT);
     else
         must(e);
+}
+
+/* Output goes on until its end is reached; EXIT follows it. */
+static void settle(struct runner *r)
+{
+    if (r->state == RUN_KILLING || r->state == RUN_GRACE) {
+        reap(r);
+        if (r->state == RUN_KILLING && !r->children_gone)
+            kill_all(r);
+        if (!r->children_gone && (defence_on(r->off, DEFENCE_KILL_ALL) || r->state != RUN_KILLING || r->exit.end != PE_OWN))
+            return;
+        pump(r); /* nobody writes any more: what is there now is all */
+        if (channel_idle(&r->channel))
+            finish(r);
+    }
 }
 
 static int wait_ms(const struct runner *r)

@@ -34,6 +34,7 @@ struct runner {
     bool out_first; /* which of the two is read first: they take turns */
     pid_t main;   /* 0 until the program told */
     bool compile; /* the compile step runs */
+    bool second;  /* the run behind it */
     bool children_gone;
     struct buf spec_bytes;
     struct spec spec; /* scanned: numbers and lengths only */

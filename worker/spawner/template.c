@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/spawner/template.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "worker/runner/pod_fds.h"
+#include "worker/spawner/fdmsg.h"
+#include "worker/spawner/preflight.h"
+#include "worker/spawner/spawner.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <linux/filter.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+static_assert(sizeof(((struct template_setup *)0)->filter[0]) == sizeof(struct sock_filter), "the kernel's layout");
+
+/* 0.1 s, doubled up to 10 s. */
+#define BACKOFF_FIRST_NS 100000000LL
+#define BACKOFF_DOUBLINGS 7U
+
+static const struct {
+    const char *kind, *set;
+} kinds[] = {
+    {"py", "bare"},
+};
+
+void templates_init(struct spawner *s)
+{
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        s->templates[i] = (struct template){.kind = kinds[i].kind, .set = kinds[i].set, .control = -1};
+        snprintf(s->templates[i].why, sizeof s->templates[i].why, "the template is starting");
+    }
+    s->templates_n = sizeof kinds / sizeof kinds[0];
+}
+
+/* The same as the runner gives a cold program. */
+static void fill_rlimits(struct template_setup *setup)
+{
+    static const struct {
+        uint32_t resource;
+        uint64_t soft, hard;
+    } limits[] = {
+        {RLIMIT_CORE, 0, 0},         {RLIMIT_MEMLOCK, 0, 0},           {RLIMIT_MSGQUEUE, 0, 0}, {RLIMIT_SIGPENDING, 256, 256},
+        {RLIMIT_STACK, 8 << 20, 64 << 20}, {RLIMIT_RTPRIO, 0, 0}, {RLIMIT_NICE, 0, 0},     {RLIMIT_LOCKS, 0, 0},
+        {RLIMIT_NOFILE, 1024, 1024},
+    };
+    for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
+        setup->rlimits[i].resource = limits[i].resource;
+        setup->rlimits[i].soft = limits[i].soft;
+        setup->rlimits[i].hard = limits[i].hard;
+    }
+    setup->rlimit_count = sizeof limits / sizeof limits[0];
+}
+
+static enum err fill_filter(struct template_setup *setup, int filter)
+{
+    struct stat st;
+    if (fstat(filter, &st) != 0 || st.st_size <= 0 || (size_t)st.st_size > sizeof setup->filter)
+        return ERR_RANGE;
+    if (pread(filter, setup->filter, (size_t)st.st_size, 0) != st.st_size)
+        return ERR_IO;
+    setup->filter_count = (uint32_t)((size_t)st.st_size / sizeof setup->filter[0]);
+    return ERR_OK;
+}
+
+static enum err send_setup(const struct spawner *s, int control)
+{
+    static struct template_setup setup;
+    setup = (struct template_setup){.magic = TEMPLATE_MAGIC,
+                                    .type = TEMPLATE_SETUP,
+                                    .version = TEMPLATE_VERSION,
+                                    .uid = POD_UID,
+                                    .gid = POD_GID,
+                                    .umask = 077,
+                                    .landlock = (s->missing & 1ULL << PREFLIGHT_LANDLOCK) == 0,
+                                    .work_dir = POD_WORK_DIR,
+                                    .source_dir = "/tmp"};
+    fill_rlimits(&setup);
+    enum err e = fill_filter(&setup, s->filter);
+    if (e != ERR_OK)
+        return e;
+    size_t len = offsetof(struct template_setup, filter) + setup.filter_count * sizeof setup.filter[0];
+    int size = 4 * (int)sizeof setup;
+    /* One packet: the buffer has to hold it. */
+    if (setsockopt(control, SOL_SOCKET, SO_SNDBUF, &size, sizeof size) != 0)
+        return ERR_SYSTEM;
+    return send(control, &setup, len, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)len ? ERR_OK : ERR_IO;
+}
+
+static enum err start(struct spawner *s, struct template *t, uint32_t index)
+{
+    int pair[2];
+    struct helper_request q = {.type = HELPER_TEMPLATE, .fd_count = 1, .tag = index};
+    snprintf(q.set, sizeof q.set, "%s", t->set);
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
+        return ERR_SYSTEM;
+    auto_fd theirs = pair[1];
+    t->control = pair[0];
+    enum err e = send_setup(s, t->control);
+    if (e == ERR_OK)
+        e = fdmsg_send(s->helper, &q, sizeof q, &theirs, 1, true);
+    return e == ERR_OK ? spawner_watch(s, t->control, SOURCE_TEMPLATE, index) : e;
+}
+
+int templates_keep(struct spawner *s)
+{
+    int64_t now = clock_mono_ns(), next = INT64_MAX;
+    for (uint32_t i = 0; i < s->templates_n; i++) {
+        struct template *t = &s->templates[i];
+        if (t->control >= 0)
+            continue;
+        if (now >= t->retry_ns && start(s, t, i) != ERR_OK)
+            template_lost(s, t, "the template could not be started");
+        if (t->control < 0 && t->retry_ns < next)
+            next = t->retry_ns;
+    }
+    if (next == INT64_MAX)
+        return -1;
+    return next <= now ? 0 : (int)((next - now) / 1000000) + 1;
+}
+
+void template_lost(struct spawner *s, struct template *t, const char *why)
+{
+    (void)s;
+    unsigned doublings = t->failures < BACKOFF_DOUBLINGS ? t->failures : BACKOFF_DOUBLINGS;
+    if (t->control >= 0)
+        close(t->control);
+    t->control = -1;
+    t->ready = false;
+    t->failures++;
+    t->retry_ns = clock_mono_ns() + (BACKOFF_FIRST_NS << doublings);
+    snprintf(t->why, sizeof t->why, "%s", why);
+    log_limited(LOG_WARN, "a template is lost", F_STR("kind", t->kind), F_STR("why", t->why));
+}
+
+enum err template_fork(struct template *t, uint64_t tag, const int *fds, size_t n, size_t cgroups)
+{
+    struct template_fork f = {
+        .magic = TEMPLATE_MAGIC, .type = TEMPLATE_FORK, .tag = tag, .cgroup_count = (uint32_t)cgroups};
+    return t->ready ? fdmsg_send(t->control, &f, sizeof f, fds, n, true) : ERR_AGAIN;
+}
+
+enum err template_receive(struct template *t, struct template_reply *ret)
+{
+    size_t n = 0;
+    enum err e = fdmsg_recv(t->control, ret, sizeof *ret, NULL, 0, &n, false);
+    if (e == ERR_OK && ret->magic != TEMPLATE_MAGIC)
+        e = ERR_PROTOCOL;
+    ret->text[sizeof ret->text - 1] = '\0';
+    if (e == ERR_OK && ret->type == TEMPLATE_READY) {
+        t->ready = true;
+        t->failures = 0;
+        log_info("a template is ready", F_STR("kind", t->kind), F_STR("what", ret->text));
+    }
+    return e;
+}
