@@ -64,6 +64,8 @@ static size_t ascii_run(struct str s)
 
 static struct str rest_of(struct str s, size_t used)
 {
+    if (used == 0) /* an empty view may be NULL */
+        return s;
     return (struct str){.p = s.p + used, .n = s.n - used};
 }
 

@@ -164,7 +164,7 @@ static enum err read_mapping(struct reader *r, const char *path, unsigned depth)
         enum err e = next_event(r, &event);
         if (e != ERR_OK || event.type == YAML_MAPPING_END_EVENT)
             return e;
-        const char *key_path = NULL;
+        const char *key_path = "";
         if ((e = read_key(r, &event, path, &key_path)) != ERR_OK)
             return e;
         e = check_new_key(r, &(struct yaml_pairs){.items = keys, .count = count}, key_path,
