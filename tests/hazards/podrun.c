@@ -17,7 +17,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum { OUTPUT_MAX = 64 << 20, BENCH_MAX = 100000, WATCHDOG_MS = 120000 };
+enum { OUTPUT_MAX = 64 << 20, BENCH_MAX = 100000, WATCHDOG_MS = 120000, WARM_TRIES = 500 };
 
 struct options {
     const char *kind, *source_name, *source_path, *stdin_text;
@@ -392,11 +392,23 @@ static void forget(struct pod *p)
     free_pod(p);
 }
 
+/* A warm kind is refused until its template is up; a worker would take a cold pod, we ask again. */
+static struct pod *create_when_warm(void)
+{
+    for (int tries = 0;; tries++) {
+        struct pod *p = create();
+        while (p->fd < 0 && !p->gone)
+            on_reply();
+        if (p->fd >= 0 || tries == WARM_TRIES || strcmp(opt.kind, "cold") == 0)
+            return p;
+        forget(p);
+        poll(NULL, 0, 20);
+    }
+}
+
 static void one_run(void)
 {
-    struct pod *p = create();
-    while (p->fd < 0 && !p->gone)
-        on_reply();
+    struct pod *p = create_when_warm();
     if (p->fd >= 0)
         wait_ready(p);
     if (opt.hold_ms > 0)
@@ -434,6 +446,8 @@ static void bench(void)
     size_t head = 0, count = 0;
     if (latency == NULL || creation == NULL || ready == NULL)
         die("out of memory");
+    struct pod *first = create_when_warm();
+    send_request(SPAWNER_DESTROY, first->tag, first->id);
     int64_t begun = clock_mono_ns();
     while (run < opt.bench) {
         for (; made < opt.bench && count < opt.ahead; made++)
