@@ -203,6 +203,14 @@ static void release(struct runner *r)
     pump_input(r);
 }
 
+/* Before anything else is told of the program, once. */
+static void say_started(struct runner *r)
+{
+    if (!r->started_told)
+        say(r, FRAME_STARTED, NULL, 0);
+    r->started_told = true;
+}
+
 /* The program's side of the go socket: ready, failed, or (its end closed) running. */
 static void on_go(struct runner *r)
 {
@@ -222,8 +230,7 @@ static void on_go(struct runner *r)
     } else if (n == 0 && r->state == RUN_STARTING) {
         close_go(r);
         r->state = RUN_RUNNING;
-        if (!r->second)
-            say(r, FRAME_STARTED, NULL, 0);
+        say_started(r);
     } else {
         char text[192];
         snprintf(text, sizeof text, "%s (%s)", whole ? m.text : "the program ended before its job",
@@ -360,6 +367,7 @@ static void finish(struct runner *r)
         if (r->compiled.exit_code == 0)
             return;
     }
+    say_started(r);
     say_exit(r, FRAME_EXIT, &r->exit);
     say(r, FRAME_DONE, NULL, 0);
     r->state = RUN_OVER;
@@ -403,8 +411,10 @@ static void check_clocks(struct runner *r)
 
 static void pump(struct runner *r)
 {
-    if (r->state != RUN_RUNNING && r->state != RUN_STARTING && r->state != RUN_GRACE && r->state != RUN_KILLING)
+    /* While it is starting, on_go comes first: it may have started and written since the poll. */
+    if (r->state != RUN_RUNNING && r->state != RUN_GRACE && r->state != RUN_KILLING)
         return;
+    say_started(r);
     enum err e = pump_output(r);
     if (e == ERR_FULL)
         end_run(r, PE_OUTPUT);

@@ -35,6 +35,7 @@ struct runner {
     pid_t main;   /* 0 until the program told */
     bool compile; /* the compile step runs */
     bool second;  /* the run behind it */
+    bool started_told;         /* STARTED was said */
     bool children_gone;
     struct buf spec_bytes;
     struct spec spec; /* scanned: numbers and lengths only */
