@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A place where pods come from: a small vtable and an opaque handle. Every call is asynchronous on the worker's
-   loop; events are told through the pod's one callback, never before the call that causes them returns.
+/* A place where pods come from: a small vtable and an opaque handle. Every call is asynchronous on the
+   worker's loop; events are told through the pod's one callback, never before the call that causes them
+   returns.
 
    Life of a pod:   create -> READY -> [limits -> LIMITS] -> run -> STARTED -> OUTPUT* -> EXIT -> DONE
                     any time: LOST (it will do no work any more), and after destroy: GONE, the last event;
@@ -34,9 +35,9 @@ enum pod_stream { POD_STDOUT, POD_STDERR, POD_STREAMS };
 
 struct pod_event {
     enum pod_event_type type;
-    bool ok;               /* LIMITS, USAGE */
+    bool ok; /* LIMITS, USAGE */
     enum pod_stream stream;
-    struct str bytes;      /* valid until the callback returns */
+    struct str bytes; /* valid until the callback returns */
     struct frame_exit exit;
     struct pod_usage usage;
     const char *text;
@@ -44,7 +45,7 @@ struct pod_event {
 typedef void (*pod_event_cb)(void *arg, const struct pod_event *event);
 
 struct pod_run {
-    struct str spec;  /* TLV of worker/frame.h */
+    struct str spec; /* TLV of worker/frame.h */
     struct str stdin_bytes;
     bool stdin_eof; /* after stdin_bytes; false: more comes with input() */
 };
@@ -64,8 +65,8 @@ struct pod_backend_ops {
     /* Ends the program; EXIT follows with `why`. */
     void (*kill)(struct pod *pod, enum pod_end why);
     MUST_CHECK enum err (*usage)(struct pod *pod);
-    /* While paused nothing is read from the pod, so that its program blocks in its write. Going on tells at once
-       what was read before (the one call that does). */
+    /* While paused nothing is read from the pod, so that its program blocks in its write. Going on tells at
+       once what was read before (the one call that does). */
     void (*pause)(struct pod *pod, bool paused);
     void (*destroy)(struct pod *pod); /* any time, once */
 };

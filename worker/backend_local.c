@@ -64,7 +64,7 @@ struct pod {
     size_t out_done;
 };
 
-/* ---- telling --------------------------------------------------------------------------------------------------------- */
+/* ---- telling ---- */
 
 static void tell(struct pod *pod, const struct pod_event *event)
 {
@@ -88,7 +88,7 @@ static void tell_lost(struct pod *pod, const char *why)
     tell(pod, &(struct pod_event){.type = POD_LOST, .text = why});
 }
 
-/* ---- requests to the spawner ---------------------------------------------------------------------------------------- */
+/* ---- requests to the spawner ---- */
 
 static void on_spawner(uv_poll_t *poll, int status, int events);
 static void spawner_gone(struct local *l, const char *why);
@@ -104,7 +104,8 @@ static void watch_spawner(struct local *l)
 
 static bool send_now(struct local *l, const struct spawner_request *request)
 {
-    return send(l->options.fd, request, sizeof *request, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)sizeof *request;
+    return send(l->options.fd, request, sizeof *request, MSG_DONTWAIT | MSG_NOSIGNAL) ==
+           (ssize_t)sizeof *request;
 }
 
 static enum err ask(struct local *l, const struct spawner_request *request)
@@ -140,7 +141,7 @@ static enum err ask_pod(struct pod *pod, enum spawner_request_type type)
     return ask(pod->local, &request);
 }
 
-/* ---- the end of a pod ------------------------------------------------------------------------------------------------ */
+/* ---- the end of a pod ---- */
 
 static void pod_closed(struct pod *pod)
 {
@@ -161,7 +162,8 @@ static void on_poll_closed(uv_handle_t *handle)
     pod_closed(handle->data);
 }
 
-/* When it was both destroyed and nothing of it is left. The GONE is told from the loop, never from within a call. */
+/* When it was both destroyed and nothing of it is left. The GONE is told from the loop, never from within a
+ * call. */
 static void finish_if_over(struct pod *pod)
 {
     if (!pod->destroyed || !pod->ended || pod->closing)
@@ -173,7 +175,7 @@ static void finish_if_over(struct pod *pod)
     uv_close(&pod->handle, on_poll_closed);
 }
 
-/* ---- the stream from the runner -------------------------------------------------------------------------------------- */
+/* ---- the stream from the runner ---- */
 
 static bool wants_read(const struct pod *pod)
 {
@@ -294,8 +296,10 @@ static enum err take_frame(struct pod *pod, const struct frame *frame)
     if (frame->type >= sizeof rules / sizeof rules[0] || !rules[frame->type].take)
         return ERR_PROTOCOL;
     const struct frame_rule *rule = &rules[frame->type];
-    if (!(rule->phases & 1u << pod->phase))
+    if (!(rule->phases & 1u << pod->phase)) {
+        log_warn("a frame out of turn", F_INT("frame", frame->type), F_INT("phase", pod->phase));
         return ERR_PROTOCOL;
+    }
     /* Before the telling: its receiver may destroy the pod (which stays valid until GONE). */
     pod->phase = rule->next;
     return rule->take(pod, frame->payload);
@@ -355,7 +359,8 @@ static void read_pod(struct pod *pod)
 static void write_pod(struct pod *pod)
 {
     while (pod->out_done < pod->out.len) {
-        ssize_t n = send(pod->fd, pod->out.data + pod->out_done, pod->out.len - pod->out_done, MSG_DONTWAIT | MSG_NOSIGNAL);
+        ssize_t n = send(pod->fd, pod->out.data + pod->out_done, pod->out.len - pod->out_done,
+                         MSG_DONTWAIT | MSG_NOSIGNAL);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
@@ -390,7 +395,8 @@ static void watch(struct pod *pod)
 {
     if (!pod->polling || pod->closing)
         return;
-    int events = (wants_read(pod) ? UV_READABLE : 0) | (pod->out.len > pod->out_done && !pod->lost ? UV_WRITABLE : 0);
+    int events =
+        (wants_read(pod) ? UV_READABLE : 0) | (pod->out.len > pod->out_done && !pod->lost ? UV_WRITABLE : 0);
     if (events == pod->events)
         return;
     pod->events = events;
@@ -400,13 +406,11 @@ static void watch(struct pod *pod)
         uv_poll_stop(&pod->poll);
 }
 
-/* ---- replies of the spawner ------------------------------------------------------------------------------------------- */
+/* ---- replies of the spawner ---- */
 
 static struct pod *pod_by(struct local *l, uint64_t tag, uint64_t id)
 {
-    list_each(pod, &l->pods, struct pod, link)
-        if (tag ? pod->tag == tag : pod->id == id)
-            return pod;
+    list_each(pod, &l->pods, struct pod, link) if (tag ? pod->tag == tag : pod->id == id) return pod;
     return NULL;
 }
 
@@ -502,7 +506,8 @@ static int receive(struct local *l, struct spawner_reply *reply, int *ret_fd)
         char bytes[CMSG_SPACE(sizeof(int))];
     } control;
     struct iovec iov = {.iov_base = reply, .iov_len = sizeof *reply};
-    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    struct msghdr msg = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
     ssize_t n = recvmsg(l->options.fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (n < 0)
         return errno == EAGAIN || errno == EINTR ? 0 : -1;
@@ -541,17 +546,18 @@ static void spawner_gone(struct local *l, const char *why)
     l->gone = true;
     uv_poll_stop(&l->poll);
     l->options.on_gone(l->options.arg, why);
-    list_each(pod, &l->pods, struct pod, link) {
+    list_each(pod, &l->pods, struct pod, link)
+    {
         pod->ended = true;
         tell_lost(pod, why);
         finish_if_over(pod);
     }
 }
 
-/* ---- the vtable ---------------------------------------------------------------------------------------------------------- */
+/* ---- the vtable ---- */
 
-static struct pod *local_create(struct pod_backend *backend, const char *kind, const struct pod_limits *limits,
-                                pod_event_cb cb, void *arg)
+static struct pod *local_create(struct pod_backend *backend, const char *kind,
+                                const struct pod_limits *limits, pod_event_cb cb, void *arg)
 {
     struct local *l = container_of(backend, struct local, base);
     if (l->gone || l->pod_count == LOCAL_PODS_MAX)
@@ -661,7 +667,7 @@ static const struct pod_backend_ops local_ops = {
     .destroy = local_destroy,
 };
 
-/* ---- opening ----------------------------------------------------------------------------------------------------------------- */
+/* ---- opening ---- */
 
 enum err local_open(uv_loop_t *loop, const struct local_options *options, struct pod_backend **ret_backend,
                     struct errinfo *info)

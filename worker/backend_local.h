@@ -17,8 +17,8 @@ struct local_options {
     void *arg;
 };
 
-MUST_CHECK enum err local_open(uv_loop_t *loop, const struct local_options *options, struct pod_backend **ret_backend,
-                               struct errinfo *info);
+MUST_CHECK enum err local_open(uv_loop_t *loop, const struct local_options *options,
+                               struct pod_backend **ret_backend, struct errinfo *info);
 /* Every pod must be gone or lost. Freed on the loop. */
 void local_close(struct pod_backend *backend);
 

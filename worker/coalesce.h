@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Joins what a program writes into output events: pure, time comes in. The first output waits at most 2 ms for
-   the end to come along and then goes alone; after that at most one append each 20 ms unless 16 KiB are there.
-   Order is kept; bytes of one stream that follow each other become one event of at most 16 KiB. A UTF-8
-   character is never cut between two events of a stream. */
+/* Joins what a program writes into output events: pure, time comes in. The first output waits at most 2 ms
+   for the end to come along and then goes alone; after that at most one append each 20 ms unless 16 KiB are
+   there. Order is kept; bytes of one stream that follow each other become one event of at most 16 KiB. A
+   UTF-8 character is never cut between two events of a stream. */
 #ifndef MILLRACE_WORKER_COALESCE_H
 #define MILLRACE_WORKER_COALESCE_H
 
@@ -19,7 +19,7 @@ enum {
     COALESCE_EVENTS_HIGH = COALESCE_EVENTS_MAX - FRAME_PAYLOAD_MAX / COALESCE_EVENT_MAX - 4,
 };
 #define COALESCE_FIRST_NS (2LL * 1000 * 1000)
-#define COALESCE_NEXT_NS (20LL * 1000 * 1000)
+#define COALESCE_NEXT_NS  (20LL * 1000 * 1000)
 
 struct coalesce_batch {
     struct buf bytes;
@@ -41,7 +41,8 @@ struct coalescer {
 void coalesce_init(struct coalescer *c);
 void coalesce_free(struct coalescer *c);
 /* At most FRAME_PAYLOAD_MAX bytes, and only while coalesce_full() is false. ERR_NOMEM, ERR_FULL. */
-MUST_CHECK enum err coalesce_add(struct coalescer *c, enum pod_stream stream, struct str bytes, int64_t now_ns);
+MUST_CHECK enum err coalesce_add(struct coalescer *c, enum pod_stream stream, struct str bytes,
+                                 int64_t now_ns);
 /* No more comes: what is left of cut characters goes out as it is. */
 MUST_CHECK enum err coalesce_end(struct coalescer *c);
 

@@ -11,16 +11,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- states ---------------------------------------------------------------------------------------------------------- */
+/* ---- states ---- */
 
 #define TO(state) (1u << JR_##state)
-#define ANY_END (TO(RETURNING) | TO(OVER))
+#define ANY_END   (TO(RETURNING) | TO(OVER))
 static const struct {
     const char *name;
     unsigned next;
 } states[JR_COUNT] = {
     [JR_NEW] = {"new", TO(WAITING) | TO(FINISHING) | ANY_END},
-    [JR_WAITING] = {"waiting", TO(LIMITING) | TO(RECORDING) | TO(STARTING) | TO(WAITING) | TO(FINISHING) | ANY_END},
+    [JR_WAITING] = {"waiting",
+                    TO(LIMITING) | TO(RECORDING) | TO(STARTING) | TO(WAITING) | TO(FINISHING) | ANY_END},
     [JR_LIMITING] = {"limiting", TO(RECORDING) | TO(STARTING) | TO(WAITING) | TO(FINISHING) | ANY_END},
     [JR_RECORDING] = {"recording", TO(STARTING) | TO(WAITING) | TO(FINISHING) | ANY_END},
     [JR_STARTING] = {"starting", TO(RUNNING) | TO(WAITING) | TO(ENDING) | TO(FINISHING) | ANY_END},
@@ -49,7 +50,7 @@ static void set_deadline(struct jobrun *run, int64_t ms)
     run->deadline_ns = clock_mono_ns() + ms * MS_NS;
 }
 
-/* ---- the pod ------------------------------------------------------------------------------------------------------------ */
+/* ---- the pod ---- */
 
 static void on_pod(void *arg, const struct pod_event *event);
 static void take_pod(struct jobrun *run);
@@ -159,12 +160,14 @@ static void got_pod(struct jobrun *run, struct pool_pod *pod)
 static void on_got(void *arg, struct pool_pod *pod, const char *why)
 {
     struct jobrun *run = arg;
-    metrics_observe_ns(run->runs->options.metrics, METRIC_POD_WAIT_SECONDS, 0, clock_mono_ns() - run->wait.since_ns);
+    metrics_observe_ns(run->runs->options.metrics, METRIC_POD_WAIT_SECONDS, 0,
+                       clock_mono_ns() - run->wait.since_ns);
     if (pod) {
         got_pod(run, pod);
         return;
     }
-    log_warn("no pod can be had, the job is handed back", F_JOB(run->job.text, run->attempt), F_STR("why", why));
+    log_warn("no pod can be had, the job is handed back", F_JOB(run->job.text, run->attempt),
+             F_STR("why", why));
     jobrun_return(run, REASON_NO_POD);
 }
 
@@ -173,12 +176,13 @@ static void take_pod(struct jobrun *run)
     jobrun_set_state(run, JR_WAITING);
     run->wait = (struct pool_wait){.got = on_got, .arg = run};
     struct pool_pod *pod = pools_take(run->runs->options.pools, run->plan.kind, &run->wait);
-    metrics_add(run->runs->options.metrics, pod ? METRIC_POOL_HITS : METRIC_POOL_MISSES, run->plan.lang, 0, 1);
+    metrics_add(run->runs->options.metrics, pod ? METRIC_POOL_HITS : METRIC_POOL_MISSES, run->plan.lang, 0,
+                1);
     if (pod)
         got_pod(run, pod);
 }
 
-/* ---- what the pod says ---------------------------------------------------------------------------------------------------- */
+/* ---- what the pod says ---- */
 
 void jobrun_resume(struct jobrun *run)
 {
@@ -265,8 +269,7 @@ static void on_refused(struct jobrun *run, const char *why)
     if (run->state == JR_ENDING) {
         run->released_ns = 0; /* nothing of the user ran */
         refuse(run, REASON_COULD_NOT_START, why);
-    }
-    else
+    } else
         replace_pod(run, why);
 }
 
@@ -285,7 +288,8 @@ static void on_lost(struct jobrun *run, const char *why)
         ask_usage(run);
         return;
     case JR_RUNNING:
-        log_warn("a pod was lost while its program ran", F_JOB(run->job.text, run->attempt), F_STR("why", why));
+        log_warn("a pod was lost while its program ran", F_JOB(run->job.text, run->attempt),
+                 F_STR("why", why));
         ask_usage(run);
         return;
     case JR_NEW:
@@ -337,7 +341,7 @@ static void on_pod(void *arg, const struct pod_event *event)
     }
 }
 
-/* ---- inputs ------------------------------------------------------------------------------------------------------------------- */
+/* ---- inputs ---- */
 
 static bool takes_input(const struct jobrun *run)
 {
@@ -371,7 +375,8 @@ static void input_eof(struct jobrun *run)
     if (before_release(run))
         run->early_eof = true;
     else if (takes_input(run))
-        (void)!ops(run)->input(run->pod->pod, FRAME_STDIN_EOF, (struct str){0}); /* gone: its end is on the way */
+        (void)!ops(run)->input(run->pod->pod, FRAME_STDIN_EOF,
+                               (struct str){0}); /* gone: its end is on the way */
 }
 
 static void send_signal(struct jobrun *run, int number)
@@ -428,9 +433,8 @@ static void input_cancel(struct jobrun *run)
 
 static struct jobrun *find(struct jobruns *runs, struct id job, uint32_t attempt)
 {
-    list_each(run, &runs->runs, struct jobrun, link)
-        if (run->attempt == attempt && memcmp(run->job.text, job.text, ID_LEN) == 0)
-            return run;
+    list_each(run, &runs->runs, struct jobrun,
+              link) if (run->attempt == attempt && memcmp(run->job.text, job.text, ID_LEN) == 0) return run;
     return NULL;
 }
 
@@ -462,7 +466,7 @@ void jobruns_fenced(struct jobruns *runs, struct id job, uint32_t attempt)
     jobrun_over(run);
 }
 
-/* ---- beginning ------------------------------------------------------------------------------------------------------------------ */
+/* ---- beginning ---- */
 
 static enum err read_job(struct jobrun *run, const struct claimed_job *job, struct errinfo *info)
 {
@@ -501,7 +505,7 @@ void jobruns_start(struct jobruns *runs, const struct claimed_job *job)
         refuse(run, REASON_BAD_REQUEST, info.text);
 }
 
-/* ---- the whole --------------------------------------------------------------------------------------------------------------------- */
+/* ---- the whole ---- */
 
 static void on_deadline(struct jobrun *run)
 {
@@ -541,7 +545,8 @@ static void on_deadline(struct jobrun *run)
 void jobruns_tick(struct jobruns *runs)
 {
     int64_t now = clock_mono_ns();
-    list_each(run, &runs->runs, struct jobrun, link) {
+    list_each(run, &runs->runs, struct jobrun, link)
+    {
         jobrun_log_tick(run, now);
         if (run->deadline_ns != 0 && run->deadline_ns <= now)
             on_deadline(run);
@@ -550,9 +555,8 @@ void jobruns_tick(struct jobruns *runs)
 
 void jobruns_hand_back(struct jobruns *runs, enum reason reason)
 {
-    list_each(run, &runs->runs, struct jobrun, link)
-        if (!run->complete && run->state != JR_RETURNING && run->state != JR_OVER)
-            jobrun_return(run, reason);
+    list_each(run, &runs->runs, struct jobrun, link) if (!run->complete && run->state != JR_RETURNING &&
+                                                         run->state != JR_OVER) jobrun_return(run, reason);
 }
 
 enum err jobruns_open(const struct jobruns_options *options, struct jobruns **ret_runs)

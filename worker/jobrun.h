@@ -4,7 +4,7 @@
    functions that the queue and the pod call only move it along.
 
      new -> waiting for a pod -> [setting limits] -> [recording `started`] -> starting -> running -> ending
-         -> finishing -> over            any of them: -> handing back -> over, or (fenced) -> over             */
+         -> finishing -> over            any of them: -> handing back -> over, or (fenced) -> over */
 #ifndef MILLRACE_WORKER_JOBRUN_H
 #define MILLRACE_WORKER_JOBRUN_H
 
@@ -14,15 +14,16 @@
 #include "worker/pool.h"
 
 #define JOBRUN_STATES(X)                                                                                     \
-    X(NEW, "new") X(WAITING, "waiting") X(LIMITING, "limiting") X(RECORDING, "recording")                    \
-    X(STARTING, "starting") X(RUNNING, "running") X(ENDING, "ending") X(FINISHING, "finishing")              \
-    X(RETURNING, "returning") X(OVER, "over")
+    X(NEW, "new")                                                                                            \
+    X(WAITING, "waiting") X(LIMITING, "limiting") X(RECORDING, "recording") X(STARTING, "starting")          \
+        X(RUNNING, "running") X(ENDING, "ending") X(FINISHING, "finishing") X(RETURNING, "returning")        \
+            X(OVER, "over")
 
 enum jobrun_state {
 #define X(symbol, name) JR_##symbol,
     JOBRUN_STATES(X)
 #undef X
-    JR_COUNT,
+        JR_COUNT,
 };
 
 /* What the job needs of the queue; a test puts its own functions here. */
@@ -31,8 +32,8 @@ struct jobrun_queue {
                    size_t count, queue_done_cb cb, void *cb_arg);
     void (*finish)(void *arg, struct id job, uint32_t attempt, uint64_t n, const struct event_draft *drafts,
                    size_t count, uint32_t cost_ms, queue_done_cb cb, void *cb_arg);
-    void (*requeue)(void *arg, struct id job, uint32_t attempt, struct str reason, bool started, queue_done_cb cb,
-                    void *cb_arg);
+    void (*requeue)(void *arg, struct id job, uint32_t attempt, struct str reason, bool started,
+                    queue_done_cb cb, void *cb_arg);
     void *arg;
 };
 

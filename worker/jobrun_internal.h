@@ -11,13 +11,13 @@
 
 #define MS_NS 1000000LL
 enum {
-    PODS_PER_JOB = 3,         /* pods that may turn out dead before the job is handed back */
-    WALL_GRACE_MS = 2000,     /* the pod's own clock ends the program; ours only when it does not */
-    KILL_GRACE_MS = 1000,     /* from KILL to EXIT; then the pod is destroyed without a word */
-    USAGE_GRACE_MS = 1000,    /* the spawner's answer */
-    STARTED_ALONE_MS = 25,    /* a program that writes nothing: `started` is told so long after */
-    RELEASE_AFTER_MS = 100,   /* a finish that is not answered by then does not hold its pod */
-    EARLY_SIGNALS_MAX = 8,    /* kept for a program that is not released yet */
+    PODS_PER_JOB = 3,       /* pods that may turn out dead before the job is handed back */
+    WALL_GRACE_MS = 2000,   /* the pod's own clock ends the program; ours only when it does not */
+    KILL_GRACE_MS = 1000,   /* from KILL to EXIT; then the pod is destroyed without a word */
+    USAGE_GRACE_MS = 1000,  /* the spawner's answer */
+    STARTED_ALONE_MS = 25,  /* a program that writes nothing: `started` is told so long after */
+    RELEASE_AFTER_MS = 100, /* a finish that is not answered by then does not hold its pod */
+    EARLY_SIGNALS_MAX = 8,  /* kept for a program that is not released yet */
     EARLY_STDIN_MAX = 64 << 20,
     LOG_RETRY_FIRST_MS = 50,
     LOG_RETRY_MAX_MS = 1000,
@@ -49,10 +49,10 @@ struct jobrun {
     struct pool_wait wait;
     struct pool_pod *pod; /* NULL: none */
     unsigned pods_tried;
-    bool released;        /* the program may run in it */
+    bool released; /* the program may run in it */
     bool paused;
     int64_t released_ns;
-    int64_t deadline_ns;  /* of the present state; 0: none */
+    int64_t deadline_ns; /* of the present state; 0: none */
     uint64_t input_dropped;
 
     struct coalescer out;
@@ -60,11 +60,11 @@ struct jobrun {
     char refused[256];
 
     /* The log: one call in flight at a time. */
-    uint64_t appends;     /* answered */
+    uint64_t appends; /* answered */
     enum { LOG_APPEND, LOG_FINISH, LOG_REQUEUE } sent;
-    bool appending;       /* `sent` is not answered */
-    bool complete;        /* all facts are there: finish as soon as the log is free */
-    bool started_told;    /* `started` was answered, or is in flight */
+    bool appending;    /* `sent` is not answered */
+    bool complete;     /* all facts are there: finish as soon as the log is free */
+    bool started_told; /* `started` was answered, or is in flight */
     struct coalesce_batch batch;
     struct event_draft drafts[COALESCE_EVENTS_MAX + 4];
     size_t draft_count;
@@ -91,7 +91,7 @@ enum err jobrun_log_init(struct jobrun *run);
 bool jobrun_log_busy(const struct jobrun *run);
 void jobrun_record_started(struct jobrun *run);
 void jobrun_flush_soon(struct jobrun *run); /* plans the next append by what is pending */
-void jobrun_finish(struct jobrun *run); /* all facts are there */
+void jobrun_finish(struct jobrun *run);     /* all facts are there */
 void jobrun_return(struct jobrun *run, enum reason reason);
 void jobrun_log_tick(struct jobrun *run, int64_t now_ns);
 /* In state OVER: frees the run once nothing refers to it. */

@@ -52,7 +52,7 @@ void jobrun_over(struct jobrun *run)
         run->runs->options.changed(run->runs->options.arg);
 }
 
-/* ---- drafts ---------------------------------------------------------------------------------------------------------- */
+/* ---- drafts ---- */
 
 static void add_draft(struct jobrun *run, enum event_type type, const struct buf *json)
 {
@@ -66,8 +66,8 @@ static void add_started(struct jobrun *run)
     run->started_told = true;
     buf_reset(&run->started_json);
     buf_printf(&run->started_json, "{\"backend\":\"%s\",\"warm\":%s,\"queue_ms\":%" PRId64 "}",
-               run->pod ? pool_pod_ops(run->pod)->name : "", run->pod && !pool_pod_is(run->pod, "cold") ? "true" : "false",
-               run->queue_ms);
+               run->pod ? pool_pod_ops(run->pod)->name : "",
+               run->pod && !pool_pod_is(run->pod, "cold") ? "true" : "false", run->queue_ms);
     add_draft(run, EV_STARTED, &run->started_json);
 }
 
@@ -84,7 +84,7 @@ static void add_output(struct jobrun *run)
     run->draft_count += coalesce_drafts(&run->batch, run->drafts + run->draft_count);
 }
 
-/* ---- sending and its answers ------------------------------------------------------------------------------------------- */
+/* ---- sending and its answers ---- */
 
 static void on_answer(void *arg, enum queue_answer answer);
 
@@ -95,26 +95,33 @@ static void send_drafts(struct jobrun *run)
     run->appending = true;
     run->retry_ns = 0;
     run->sent_ns = clock_mono_ns();
-    run->sent = run->state == JR_FINISHING ? LOG_FINISH : run->state == JR_RETURNING ? LOG_REQUEUE : LOG_APPEND;
+    run->sent = run->state == JR_FINISHING   ? LOG_FINISH
+                : run->state == JR_RETURNING ? LOG_REQUEUE
+                                             : LOG_APPEND;
     switch (run->sent) {
     case LOG_FINISH:
         cost = run->released_ns ? (run->sent_ns - run->released_ns) / MS_NS : 0;
-        q->finish(q->arg, run->job, run->attempt, run->appends + 1, run->drafts, run->draft_count, (uint32_t)cost,
-                  on_answer, run);
+        q->finish(q->arg, run->job, run->attempt, run->appends + 1, run->drafts, run->draft_count,
+                  (uint32_t)cost, on_answer, run);
         return;
     case LOG_REQUEUE:
-        q->requeue(q->arg, run->job, run->attempt, str_of(reason_row(run->return_reason)->name), run->released, on_answer, run);
+        q->requeue(q->arg, run->job, run->attempt, str_of(reason_row(run->return_reason)->name),
+                   run->released, on_answer, run);
         return;
     case LOG_APPEND:
-        q->append(q->arg, run->job, run->attempt, run->appends + 1, run->drafts, run->draft_count, on_answer, run);
+        q->append(q->arg, run->job, run->attempt, run->appends + 1, run->drafts, run->draft_count, on_answer,
+                  run);
         return;
     }
 }
 
 static enum metric_status metric_status(enum event_type end)
 {
-    static const unsigned char status[EV_COUNT] = {[EV_COMPLETED] = METRIC_COMPLETED, [EV_TIMED_OUT] = METRIC_TIMED_OUT,
-        [EV_FAILED] = METRIC_FAILED, [EV_CANCELLED] = METRIC_CANCELLED, [EV_DEAD] = METRIC_DEAD};
+    static const unsigned char status[EV_COUNT] = {[EV_COMPLETED] = METRIC_COMPLETED,
+                                                   [EV_TIMED_OUT] = METRIC_TIMED_OUT,
+                                                   [EV_FAILED] = METRIC_FAILED,
+                                                   [EV_CANCELLED] = METRIC_CANCELLED,
+                                                   [EV_DEAD] = METRIC_DEAD};
     return (enum metric_status)status[end];
 }
 
@@ -167,7 +174,8 @@ static void on_done(struct jobrun *run)
         on_append(run);
         return;
     case LOG_FINISH:
-        metrics_observe_ns(run->runs->options.metrics, METRIC_APPEND_SECONDS, 0, clock_mono_ns() - run->sent_ns);
+        metrics_observe_ns(run->runs->options.metrics, METRIC_APPEND_SECONDS, 0,
+                           clock_mono_ns() - run->sent_ns);
         count_end(run);
         set_over(run);
         return;
@@ -211,7 +219,7 @@ static void on_answer(void *arg, enum queue_answer answer)
     }
 }
 
-/* ---- when ---------------------------------------------------------------------------------------------------------------- */
+/* ---- when ---- */
 
 bool jobrun_log_busy(const struct jobrun *run)
 {
@@ -269,7 +277,7 @@ static void on_flush(uv_timer_t *timer)
     jobrun_flush_soon(timer->data);
 }
 
-/* ---- the end --------------------------------------------------------------------------------------------------------------- */
+/* ---- the end ---- */
 
 static void write_facts(struct jobrun *run)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* millrace-worker: claims jobs, runs them in pods, appends what they do. Started by millrace-spawner, which hands
-   it the socket that pods are asked for (descriptor number in MILLRACE_SPAWNER_FD). */
+/* millrace-worker: claims jobs, runs them in pods, appends what they do. Started by millrace-spawner, which
+   hands it the socket that pods are asked for (descriptor number in MILLRACE_SPAWNER_FD). */
 #include "worker/service.h"
 
 #include "base/clock.h"
@@ -15,7 +15,14 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { TICK_MS = 50, SLOTS_PER_CORE = 4, CREATE_CONCURRENCY = 4, TMP_MB = 64, WORK_INODES = 16384, CLOSE_GRACE_MS = 5000 };
+enum {
+    TICK_MS = 50,
+    SLOTS_PER_CORE = 4,
+    CREATE_CONCURRENCY = 4,
+    TMP_MB = 64,
+    WORK_INODES = 16384,
+    CLOSE_GRACE_MS = 5000
+};
 
 static const char usage[] =
     "millrace-worker: claims jobs from the log and runs them in pods. Started by millrace-spawner.\n"
@@ -25,15 +32,15 @@ static const char usage[] =
     "  --port-file PATH   write the port of /health, /ready and /metrics to PATH when it listens\n"
     "  --help, --version\n";
 
-/* ---- what is told to the queue ----------------------------------------------------------------------------------------- */
+/* ---- what is told to the queue ---- */
 
 bool worker_ready(const struct worker *w, const char **ret_why)
 {
-    const char *why = w->stopping                         ? "the worker drains"
-                      : !w->hello                         ? "the spawner has not answered"
-                      : !queue_ready(w->queue)            ? "Redis cannot be used"
-                      : !pools_idle(w->pools, "py")       ? "no Python pod is ready yet"
-                                                          : NULL;
+    const char *why = w->stopping                   ? "the worker drains"
+                      : !w->hello                   ? "the spawner has not answered"
+                      : !queue_ready(w->queue)      ? "Redis cannot be used"
+                      : !pools_idle(w->pools, "py") ? "no Python pod is ready yet"
+                                                    : NULL;
     if (ret_why && why)
         *ret_why = why;
     return why == NULL;
@@ -66,7 +73,8 @@ static void on_fenced(void *arg, struct id job, uint32_t attempt)
 static void begin_consuming(struct worker *w)
 {
     static const char *const classes[] = {"local"};
-    struct consumer_callbacks callbacks = {.on_job = on_job, .on_input = on_input, .on_fenced = on_fenced, .arg = w};
+    struct consumer_callbacks callbacks = {
+        .on_job = on_job, .on_input = on_input, .on_fenced = on_fenced, .arg = w};
     w->consuming = true;
     log_info("ready: Python can run", F_INT("slots", w->slots));
     queue_consume(w->queue, str_of(w->name), classes, 1, &callbacks);
@@ -87,7 +95,7 @@ static void on_changed(void *arg)
     tell_slots(arg);
 }
 
-/* ---- what the queue tells ------------------------------------------------------------------------------------------------ */
+/* ---- what the queue tells ---- */
 
 static void on_queue_state(void *arg, bool ready, const char *why)
 {
@@ -99,28 +107,29 @@ static void on_queue_state(void *arg, bool ready, const char *why)
         log_limited(LOG_WARN, "Redis cannot be used", F_STR("why", w->redis_why));
 }
 
-static void call_append(void *arg, struct id job, uint32_t attempt, uint64_t n, const struct event_draft *drafts,
-                        size_t count, queue_done_cb cb, void *cb_arg)
+static void call_append(void *arg, struct id job, uint32_t attempt, uint64_t n,
+                        const struct event_draft *drafts, size_t count, queue_done_cb cb, void *cb_arg)
 {
     struct worker *w = arg;
     queue_append(w->queue, job, attempt, n, drafts, count, cb, cb_arg);
 }
 
-static void call_finish(void *arg, struct id job, uint32_t attempt, uint64_t n, const struct event_draft *drafts,
-                        size_t count, uint32_t cost_ms, queue_done_cb cb, void *cb_arg)
+static void call_finish(void *arg, struct id job, uint32_t attempt, uint64_t n,
+                        const struct event_draft *drafts, size_t count, uint32_t cost_ms, queue_done_cb cb,
+                        void *cb_arg)
 {
     struct worker *w = arg;
     queue_finish(w->queue, job, attempt, n, drafts, count, cost_ms, cb, cb_arg);
 }
 
-static void call_requeue(void *arg, struct id job, uint32_t attempt, struct str reason, bool started, queue_done_cb cb,
-                         void *cb_arg)
+static void call_requeue(void *arg, struct id job, uint32_t attempt, struct str reason, bool started,
+                         queue_done_cb cb, void *cb_arg)
 {
     struct worker *w = arg;
     queue_requeue(w->queue, job, attempt, reason, started, cb, cb_arg);
 }
 
-/* ---- ending ----------------------------------------------------------------------------------------------------------------- */
+/* ---- ending ---- */
 
 static void on_all_closed(void *arg)
 {
@@ -169,7 +178,7 @@ static void on_tick(uv_timer_t *timer)
     close_when_empty(w);
 }
 
-/* ---- the spawner ------------------------------------------------------------------------------------------------------------ */
+/* ---- the spawner ---- */
 
 static void on_hello(void *arg, uint64_t missing, bool rootless, const char *text)
 {
@@ -197,15 +206,15 @@ static enum err spawner_fd(int *ret_fd, struct errinfo *info)
     const char *text = getenv(SPAWNER_FD_ENV);
     uint64_t fd;
     if (!text || str_to_u64(str_of(text), &fd) != ERR_OK || fd > 1 << 20)
-        return errinfo_set(info, ERR_INVALID, 0, "%s is not set: millrace-worker is started by millrace-spawner",
-                           SPAWNER_FD_ENV);
+        return errinfo_set(info, ERR_INVALID, 0,
+                           "%s is not set: millrace-worker is started by millrace-spawner", SPAWNER_FD_ENV);
     if (fcntl((int)fd, F_SETFD, FD_CLOEXEC) != 0)
         return errinfo_set(info, ERR_INVALID, errno, "%s is no open descriptor", SPAWNER_FD_ENV);
     *ret_fd = (int)fd;
     return ERR_OK;
 }
 
-/* ---- opening ----------------------------------------------------------------------------------------------------------------- */
+/* ---- opening ---- */
 
 static struct pod_limits pod_limits(const struct config *c)
 {
@@ -329,7 +338,7 @@ static enum err open_all(struct worker *w, struct errinfo *info)
     return e;
 }
 
-/* ---- the command line ---------------------------------------------------------------------------------------------------------- */
+/* ---- the command line ---- */
 
 static enum err take_options(struct worker *w, int argc, char **argv, struct errinfo *info)
 {
@@ -367,7 +376,8 @@ static void harden(void)
 
 static void open_log(const struct config *c)
 {
-    bool text = c->log_format == LOG_FORMAT_TEXT || (c->log_format == LOG_FORMAT_AUTO && isatty(STDERR_FILENO));
+    bool text =
+        c->log_format == LOG_FORMAT_TEXT || (c->log_format == LOG_FORMAT_AUTO && isatty(STDERR_FILENO));
     log_open("worker", (enum log_level)c->log_level, text);
 }
 
@@ -380,17 +390,20 @@ int main(int argc, char **argv)
     if (told_and_done(argc, argv))
         return 0;
     harden();
-    if (config_take_args(&request, &argc, argv, &info) != ERR_OK || take_options(&w, argc, argv, &info) != ERR_OK ||
+    if (config_take_args(&request, &argc, argv, &info) != ERR_OK ||
+        take_options(&w, argc, argv, &info) != ERR_OK ||
         config_load(&config_table, &w.config.base, &request, &info) != ERR_OK)
         return fail(&info);
     open_log(&w.config);
     open_name(&w);
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    w.slots = w.config.worker_slots ? (unsigned)w.config.worker_slots : SLOTS_PER_CORE * (unsigned)(cores > 0 ? cores : 1);
+    w.slots = w.config.worker_slots ? (unsigned)w.config.worker_slots
+                                    : SLOTS_PER_CORE * (unsigned)(cores > 0 ? cores : 1);
     if (open_all(&w, &info) != ERR_OK)
         return fail(&info);
     metrics_set(w.metrics, METRIC_START_TIME, 0, clock_wall_ms() / 1000);
-    log_info("worker started", F_STR("worker", w.name), F_INT("port", http_server_port(w.http)), F_INT("slots", w.slots));
+    log_info("worker started", F_STR("worker", w.name), F_INT("port", http_server_port(w.http)),
+             F_INT("slots", w.slots));
     loop_run(&w.loop);
     log_info("worker ended");
     return w.spawner_lost ? 1 : 0;

@@ -8,9 +8,10 @@
 #include <signal.h>
 
 #define SIGNAL_TABLE(X)                                                                                      \
-    X(HUP) X(INT) X(QUIT) X(ILL) X(TRAP) X(ABRT) X(BUS) X(FPE) X(KILL) X(USR1) X(SEGV) X(USR2) X(PIPE)       \
-    X(ALRM) X(TERM) X(STKFLT) X(CHLD) X(CONT) X(STOP) X(TSTP) X(TTIN) X(TTOU) X(URG) X(XCPU) X(XFSZ)         \
-    X(VTALRM) X(PROF) X(WINCH) X(IO) X(PWR) X(SYS)
+    X(HUP)                                                                                                   \
+    X(INT) X(QUIT) X(ILL) X(TRAP) X(ABRT) X(BUS) X(FPE) X(KILL) X(USR1) X(SEGV) X(USR2) X(PIPE) X(ALRM)      \
+        X(TERM) X(STKFLT) X(CHLD) X(CONT) X(STOP) X(TSTP) X(TTIN) X(TTOU) X(URG) X(XCPU) X(XFSZ) X(VTALRM)   \
+            X(PROF) X(WINCH) X(IO) X(PWR) X(SYS)
 
 static const char *const signal_names[] = {
 #define X(name) [SIG##name] = "SIG" #name,
@@ -51,7 +52,8 @@ enum { END_COUNT = sizeof ends / sizeof ends[0] };
    a shell reports it. A program that lived through the loss of a child has ended by itself. */
 static bool ended_by_oom(const struct outcome_facts *f)
 {
-    return f->used && f->usage.oom_kills > 0 && (f->exit.signal == SIGKILL || f->exit.exit_code == 128 + SIGKILL);
+    return f->used && f->usage.oom_kills > 0 &&
+           (f->exit.signal == SIGKILL || f->exit.exit_code == 128 + SIGKILL);
 }
 
 struct outcome outcome_decide(const struct outcome_facts *f)

@@ -7,10 +7,7 @@
 
 /* The user's process gets these and what the request adds; the request wins. */
 static const char *const base_env[][2] = {
-    {"PATH", "/usr/local/bin:/usr/bin:/bin"},
-    {"HOME", "/mnt/data"},
-    {"LANG", "C.UTF-8"},
-    {"TMPDIR", "/tmp"},
+    {"PATH", "/usr/local/bin:/usr/bin:/bin"}, {"HOME", "/mnt/data"}, {"LANG", "C.UTF-8"}, {"TMPDIR", "/tmp"},
     {"PYTHONDONTWRITEBYTECODE", "1"},
 };
 
@@ -61,7 +58,9 @@ static void put_limits(struct buf *out, const struct run_limits *l)
 static void put_command(struct buf *out, enum spec_tag tag, const char *const *argv, const char *source)
 {
     for (; argv && *argv; argv++) {
-        const char *arg = strcmp(*argv, "{source}") == 0 ? source : strcmp(*argv, "{out}") == 0 ? "./program" : *argv;
+        const char *arg = strcmp(*argv, "{source}") == 0 ? source
+                          : strcmp(*argv, "{out}") == 0  ? "./program"
+                                                         : *argv;
         spec_put(out, tag, str_of(arg));
     }
 }

@@ -13,10 +13,10 @@ struct run_plan {
     enum language lang;
 };
 
-/* `stdin_open`: more standard input follows the START. ERR_NOT_FOUND: unknown language; ERR_FULL: more than a pod
-   takes. The plan borrows nothing. */
-MUST_CHECK enum err run_plan_build(const struct run_request *request, bool stdin_open, struct run_plan *ret_plan,
-                                   struct errinfo *info);
+/* `stdin_open`: more standard input follows the START. ERR_NOT_FOUND: unknown language; ERR_FULL: more than a
+   pod takes. The plan borrows nothing. */
+MUST_CHECK enum err run_plan_build(const struct run_request *request, bool stdin_open,
+                                   struct run_plan *ret_plan, struct errinfo *info);
 void run_plan_free(struct run_plan *plan);
 
 #endif

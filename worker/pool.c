@@ -34,7 +34,7 @@ struct pools {
     bool stopped, filling;
 };
 
-/* ---- states ------------------------------------------------------------------------------------------------------- */
+/* ---- states ---- */
 
 static const struct {
     const char *name;
@@ -92,7 +92,7 @@ static void tell_changed(struct pools *pools)
         pools->options.changed(pools->options.arg);
 }
 
-/* ---- one pod ------------------------------------------------------------------------------------------------------ */
+/* ---- one pod ---- */
 
 static void on_pod_event(void *arg, const struct pod_event *event);
 static void fill(struct pools *pools);
@@ -125,8 +125,8 @@ static enum err create_one(struct pool *pool)
     pp->pool = pool;
     pp->state = POD_ST_STARTING;
     pp->since_ns = now_ns(pools);
-    pp->pod = pools->options.backend->ops->create(pools->options.backend, pool->kind.name, &pools->options.limits,
-                                                  on_pod_event, pp);
+    pp->pod = pools->options.backend->ops->create(pools->options.backend, pool->kind.name,
+                                                  &pools->options.limits, on_pod_event, pp);
     if (!pp->pod) {
         free(pp);
         pool->retry_ns = now_ns(pools) + BACKOFF_FIRST_MS * MS_NS;
@@ -146,7 +146,7 @@ static struct pool_pod *claim_idle(struct pool *pool)
     return pp;
 }
 
-/* ---- those who wait ------------------------------------------------------------------------------------------------ */
+/* ---- those who wait ---- */
 
 static void wait_remove(struct pool *pool, struct pool_wait *wait)
 {
@@ -194,7 +194,7 @@ static void divert_waits(struct pool *pool)
         serve_waits(pool->fallback);
 }
 
-/* ---- filling -------------------------------------------------------------------------------------------------------- */
+/* ---- filling ---- */
 
 static bool may_create(const struct pool *pool)
 {
@@ -245,7 +245,7 @@ static void fill(struct pools *pools)
     pools->filling = false;
 }
 
-/* ---- events ---------------------------------------------------------------------------------------------------------- */
+/* ---- events ---- */
 
 static void pod_ready(struct pool_pod *pp)
 {
@@ -297,7 +297,7 @@ static void on_pod_event(void *arg, const struct pod_event *event)
         pod_lost_unheld(pp, event->text);
 }
 
-/* ---- for jobs ---------------------------------------------------------------------------------------------------------- */
+/* ---- for jobs ---- */
 
 static struct pool *find(struct pools *pools, const char *kind)
 {
@@ -334,11 +334,11 @@ void pools_cancel(struct pools *pools, struct pool_wait *wait)
     if (!wait->waiting)
         return;
     for (size_t i = 0; i < pools->n; i++)
-        list_each(it, &pools->pool[i].waits, struct pool_wait, link)
-            if (it == wait) {
-                wait_remove(&pools->pool[i], wait);
-                return;
-            }
+        list_each(it, &pools->pool[i].waits, struct pool_wait, link) if (it == wait)
+        {
+            wait_remove(&pools->pool[i], wait);
+            return;
+        }
 }
 
 void pool_pod_hold(struct pool_pod *pp, pod_event_cb on_event, void *arg)
@@ -371,7 +371,7 @@ bool pool_pod_is(const struct pool_pod *pp, const char *kind)
     return strcmp(pp->pool->kind.name, kind) == 0;
 }
 
-/* ---- the whole ------------------------------------------------------------------------------------------------------------ */
+/* ---- the whole ---- */
 
 enum err pools_open(const struct pools_options *options, struct pools **ret_pools)
 {
@@ -400,7 +400,8 @@ enum err pools_open(const struct pools_options *options, struct pools **ret_pool
 static void doom_hung(struct pool *pool)
 {
     int64_t oldest = now_ns(pool->pools) - POOL_START_SECONDS * 1000 * MS_NS;
-    list_each(pp, &pool->in_state[POD_ST_STARTING], struct pool_pod, link) {
+    list_each(pp, &pool->in_state[POD_ST_STARTING], struct pool_pod, link)
+    {
         if (pp->since_ns > oldest)
             continue;
         pool_failed(pool, "it did not become ready in time");
@@ -424,8 +425,7 @@ void pools_stop(struct pools *pools)
     pools->stopped = true;
     for (size_t i = 0; i < pools->n; i++)
         for (int state = 0; state < POD_ST_DOOMED; state++)
-            list_each(pp, &pools->pool[i].in_state[state], struct pool_pod, link)
-                doom(pp);
+            list_each(pp, &pools->pool[i].in_state[state], struct pool_pod, link) doom(pp);
 }
 
 void pools_free(struct pools *pools)

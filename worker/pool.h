@@ -1,17 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Pods kept ready ahead of demand, one pool for each kind, over any backend. A state is a list; pod_set_state is
-   the one function that moves a pod. Filling goes on behind the caller's back and is bounded; a job that finds its
-   pool empty waits for a pod made on demand, and is counted. A kind that cannot be made falls back to another.
+/* Pods kept ready ahead of demand, one pool for each kind, over any backend. A state is a list; pod_set_state
+   is the one function that moves a pod. Filling goes on behind the caller's back and is bounded; a job that
+   finds its pool empty waits for a pod made on demand, and is counted. A kind that cannot be made falls back
+   to another.
 
      starting -> idle -> claimed -> running -> doomed -> dead
-        \---------\---------\------------------>/                                                              */
+        \---------\---------\------------------>/ */
 #ifndef MILLRACE_WORKER_POOL_H
 #define MILLRACE_WORKER_POOL_H
 
 #include "base/list.h"
 #include "worker/backend.h"
 
-enum pod_state { POD_ST_STARTING, POD_ST_IDLE, POD_ST_CLAIMED, POD_ST_RUNNING, POD_ST_DOOMED, POD_ST_DEAD, POD_STATES };
+enum pod_state {
+    POD_ST_STARTING,
+    POD_ST_IDLE,
+    POD_ST_CLAIMED,
+    POD_ST_RUNNING,
+    POD_ST_DOOMED,
+    POD_ST_DEAD,
+    POD_STATES
+};
 const char *pod_state_name(enum pod_state state);
 
 struct pool;
@@ -50,8 +59,8 @@ struct pools_options {
     struct pod_backend *backend;
     const struct pool_kind *kinds;
     size_t kind_count;
-    struct pod_limits limits; /* every pod is made with these */
-    unsigned max_pods;        /* all kinds, whatever their state */
+    struct pod_limits limits;    /* every pod is made with these */
+    unsigned max_pods;           /* all kinds, whatever their state */
     unsigned create_concurrency; /* when jobs wait, or nothing runs; else one at a time */
     int64_t (*now_ns)(void);
     void (*changed)(void *arg); /* after pods became ready or went; may be NULL */
@@ -77,7 +86,7 @@ bool pool_pod_is(const struct pool_pod *pod, const char *kind);
 /* Fills what is below its size and gives up on what hangs. Call it some times a second. */
 void pools_tick(struct pools *pools);
 
-size_t pools_count(const struct pools *pools); /* pods that are not gone */
+size_t pools_count(const struct pools *pools);                /* pods that are not gone */
 bool pools_idle(const struct pools *pools, const char *kind); /* one is ready, or has been and is in use */
 
 struct pool_stats {

@@ -63,7 +63,8 @@ static enum err get_env(json_t *root, const json_t **ret_env, struct errinfo *in
         return bad(info, "env", "not an object");
     const char *name;
     json_t *value;
-    json_object_foreach(env, name, value) {
+    json_object_foreach(env, name, value)
+    {
         if (!*name || strchr(name, '=') || !no_nul(value))
             return bad(info, "env", "not NAME: string without NUL");
     }
@@ -76,7 +77,7 @@ static enum err get_limits(const json_t *root, struct run_limits *ret_limits, st
     const json_t *limits = json_object_get(root, "limits");
     if (limits && !json_is_null(limits) && !json_is_object(limits))
         return bad(info, "limits", "not an object");
-#define X(symbol, field, canonical, fallback, min, max, scale, unit, setting, help)                           \
+#define X(symbol, field, canonical, fallback, min, max, scale, unit, setting, help)                          \
     {                                                                                                        \
         const json_t *value = json_object_get(limits, #canonical);                                           \
         if (value && !json_is_null(value) && (!json_is_integer(value) || json_integer_value(value) <= 0))    \

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The canonical request of a run, as the api wrote it:
-     {"lang", "code", "args": [...], "stdin", "stdin_encoding": "base64"?, "env": {...}, "stdin_open", "retry",
-      "limits": {canonical names of limits.def}}
-   Checked again here: what comes out of a store is input. */
+     {"lang", "code", "args": [...], "stdin", "stdin_encoding": "base64"?, "env": {...}, "stdin_open",
+   "retry", "limits": {canonical names of limits.def}} Checked again here: what comes out of a store is input.
+ */
 #ifndef MILLRACE_WORKER_REQUEST_H
 #define MILLRACE_WORKER_REQUEST_H
 
@@ -16,7 +16,7 @@ struct run_limits { /* one field for each row of limits.def, in canonical units 
 };
 
 struct run_request {
-    json_t *root;       /* owns what the views point at */
+    json_t *root; /* owns what the views point at */
     struct str lang, code;
     struct buf stdin_bytes;
     const json_t *args; /* array of strings or NULL */

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/service.h"
 
-#include "json/json.h"
 #include "schema/languages.h"
+#include "json/json.h"
 
 #include <string.h>
 
 enum { PAGE_MAX = 1 << 20 };
 
-/* ---- metrics ---------------------------------------------------------------------------------------------------------- */
+/* ---- metrics ---- */
 
 static void set_pools(struct worker *w)
 {
@@ -59,7 +59,7 @@ void worker_write_metrics(struct worker *w, struct buf *out)
     metrics_write(w->metrics, out);
 }
 
-/* ---- health ------------------------------------------------------------------------------------------------------------ */
+/* ---- health ---- */
 
 static json_t *pools_json(const struct worker *w)
 {
@@ -69,8 +69,8 @@ static json_t *pools_json(const struct worker *w)
     for (size_t i = 0; i < n; i++)
         json_object_set_new(all, stats[i].kind,
                             json_pack("{s:i, s:i, s:i, s:s}", "size", (int)stats[i].size, "ready",
-                                      (int)stats[i].pods[POD_ST_IDLE], "running", (int)stats[i].pods[POD_ST_RUNNING], "why",
-                                      stats[i].why));
+                                      (int)stats[i].pods[POD_ST_IDLE], "running",
+                                      (int)stats[i].pods[POD_ST_RUNNING], "why", stats[i].why));
     return all;
 }
 
@@ -78,16 +78,19 @@ void worker_write_health(const struct worker *w, struct buf *out)
 {
     const char *why = "";
     bool ready = worker_ready(w, &why);
-    auto_json root = json_pack("{s:s, s:b, s:s, s:s, s:i, s:i, s:b, s:s, s:I, s:b, s:o}", "status",
-                               w->stopping ? "draining" : ready ? "ok" : "starting", "ready", ready, "why", why, "worker",
-                               w->name, "slots", (int)w->slots, "running", (int)jobruns_count(w->runs), "redis",
-                               queue_ready(w->queue), "isolation", w->hello_text, "missing_bits", (json_int_t)w->missing,
-                               "rootless", w->rootless, "pools", pools_json(w));
+    auto_json root =
+        json_pack("{s:s, s:b, s:s, s:s, s:i, s:i, s:b, s:s, s:I, s:b, s:o}", "status",
+                  w->stopping ? "draining"
+                  : ready     ? "ok"
+                              : "starting",
+                  "ready", ready, "why", why, "worker", w->name, "slots", (int)w->slots, "running",
+                  (int)jobruns_count(w->runs), "redis", queue_ready(w->queue), "isolation", w->hello_text,
+                  "missing_bits", (json_int_t)w->missing, "rootless", w->rootless, "pools", pools_json(w));
     if (!root || json_write(root, out) != ERR_OK)
         buf_append_cstr(out, "{\"status\":\"error\"}");
 }
 
-/* ---- HTTP ---------------------------------------------------------------------------------------------------------------- */
+/* ---- HTTP ---- */
 
 static void reply_health(struct worker *w, struct http_request *r)
 {

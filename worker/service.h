@@ -24,8 +24,8 @@ struct worker {
     unsigned slots;
     const char *port_file;
 
-    bool hello;          /* the spawner said what the host gives */
-    uint64_t missing;    /* its bits */
+    bool hello;       /* the spawner said what the host gives */
+    uint64_t missing; /* its bits */
     bool rootless;
     char hello_text[SPAWNER_TEXT_MAX];
 

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Runs one program many times in pods without api, log and queue: what is left of a run's time when they are taken
-   out. Started by the spawner in place of a worker:
-     millrace-spawner -- bench-pod-direct [--runs N] [--clients N] [--lang py] [--pool N] [--code TEXT] [--show]
-   Prints one JSON object. */
+/* Runs one program many times in pods without api, log and queue: what is left of a run's time when they are
+   taken out. Started by the spawner in place of a worker: millrace-spawner -- bench-pod-direct [--runs N]
+   [--clients N] [--lang py] [--pool N] [--code TEXT] [--show] Prints one JSON object. */
 #include "base/clock.h"
 #include "base/log.h"
-#include "worker/backend_local.h"
-#include "json/json.h"
 #include "schema/languages.h"
+#include "worker/backend_local.h"
 #include "worker/jobrun.h"
+#include "json/json.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -51,7 +50,8 @@ static void begin_job(unsigned slot)
     b.open[slot].job = id_new();
     b.open[slot].since_ns = clock_mono_ns();
     b.begun++;
-    struct claimed_job job = {.job = b.open[slot].job, .attempt = 1, .request = str_of(b.request), .retry = true};
+    struct claimed_job job = {
+        .job = b.open[slot].job, .attempt = 1, .request = str_of(b.request), .retry = true};
     jobruns_start(b.runs, &job);
 }
 
@@ -95,8 +95,8 @@ static void show_drafts(const struct event_draft *drafts, size_t count)
                STR_ARG(drafts[i].bytes));
 }
 
-static void do_append(void *arg, struct id job, uint32_t attempt, uint64_t n, const struct event_draft *drafts, size_t count,
-                      queue_done_cb cb, void *cb_arg)
+static void do_append(void *arg, struct id job, uint32_t attempt, uint64_t n,
+                      const struct event_draft *drafts, size_t count, queue_done_cb cb, void *cb_arg)
 {
     (void)arg, (void)job, (void)attempt, (void)n;
     show_drafts(drafts, count);
@@ -104,8 +104,9 @@ static void do_append(void *arg, struct id job, uint32_t attempt, uint64_t n, co
     uv_idle_start(&b.busy, on_idle);
 }
 
-static void do_finish(void *arg, struct id job, uint32_t attempt, uint64_t n, const struct event_draft *drafts, size_t count,
-                      uint32_t cost_ms, queue_done_cb cb, void *cb_arg)
+static void do_finish(void *arg, struct id job, uint32_t attempt, uint64_t n,
+                      const struct event_draft *drafts, size_t count, uint32_t cost_ms, queue_done_cb cb,
+                      void *cb_arg)
 {
     (void)cost_ms;
     for (unsigned i = 0; i < b.clients; i++) {
@@ -117,8 +118,8 @@ static void do_finish(void *arg, struct id job, uint32_t attempt, uint64_t n, co
     do_append(arg, job, attempt, n, drafts, count, cb, cb_arg);
 }
 
-static void do_requeue(void *arg, struct id job, uint32_t attempt, struct str reason, bool started, queue_done_cb cb,
-                       void *cb_arg)
+static void do_requeue(void *arg, struct id job, uint32_t attempt, struct str reason, bool started,
+                       queue_done_cb cb, void *cb_arg)
 {
     (void)arg, (void)job, (void)attempt, (void)started, (void)cb, (void)cb_arg;
     fprintf(stderr, "a job was handed back: " STR_FMT "\n", STR_ARG(reason));
@@ -134,12 +135,18 @@ static unsigned idle_of(const char *kind)
     return 0;
 }
 
+static const char *kind(void)
+{
+    return strcmp(b.lang, "bash") == 0 ? "cold" : b.lang;
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     (void)timer;
     pools_tick(b.pools);
     jobruns_tick(b.runs);
-    if (b.ready || idle_of(strcmp(b.lang, "bash") == 0 ? "cold" : b.lang) + idle_of("cold") < b.pool)
+    bool full = idle_of(kind()) >= b.pool || (idle_of(kind()) == 0 && pools_idle(b.pools, kind()));
+    if (b.ready || idle_of("cold") < b.pool || !full)
         return;
     b.ready = true;
     b.first_ns = clock_mono_ns();
@@ -172,14 +179,16 @@ static void report(void)
     struct pool_stats s[POOL_KINDS_MAX];
     size_t n = pools_stats(b.pools, s, POOL_KINDS_MAX);
     qsort(b.took_ns, b.ended, sizeof *b.took_ns, compare);
-    printf("{\"runs\":%u,\"clients\":%u,\"p50_ms\":%.3f,\"p90_ms\":%.3f,\"p99_ms\":%.3f,\"runs_per_second\":%.1f,"
+    printf("{\"runs\":%u,\"clients\":%u,\"p50_ms\":%.3f,\"p90_ms\":%.3f,\"p99_ms\":%.3f,\"runs_per_second\":%"
+           ".1f,"
            "\"completed\":%" PRIu64,
-           b.ended, b.clients, (double)b.took_ns[b.ended / 2] / 1e6, (double)b.took_ns[b.ended * 9 / 10] / 1e6,
-           (double)b.took_ns[b.ended * 99 / 100] / 1e6, b.ended * 1e9 / (double)all,
+           b.ended, b.clients, (double)b.took_ns[b.ended / 2] / 1e6,
+           (double)b.took_ns[b.ended * 9 / 10] / 1e6, (double)b.took_ns[b.ended * 99 / 100] / 1e6,
+           b.ended * 1e9 / (double)all,
            metrics_get(b.metrics, METRIC_JOBS_FINISHED, LANG_PY, METRIC_COMPLETED));
     for (size_t i = 0; i < n; i++)
-        printf(",\"%s\":{\"hits\":%" PRIu64 ",\"misses\":%" PRIu64 ",\"failed\":%" PRIu64 "}", s[i].kind, s[i].hits,
-               s[i].misses, s[i].failed);
+        printf(",\"%s\":{\"hits\":%" PRIu64 ",\"misses\":%" PRIu64 ",\"failed\":%" PRIu64 "}", s[i].kind,
+               s[i].hits, s[i].misses, s[i].failed);
     printf("}\n");
 }
 
@@ -219,15 +228,21 @@ static enum err open_all(struct errinfo *info)
     enum err e = local_open(&b.loop, &local, &b.backend, info);
     const struct pool_kind kinds[] = {{"py", strcmp(b.lang, "py") ? 0 : b.pool, "cold"},
                                       {"js", strcmp(b.lang, "js") ? 0 : b.pool, "cold"},
-                                      {"cold", strcmp(b.lang, "bash") ? 0 : b.pool, NULL}};
+                                      {"cold", b.pool, NULL}};
     struct pod_limits limits = {512 << 20, 512, 1000, 50 << 20, 16384, 64 << 20};
-    struct pools_options po = {.backend = b.backend, .kinds = kinds, .kind_count = 3, .limits = limits,
-                               .max_pods = b.pool + 2 * b.clients + 4, .create_concurrency = 4, .now_ns = clock_mono_ns};
+    struct pools_options po = {.backend = b.backend,
+                               .kinds = kinds,
+                               .kind_count = 3,
+                               .limits = limits,
+                               .max_pods = b.pool + 2 * b.clients + 4,
+                               .create_concurrency = 4,
+                               .now_ns = clock_mono_ns};
     if (e == ERR_OK)
         e = pools_open(&po, &b.pools);
     if (e == ERR_OK)
         e = metrics_open(METRICS_WORKER, NULL, &b.metrics);
-    struct jobruns_options ro = {.loop = &b.loop, .pools = b.pools, .metrics = b.metrics, .pod_limits = limits};
+    struct jobruns_options ro = {
+        .loop = &b.loop, .pools = b.pools, .metrics = b.metrics, .pod_limits = limits};
     ro.queue = (struct jobrun_queue){.append = do_append, .finish = do_finish, .requeue = do_requeue};
     if (e == ERR_OK)
         e = jobruns_open(&ro, &b.runs);

@@ -6,8 +6,8 @@
 #include "worker/backend.h"
 
 #include <assert.h>
-#include <stdlib.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { FAKE_PODS_MAX = 64 };

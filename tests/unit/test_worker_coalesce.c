@@ -146,7 +146,8 @@ static void what_is_not_full_takes_one_more_frame(void **state)
         for (int i = 0; !coalesce_full(&c); i++) { /* the last one is the one more */
             size_t n = seed % 2 ? 1 + (size_t)rand() % FRAME_PAYLOAD_MAX : 1 + (size_t)rand() % 8;
             memset(frame, seed % 3 ? 0xe2 : 'x', n);
-            assert_int_equal(coalesce_add(&c, i % 2 ? POD_STDOUT : POD_STDERR, (struct str){frame, n}, 1), ERR_OK);
+            assert_int_equal(coalesce_add(&c, i % 2 ? POD_STDOUT : POD_STDERR, (struct str){frame, n}, 1),
+                             ERR_OK);
         }
         assert_int_equal(coalesce_end(&c), ERR_OK);
         uint64_t total = 0;

@@ -55,24 +55,25 @@ static void say_drafts(const char *call, uint64_t n, const struct event_draft *d
     say("\n");
 }
 
-static void log_append(void *arg, struct id job, uint32_t attempt, uint64_t n, const struct event_draft *drafts, size_t count,
-                       queue_done_cb cb, void *cb_arg)
+static void log_append(void *arg, struct id job, uint32_t attempt, uint64_t n,
+                       const struct event_draft *drafts, size_t count, queue_done_cb cb, void *cb_arg)
 {
     (void)arg, (void)job, (void)attempt;
     say_drafts("append", n, drafts, count);
     keep(n, cb, cb_arg);
 }
 
-static void log_finish(void *arg, struct id job, uint32_t attempt, uint64_t n, const struct event_draft *drafts, size_t count,
-                       uint32_t cost_ms, queue_done_cb cb, void *cb_arg)
+static void log_finish(void *arg, struct id job, uint32_t attempt, uint64_t n,
+                       const struct event_draft *drafts, size_t count, uint32_t cost_ms, queue_done_cb cb,
+                       void *cb_arg)
 {
     (void)arg, (void)job, (void)attempt, (void)cost_ms;
     say_drafts("finish", n, drafts, count);
     keep(n, cb, cb_arg);
 }
 
-static void log_requeue(void *arg, struct id job, uint32_t attempt, struct str reason, bool started, queue_done_cb cb,
-                        void *cb_arg)
+static void log_requeue(void *arg, struct id job, uint32_t attempt, struct str reason, bool started,
+                        queue_done_cb cb, void *cb_arg)
 {
     (void)arg, (void)job, (void)attempt;
     say("requeue " STR_FMT " %d\n", STR_ARG(reason), started);
@@ -100,8 +101,12 @@ static int setup(void **state)
     memset(&logged, 0, sizeof logged);
     uv_loop_init(&loop);
     const struct pool_kind kinds[] = {{"py", 1, NULL}};
-    struct pools_options po = {.backend = &fake.base, .kinds = kinds, .kind_count = 1, .max_pods = 8,
-                               .create_concurrency = 1, .now_ns = clock_mono_ns};
+    struct pools_options po = {.backend = &fake.base,
+                               .kinds = kinds,
+                               .kind_count = 1,
+                               .max_pods = 8,
+                               .create_concurrency = 1,
+                               .now_ns = clock_mono_ns};
     po.limits = (struct pod_limits){.memory_bytes = 512 << 20, .pids = 512, .cpu_millis = 1000};
     assert_int_equal(pools_open(&po, &pools), ERR_OK);
     assert_int_equal(metrics_open(METRICS_WORKER, NULL, &metrics), ERR_OK);
@@ -131,7 +136,8 @@ static struct id the_job;
 static void claim(const char *request, bool retry)
 {
     the_job = id_new();
-    struct claimed_job job = {.job = the_job, .attempt = 1, .lang = STR("py"), .request = str_of(request), .retry = retry};
+    struct claimed_job job = {
+        .job = the_job, .attempt = 1, .lang = STR("py"), .request = str_of(request), .retry = retry};
     jobruns_start(runs, &job);
 }
 
@@ -348,7 +354,8 @@ static void cancel_while_it_runs(void **state)
     assert_int_equal(pod->kills, 1);
     output(pod, "so far");
     ends(pod, (struct frame_exit){.exit_code = -1, .signal = SIGKILL, .end = PE_CANCELLED});
-    assert_log("finish 1: started output(so far) usage cancelled{\"signal\":\"SIGKILL\",\"signal_number\":9}\n");
+    assert_log(
+        "finish 1: started output(so far) usage cancelled{\"signal\":\"SIGKILL\",\"signal_number\":9}\n");
     answer(QUEUE_OK);
 }
 

@@ -17,8 +17,12 @@ static int64_t test_now(void)
 static void open_pools(unsigned size, const char *fallback)
 {
     const struct pool_kind kinds[] = {{"py", size, fallback}, {"cold", 1, NULL}};
-    struct pools_options options = {
-        .backend = &fake.base, .kinds = kinds, .kind_count = 2, .max_pods = 16, .create_concurrency = 2, .now_ns = test_now};
+    struct pools_options options = {.backend = &fake.base,
+                                    .kinds = kinds,
+                                    .kind_count = 2,
+                                    .max_pods = 16,
+                                    .create_concurrency = 2,
+                                    .now_ns = test_now};
     assert_int_equal(pools_open(&options, &pools), ERR_OK);
     pools_tick(pools);
 }

@@ -10,11 +10,13 @@ static void a_full_request(void **state)
     (void)state;
     struct run_request r;
     struct errinfo info = {0};
-    assert_int_equal(run_request_parse(STR("{\"lang\":\"py\",\"code\":\"print(1)\",\"args\":[\"a\",\"b\"],\"stdin\":\"aGk=\","
-                                           "\"stdin_encoding\":\"base64\",\"env\":{\"A\":\"b\"},\"limits\":{\"wall_ms\":5},"
-                                           "\"stdin_open\":true,\"retry\":false}"),
-                                       &r, &info),
-                     ERR_OK);
+    assert_int_equal(
+        run_request_parse(
+            STR("{\"lang\":\"py\",\"code\":\"print(1)\",\"args\":[\"a\",\"b\"],\"stdin\":\"aGk=\","
+                "\"stdin_encoding\":\"base64\",\"env\":{\"A\":\"b\"},\"limits\":{\"wall_ms\":5},"
+                "\"stdin_open\":true,\"retry\":false}"),
+            &r, &info),
+        ERR_OK);
     assert_true(str_eq(r.lang, STR("py")));
     assert_true(str_eq(r.code, STR("print(1)")));
     assert_int_equal(json_array_size(r.args), 2);
@@ -32,7 +34,8 @@ static void what_is_absent_has_a_default(void **state)
 {
     (void)state;
     struct run_request r;
-    assert_int_equal(run_request_parse(STR("{\"lang\":\"py\",\"code\":\"x\\u0000\",\"stdin\":null}"), &r, NULL), ERR_OK);
+    assert_int_equal(
+        run_request_parse(STR("{\"lang\":\"py\",\"code\":\"x\\u0000\",\"stdin\":null}"), &r, NULL), ERR_OK);
     assert_int_equal(r.code.n, 2);
     assert_null(r.args);
     assert_null(r.env);
