@@ -39,14 +39,26 @@ struct sha256 hmac_sha256(struct str key, struct str data)
     return hash;
 }
 
-void sha256_hex(const struct sha256 *hash, char ret_hex[SHA256_HEX_LEN + 1])
+static void write_hex(const unsigned char *bytes, size_t count, char *ret_hex)
 {
     static const char digits[] = "0123456789abcdef";
-    for (size_t i = 0; i < SHA256_LEN; i++) {
-        ret_hex[2 * i] = digits[hash->bytes[i] >> 4];
-        ret_hex[2 * i + 1] = digits[hash->bytes[i] & 15];
+    for (size_t i = 0; i < count; i++) {
+        ret_hex[2 * i] = digits[bytes[i] >> 4];
+        ret_hex[2 * i + 1] = digits[bytes[i] & 15];
     }
-    ret_hex[SHA256_HEX_LEN] = '\0';
+    ret_hex[2 * count] = '\0';
+}
+
+void sha256_hex(const struct sha256 *hash, char ret_hex[SHA256_HEX_LEN + 1])
+{
+    write_hex(hash->bytes, SHA256_LEN, ret_hex);
+}
+
+void sha1_hex(struct str data, char ret_hex[41])
+{
+    unsigned char hash[20];
+    sha1_of(data, hash);
+    write_hex(hash, sizeof hash, ret_hex);
 }
 
 struct sha256_state *sha256_begin(void)

@@ -23,8 +23,9 @@ void sha256_add(struct sha256_state *state, struct str data);
 struct sha256 sha256_end(struct sha256_state *state); /* frees it */
 void sha256_drop(struct sha256_state *state);         /* frees it; NULL is fine */
 
-/* SHA-1, for the handshake of WebSocket only. */
+/* SHA-1, for the handshake of WebSocket, and to name scripts as Redis does. */
 void sha1_of(struct str data, unsigned char ret_hash[20]);
+void sha1_hex(struct str data, char ret_hex[41]);
 
 void random_bytes(void *out, size_t len);
 

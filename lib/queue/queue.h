@@ -34,6 +34,8 @@ struct queue_options {
     uint64_t max_jobs, max_jobs_per_tenant, max_bytes; /* backlog caps */
     int64_t result_ttl_ms, sync_result_ttl_ms;
     uint32_t lease_ms, heartbeat_ms;
+    uint32_t max_attempts;    /* without a result, then `dead`; 0: 3 */
+    const char *ca_file;      /* for rediss://; NULL: the system's */
     /* told on every change; `why` is one line for people when not ready. May be NULL. */
     void (*on_state)(void *arg, bool ready, const char *why);
     void *arg;
@@ -78,8 +80,8 @@ void queue_submit(struct queue *q, const struct queue_submit *submit, queue_subm
 
 typedef void (*queue_done_cb)(void *arg, enum queue_answer answer);
 /* input, eof, signal, cancel_requested, tool_result: unfenced, while the job is not terminal (QUEUE_CONFLICT).
-   QUEUE_FULL: 64 KiB are unread. Cancel of a queued job is terminal at once. Not retried when the answer is lost,
-   unless `seq` (the sender's own count for this job, from 1; 0 = none) makes it safe. */
+   QUEUE_FULL: 64 KiB are unread. Cancel of a queued job is terminal at once. Repeated by this library when the answer
+   was lost (it counts its sends itself; `seq` is not needed, pass 0). */
 void queue_send(struct queue *q, struct str tenant, struct id job, uint64_t seq, const struct event_draft *draft,
                 queue_done_cb cb, void *arg);
 void queue_cancel(struct queue *q, struct str tenant, struct id job, struct str reason, queue_done_cb cb, void *arg);
@@ -141,7 +143,8 @@ struct consumer_callbacks {
     /* Inputs of a running job (input, eof, signal, cancel_requested), in order, each once; a new attempt gets all of
        them again. */
     void (*on_input)(void *arg, struct id job, uint32_t attempt, const struct event *event);
-    /* The attempt is no longer ours: kill its pod, append nothing. */
+    /* The attempt is no longer ours: kill its pod, append nothing. Steps of it that wait are answered QUEUE_FENCED
+       too; a QUEUE_FENCED from append, finish or requeue says the same without this call. */
     void (*on_fenced)(void *arg, struct id job, uint32_t attempt);
     void *arg;
 };

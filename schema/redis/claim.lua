@@ -1,0 +1,40 @@
+-- A worker begins an attempt at the job of a lane entry.
+local job, prefix, entry, worker, capacity, process = unpack(ARGV)
+need(JOB, 'hash', LOG, 'stream', REQ, 'string', COUNT, 'hash', WORKERS, 'hash')
+need_lane()
+local j = load(JOB)
+local f = load_fair()
+local act = action(j, 'claim')
+
+local function answer(word)
+    return {word, j.attempt, call('GET', REQ) or '', j.tenant, j.user, j.lang, j.session, j.retry, j.created, j.ms,
+            j.seq, j.last, j.ins, j.class, j.cancel or ''}
+end
+
+if act == 'again' then
+    if j.entry == entry and j.worker == worker then return answer('dup') end
+    return {'fenced'}
+end
+tell(f, worker, tonumber(capacity))
+if act ~= 'start' then
+    drop_entry(entry)
+    refill(f)
+    save_fair(f)
+    return {act}
+end
+set(j, 'status', 'running')
+set(j, 'attempt', j.attempt + 1)
+set(j, 'n', 0)
+set(j, 'hb', 0)
+set(j, 'entry', entry)
+set(j, 'worker', worker)
+set(j, 'to', process)
+emit(j, 'claimed', '{"worker":' .. cjson.encode(worker) .. '}', '')
+set(j, 'claimed', j.ms)
+account(j)
+save(j)
+set_fair(f, 'run', f.run + 1)
+refill(f)
+save_fair(f)
+publish(j, job, prefix)
+return answer('ok')
