@@ -4,6 +4,7 @@
 #define MILLRACE_API_FOLLOW_H
 
 #include "api/app.h"
+#include "api/sse_text.h"
 
 enum { FOLLOW_WAIT_MAX_S = 60, FOLLOW_PAGE_EVENTS = 1000, FOLLOW_PAGE_BYTES = 1024 * 1024, FOLLOW_HEARTBEAT_MS = 15000 };
 
@@ -15,11 +16,6 @@ struct follower {
 
 /* An event id to read on after, "" = from the start. False: the client was told 400. */
 bool follow_after(struct call *c, const char *name, struct str text, char ret_after[EVENT_ID_MAX]);
-
-/* One server-sent event: "id: ..\ndata: ..\n\n". Pure. */
-void sse_write(const struct event *event, struct buf *out);
-/* Accept has text/event-stream. Pure. */
-bool sse_wanted(struct str accept);
 
 void follow_poll(struct call *c, struct id job, const char *after);
 void follow_sse(struct call *c, struct id job, const char *after);

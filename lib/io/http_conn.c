@@ -480,10 +480,14 @@ void conn_process(struct http_conn *c)
         return;
     c->processing = true;
     /* A client that does not read its answers is not served more of them. */
-    while (c->state != CONN_DEAD && conn_pending(c) < 4U * CONN_HIGH_WATER && step(c))
-        ;
-    if (c->state != CONN_DEAD)
-        flush(c);
+    bool capped;
+    do {
+        while (c->state != CONN_DEAD && conn_pending(c) < CONN_PENDING_MOST && step(c))
+            ;
+        capped = conn_pending(c) >= CONN_PENDING_MOST;
+        if (c->state != CONN_DEAD)
+            flush(c);
+    } while (c->state != CONN_DEAD && capped && conn_pending(c) < CONN_PENDING_MOST);
     c->processing = false;
     end_output(c);
     set_reading(c);

@@ -16,6 +16,7 @@ enum {
     CONN_IN_MAX = 64 * 1024,       /* pipelined bytes kept while a request is answered */
     CONN_HIGH_WATER = 64 * 1024,   /* a stream's writer is told to stop */
     CONN_OVER_MARK = 256 * 1024,   /* a writer that does not stop loses its client */
+    CONN_PENDING_MOST = 256 * 1024, /* answers that wait, above which no further request is served */
     CONN_REPLY_MAX = 512 * 1024 * 1024,
     CONN_WRITE_PIECE = 64 * 1024,
     CONN_BODY_STEP = 16 * 1024,
