@@ -14,6 +14,7 @@ typedef struct py_interpreter_state PyInterpreterState;
 
 enum { PYTHON_FILE_INPUT = 257 }; /* Py_file_input */
 
+extern PyObject _Py_NoneStruct; /* None itself */
 extern PyObject *PyExc_SystemExit;
 extern PyObject *PyExc_KeyboardInterrupt;
 
@@ -35,6 +36,10 @@ void PyErr_Fetch(PyObject **type, PyObject **value, PyObject **traceback);
 void PyErr_NormalizeException(PyObject **type, PyObject **value, PyObject **traceback);
 void PyErr_PrintEx(int set_sys_last);
 void PyErr_Clear(void);
+void PyErr_WriteUnraisable(PyObject *where);
+PyObject *PySys_GetObject(const char *name);
+PyObject *PyObject_GetAttrString(PyObject *o, const char *name);
+int PyObject_IsTrue(PyObject *o);
 int Py_FinalizeEx(void);
 
 PyObject *PyObject_CallFunctionObjArgs(PyObject *callable, ...);

@@ -14,19 +14,23 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { EXIT_PROTOCOL = 70, EXIT_FLUSH_FAILED = 120, FINISH_SLOWLY = 0x10000, STATUS_MASK = 0xff, GO_FD = 3 };
+enum { EXIT_PROTOCOL = 70, EXIT_FLUSH_FAILED = 120, FINISH_SLOWLY = 1, GO_FD = 3 };
 
-/* Functions of template.py. */
+/* Methods of template.py's Host. The names are the fields'. */
+#define HOOKS(X)                                                                                             \
+    X(prepare)     /* (work_dir) ahead of demand */                                                          \
+    X(begin)       /* (path, args, env) -> globals of __main__ */                                            \
+    X(exit_status) /* (SystemExit) -> status; prints what sys.exit("text") prints */                         \
+    X(finish)      /* () -> FINISH_SLOWLY where threads are left, else 0; joins, runs atexit */              \
+    X(clear)       /* () lets go of what the program made */
+
 struct hooks {
-    PyObject *prepare; /* (work_dir) ahead of demand */
-    PyObject *begin;   /* (path, args, env) -> globals of __main__ */
-    PyObject *finish;  /* (how, value) -> exit status, plus FINISH_SLOWLY where threads are left */
+#define X(name) PyObject *name;
+    HOOKS(X)
+#undef X
 };
 
-enum outcome { OUTCOME_OK = 0, OUTCOME_RAISED = 1, OUTCOME_EXIT = 2 };
-
-__attribute__((visibility("default"))) int
-millrace_serve(int control, const char *versions, PyObject *prepare, PyObject *begin, PyObject *finish);
+int millrace_serve(int control, const char *versions, PyObject *host) __attribute__((visibility("default")));
 
 /* From here on in P. */
 
@@ -78,47 +82,83 @@ static PyObject *begin(const struct hooks *hooks, const char *path, const struct
     return globals;
 }
 
-/* What the interpreter's own main does after the program: traceback, or the value of sys.exit(). */
-static enum outcome judge(PyObject *result, PyObject **ret_value, bool *ret_interrupted)
+static long call(PyObject *hook, PyObject *argument, long otherwise)
 {
-    *ret_value = NULL;
+    PyObject *result = PyObject_CallFunctionObjArgs(hook, argument, NULL); /* a NULL argument ends the list */
+    long value = result != NULL ? PyLong_AsLong(result) : -1;
+    if (value >= 0)
+        return value;
+    PyErr_Clear();
+    return otherwise;
+}
+
+/* What the interpreter's own main does after the program: traceback, or the value of sys.exit(). Returns the
+ * exit status. */
+static int judge(const struct hooks *hooks, PyObject *result, bool *ret_interrupted)
+{
     *ret_interrupted = false;
     if (result != NULL) {
         Py_DecRef(result);
-        return OUTCOME_OK;
+        return 0;
     }
     *ret_interrupted = PyErr_Occurred() == PyExc_KeyboardInterrupt;
     if (!PyErr_ExceptionMatches(PyExc_SystemExit)) {
         PyErr_PrintEx(1);
-        return OUTCOME_RAISED;
+        return 1;
     }
-    PyObject *type = NULL, *traceback = NULL;
-    PyErr_Fetch(&type, ret_value, &traceback);
-    PyErr_NormalizeException(&type, ret_value, &traceback);
-    return OUTCOME_EXIT;
+    PyObject *type = NULL, *value = NULL, *traceback = NULL;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    int status = (int)call(hooks->exit_status, value, 1);
+    Py_DecRef(type);
+    Py_DecRef(value); /* the last references to the frames, and so to what the program holds */
+    Py_DecRef(traceback);
+    return status;
 }
 
-static int finish(const struct hooks *hooks, enum outcome how, PyObject *value)
+/* As the interpreter: a closed stream is passed over, and only stdout's failure is told in the exit status.
+ */
+static bool flush(const char *name)
 {
-    PyObject *code = PyLong_FromLong(how);
-    PyObject *status =
-        PyObject_CallFunctionObjArgs(hooks->finish, code, value, NULL); /* a NULL value ends the list */
-    if (status != NULL)
-        return (int)PyLong_AsLong(status);
+    PyObject *stream = PySys_GetObject(name); /* borrowed */
+    if (stream == NULL || stream == &_Py_NoneStruct)
+        return true;
+    Py_IncRef(stream);
+    PyObject *closed = PyObject_GetAttrString(stream, "closed");
+    bool done = closed != NULL && PyObject_IsTrue(closed) == 1;
     PyErr_Clear();
-    return how == OUTCOME_OK ? 0 : 1;
+    PyObject *method = done ? NULL : PyObject_GetAttrString(stream, "flush");
+    if (method != NULL)
+        done = PyObject_CallFunctionObjArgs(method, NULL) != NULL;
+    if (PyErr_Occurred() != NULL)
+        PyErr_WriteUnraisable(stream);
+    Py_DecRef(stream);
+    return done;
 }
 
-static _Noreturn void leave(int status, bool interrupted)
+static bool flush_both(void)
 {
-    if ((status & FINISH_SLOWLY) != 0 && Py_FinalizeEx() < 0)
-        status = EXIT_FLUSH_FAILED;
+    bool good = flush("stdout");
+    (void)flush("stderr"); /* as the interpreter: nobody could be told */
+    return good;
+}
+
+static _Noreturn void leave(const struct hooks *hooks, int status, bool interrupted)
+{
+    bool flushed;
+    if (call(hooks->finish, NULL, 0) == FINISH_SLOWLY) {
+        flushed = Py_FinalizeEx() == 0;
+    } else {
+        flushed = flush_both();
+        (void)call(hooks->clear, NULL, 0);
+        flushed = flushed && flush_both();
+    }
     fflush(NULL);
     if (interrupted) {
         signal(SIGINT, SIG_DFL);
         raise(SIGINT);
     }
-    _exit(status & STATUS_MASK);
+    _exit(flushed ? status : EXIT_FLUSH_FAILED);
 }
 
 static _Noreturn void run(const struct hooks *hooks, const struct control_setup *setup)
@@ -139,12 +179,11 @@ static _Noreturn void run(const struct hooks *hooks, const struct control_setup 
     FILE *file = fdopen(source, "r");
     if (file == NULL)
         _exit(PROGRAM_COULD_NOT_START);
-    PyObject *value = NULL;
     bool interrupted = false;
     PyObject *result = PyRun_FileExFlags(file, path, PYTHON_FILE_INPUT, globals, globals, 1, NULL);
     Py_DecRef(globals);
-    enum outcome how = judge(result, &value, &interrupted);
-    leave(finish(hooks, how, value), interrupted);
+    int status = judge(hooks, result, &interrupted);
+    leave(hooks, status, interrupted);
 }
 
 static _Noreturn void become_program(const struct hooks *hooks, const struct control_setup *setup,
@@ -231,13 +270,20 @@ static void settle_heaps(void)
     sort_free_chunks();
 }
 
+static bool find_hooks(PyObject *host, struct hooks *ret_hooks)
+{
+#define X(name) ret_hooks->name = PyObject_GetAttrString(host, #name);
+    HOOKS(X)
+#undef X
+    return PyErr_Occurred() == NULL;
+}
+
 /* Returns the exit status of the template; in P it does not return. */
-int millrace_serve(int control, const char *versions, PyObject *prepare, PyObject *begin_hook,
-                   PyObject *finish_hook)
+int millrace_serve(int control, const char *versions, PyObject *host)
 {
     static struct control_setup setup; /* 33 KiB, and P needs it too */
-    const struct hooks hooks = {.prepare = prepare, .begin = begin_hook, .finish = finish_hook};
-    enum err e = control_read_setup(control, &setup);
+    struct hooks hooks;
+    enum err e = find_hooks(host, &hooks) ? control_read_setup(control, &setup) : ERR_INVALID;
     struct template_reply ready = {.magic = TEMPLATE_MAGIC, .type = TEMPLATE_READY};
     snprintf(ready.text, sizeof ready.text, "%s", versions);
     if (e == ERR_OK)

@@ -26,8 +26,7 @@ import atexit
 import weakref
 
 CONTROL_FD = 3
-FINISH_SLOWLY = 0x10000
-EXIT_FLUSH_FAILED = 120
+FINISH_SLOWLY = 1
 
 # What is imported ahead. A missing module of a set is an error: the set promises it.
 SETS = {
@@ -69,7 +68,7 @@ def standard_streams():
 
     saved = [os.dup(fd) for fd in range(3)]
     errors = sys.stdout.errors
-    sys.stdin = sys.__stdin__ = stream(0, "<stdin>", "r", errors=errors)
+    sys.stdin = sys.__stdin__ = stream(0, "<stdin>", "r", errors=errors, newline="\n")
     sys.stdout = sys.__stdout__ = stream(1, "<stdout>", "w", errors=errors, newline="\n", line_buffering=True)
     sys.stderr = sys.__stderr__ = stream(2, "<stderr>", "w", errors="backslashreplace", newline="\n", line_buffering=True)
     for fd, copy in enumerate(saved):
@@ -107,11 +106,10 @@ RESEED = {
 
 
 class Host:
-    """The three functions that the C half calls in a child. They keep what they need: the program may replace any of it."""
+    """What the C half calls in a child. It keeps what it needs: the program may replace any of it."""
 
-    def __init__(self, serve_threads=_thread._count):
+    def __init__(self):
         self.modules = sys.modules
-        self.main = types.ModuleType("__main__")
         self.reseed = [(f, sys.modules[name]) for name, f in RESEED.items() if name in sys.modules]
         if "numpy.random" in sys.modules:
             self.reseed[0] = (reseed_numpy, sys.modules["numpy"])
@@ -126,7 +124,7 @@ class Host:
         for reseed, module in self.reseed:
             reseed(module)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        main = self.main
+        self.main = main = types.ModuleType("__main__")  # made here: the collector never looks at what the template made
         main.__builtins__ = builtins
         main.__annotations__ = {}
         self.modules.pop("__main__", None)
@@ -152,39 +150,23 @@ class Host:
         del self.main
         return main.__dict__
 
-    def finish(self, how, value=None):
-        """The program has ended: what the interpreter does before it exits, without tearing itself down."""
-        status = how
-        try:
-            if how == 2:
-                status = exit_status(value)
-                value = None
-            self.shutdown()
-            if _thread._count() > 0:
-                return FINISH_SLOWLY | status
-            atexit._run_exitfuncs()
-            flushed = self.flush()
-            self.clear()
-            flushed = self.flush() and flushed
-            return status if flushed else EXIT_FLUSH_FAILED
-        except BaseException:
-            return status
+    def exit_status(self, exception):
+        """The status that sys.exit(x) stands for, as handle_system_exit() of the interpreter has it."""
+        code = exception.code
+        if code is None:
+            return 0
+        if isinstance(code, int):
+            return int(code) & 0xFF if -(2**63) <= code < 2**63 else 0xFF
+        print(code, file=sys.stderr)
+        return 1
 
-    def flush(self):
-        """As the interpreter: a closed stream is passed over, one that cannot be flushed is an error of stdout only."""
-        good = True
-        for name in ("stdout", "stderr"):
-            stream = getattr(sys, name, None)
-            if stream is None or getattr(stream, "closed", False):
-                continue
-            try:
-                stream.flush()
-            except BaseException as e:
-                if name == "stdout":
-                    good = False
-                    sys.unraisablehook(types.SimpleNamespace(
-                        exc_type=type(e), exc_value=e, exc_traceback=None, err_msg=None, object=stream))
-        return good
+    def finish(self):
+        """The program has ended. With daemon threads left only the interpreter itself can end well."""
+        self.shutdown()
+        if _thread._count() > 0:
+            return FINISH_SLOWLY
+        atexit._run_exitfuncs()
+        return 0
 
     def later_modules(self):
         """The names that were imported after __main__, and it; a look at every module's name would copy all their pages."""
@@ -217,17 +199,7 @@ class Host:
                     for key in list(names):
                         if key != "__builtins__" and key.startswith("_") == private:
                             names[key] = None
-
-
-def exit_status(exception):
-    """The status that sys.exit(x) stands for, as handle_system_exit() of the interpreter has it."""
-    code = exception.code
-    if code is None:
         return 0
-    if isinstance(code, int):
-        return int(code) & 0xFF if -(2**63) <= code < 2**63 else 0xFF
-    print(code, file=sys.stderr)
-    return 1
 
 
 def warm_up():
@@ -255,14 +227,14 @@ def main():
     ctypes = importlib.import_module("ctypes")
     host = Host()
     serve = ctypes.PyDLL(options.lib).millrace_serve
-    serve.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.py_object, ctypes.py_object, ctypes.py_object]
+    serve.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.py_object]
     os.closerange(CONTROL_FD + 1, 64)
     assert_one_thread()
     versions = f"python {sys.version.split()[0]}; set {options.set}"
     host.baseline = frozenset(sys.modules)
     gc.collect()
     gc.freeze()
-    return serve(CONTROL_FD, versions.encode(), host.prepare, host.begin, host.finish)
+    return serve(CONTROL_FD, versions.encode(), host)
 
 
 sys.exit(main())
