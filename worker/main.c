@@ -270,6 +270,7 @@ static enum err open_queue(struct worker *w, struct errinfo *info)
         .sync_result_ttl_ms = c->sync_result_ttl_ms,
         .lease_ms = (uint32_t)c->lease_ms,
         .heartbeat_ms = (uint32_t)c->heartbeat_ms,
+        .max_attempts = (uint32_t)c->job_max_attempts,
         .on_state = on_queue_state,
         .arg = w,
     };
