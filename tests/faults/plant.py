@@ -145,7 +145,7 @@ class Plant:
                       f"http://127.0.0.1:{port}")
         for n in range(1, workers + 1):
             port = free_port()
-            self._add("spawner", f"worker{n}", [str(self.bin / "millrace-spawner"), str(self.bin / "millrace-worker")],
+            self._add("spawner", f"worker{n}", [str(self.bin / "millrace-spawner"), "--", str(self.bin / "millrace-worker")],
                       {"WORKER_HTTP_PORT": str(port), "WORKER_SLOTS": "8"}, f"http://127.0.0.1:{port}")
         self.supervisor = threading.Thread(target=self._supervise, daemon=True)
 
@@ -311,19 +311,19 @@ class Plant:
 
     def _own_cgroups(self):
         """A cgroup of this plant in each hierarchy, so that what it leaves is told from what others do meanwhile."""
-        base, made = pathlib.Path("/sys/fs/cgroup"), []
+        base, made, name = pathlib.Path("/sys/fs/cgroup"), [], f"millrace-plant-{os.getpid()}-{secrets.token_hex(4)}"
         hierarchies = [base] if (base / "cgroup.controllers").exists() else [path.parent for path in
                                                                              base.glob("*/cgroup.procs")]
         for hierarchy in {path.resolve() for path in hierarchies}:
-            own = hierarchy / f"millrace-plant-{os.getpid()}-{secrets.token_hex(4)}"
+            own = hierarchy / name
             try:
                 own.mkdir()
             except OSError:
                 continue  # not ours to write: the plant runs in our own cgroup there
             made.append(own)
             if hierarchy.name == "cpuset":
-                for name in ("cpuset.cpus", "cpuset.mems"):
-                    (own / name).write_text((hierarchy / name).read_text())
+                for setting in ("cpuset.cpus", "cpuset.mems"):
+                    (own / setting).write_text((hierarchy / setting).read_text())
         return made
 
     def enter_cgroups(self):
