@@ -16,7 +16,7 @@ for i = 1, jobs do
         keep[#keep + 1] = entry
         result[#result + 1] = ins
     else
-        result[#result + 1] = -1
+        result[#result + 1] = OFF.fencing and tonumber(now_is[4] or 0) or -1
     end
 end
 if #keep > 0 then

@@ -3,7 +3,7 @@ local job, prefix, session, tenant, user, class, prio, lang, request, hash, sync
       max_tenant, max_bytes, submitted, queued, idem = unpack(ARGV)
 need(JOB, 'hash', LOG, 'stream', REQ, 'string', TENANT, 'zset', ORDER, 'list', COUNT, 'hash')
 need_lane()
-if idem ~= '' then
+if idem ~= '' and not OFF.idempotency then
     need(IDEM, 'hash')
     local known = call('HMGET', IDEM, 'job', 'session', 'eid', 'pos', 'hash')
     if known[1] then
@@ -23,6 +23,7 @@ local f = load_fair()
 local q = tonumber(prio)
 local field = 't' .. q .. ':' .. tenant
 local tag = math.max(f['v' .. q], tonumber(call('HGET', FAIR, field) or 0)) + tonumber(cost)
+if OFF.fairness then tag = math.max(now(), f['v' .. q]) end -- first come, first served
 f.changed[field] = true
 f[field] = tag
 if f.u1 and f.u1 ~= tenant then
