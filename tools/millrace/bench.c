@@ -15,7 +15,7 @@
 #include <string.h>
 #include <uv.h>
 
-enum { REQUEST_MAX = 64 << 20, READ_SIZE = 65536, HEAD_MAX = 16384, RETRY_MS = 20, DEFAULT_SECONDS = 10 };
+enum { REQUEST_MAX = 64 << 20, READ_SIZE = 65536, HEAD_MAX = 16384, RETRY_MS = 20, GIVE_UP = 250, DEFAULT_SECONDS = 10 };
 
 struct connection {
     struct bench *bench;
@@ -42,7 +42,7 @@ struct bench {
     struct connection *connections;
     size_t count;
     struct histogram latency;
-    uint64_t started, finished, warmup, limit, status[6], failed_connections, broken;
+    uint64_t started, finished, warmup, limit, status[6], failed_connections, failures_in_a_row, broken;
     int64_t began_ns, ended_ns;
     bool over;
 };
@@ -178,9 +178,13 @@ static void drop(struct connection *c)
 {
     if (uv_is_closing((uv_handle_t *)&c->tcp))
         return;
-    c->bench->broken += c->waiting;
+    struct bench *b = c->bench;
+    b->broken += c->waiting;
+    b->finished += c->waiting; /* asked and not answered: it counts against the limit, not as a latency */
     c->open = c->waiting = false;
     uv_close((uv_handle_t *)&c->tcp, on_dropped);
+    if (b->failures_in_a_row > GIVE_UP * b->count || (b->limit && b->finished >= b->warmup + b->limit))
+        finish(b);
 }
 
 static void on_room(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buf)
@@ -225,10 +229,12 @@ static void on_connected(uv_connect_t *connect, int status)
         return;
     if (status < 0 || uv_read_start((uv_stream_t *)&c->tcp, on_room, on_read)) {
         c->bench->failed_connections++;
+        c->bench->failures_in_a_row++;
         drop(c);
         return;
     }
     c->open = true;
+    c->bench->failures_in_a_row = 0;
     uv_tcp_nodelay(&c->tcp, 1);
     send_next(c);
 }
