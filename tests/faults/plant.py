@@ -145,7 +145,8 @@ class Plant:
                       f"http://127.0.0.1:{port}")
         for n in range(1, workers + 1):
             port = free_port()
-            self._add("spawner", f"worker{n}", [str(self.bin / "millrace-spawner"), "--", str(self.bin / "millrace-worker")],
+            self._add("spawner", f"worker{n}", [str(self.bin / "millrace-spawner"), "--state", str(self.dir / f"worker{n}.state"), "--",
+                       str(self.bin / "millrace-worker")],
                       {"WORKER_HTTP_PORT": str(port), "WORKER_SLOTS": "8"}, f"http://127.0.0.1:{port}")
         self.supervisor = threading.Thread(target=self._supervise, daemon=True)
 
@@ -357,7 +358,7 @@ class Plant:
             left += [f"cgroup {path}" for path in self._left_cgroups()]
             left += [f"mount {path}" for path in sorted(self.mounts() - self.mounts_before)]
             left += [f"file {path.name}" for path in self.dir.iterdir()
-                     if path.suffix != ".log" and path.name not in ("redis", "away")]
+                     if path.suffix not in (".log", ".state") and path.name not in ("redis", "away")]
             if not left or time.monotonic() > until:
                 break
             time.sleep(0.05)
