@@ -18,11 +18,13 @@ static const struct config_row rows[] = {
 #undef X
 };
 
-/* The name of the file, our own hand-over to a child, test switches, and what Kubernetes puts into every
-   container (service links, the downward API). */
+/* The name of the file, our own hand-over to a child, what tests and tools are told, and what Kubernetes puts
+   into every container (service links, the downward API). */
 static const char *const foreign[] = {
-    "MILLRACE_CONFIG", "MILLRACE_SPAWNER_FD",
-    "MILLRACE_TEST_*", "*_SERVICE_HOST",
+    "MILLRACE_CONFIG", "MILLRACE_SPAWNER_*",
+    "MILLRACE_TEST_*", "MILLRACE_BUILD",
+    "MILLRACE_PRESET", "MILLRACE_COUNTS",
+    "MILLRACE_SEED",   "*_SERVICE_HOST",
     "*_SERVICE_PORT",  "*_TCP",
     "*_TCP_PROTO",     "*_TCP_PORT",
     "*_TCP_ADDR",      "POD_NAME",

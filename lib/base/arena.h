@@ -22,8 +22,8 @@ void arena_free(struct arena *a); /* releases all; the arena may be used again *
 /* Zeroed, aligned for any type. NULL on failure (sticky). */
 void *arena_alloc(struct arena *a, size_t size);
 void *arena_array(struct arena *a, size_t count, size_t size); /* as above; the product is checked */
-const char *arena_cstr(struct arena *a, struct str s);          /* a NUL-terminated copy */
-struct str arena_str(struct arena *a, struct str s);            /* a copy; {NULL, 0} on failure */
+const char *arena_cstr(struct arena *a, struct str s);         /* a NUL-terminated copy */
+struct str arena_str(struct arena *a, struct str s);           /* a copy; {NULL, 0} on failure */
 const char *arena_printf(struct arena *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 enum err arena_status(const struct arena *a);

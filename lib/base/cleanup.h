@@ -25,7 +25,7 @@ static inline int steal_fd(int *fd)
 }
 
 #define auto_free __attribute__((cleanup(cleanup_free)))
-#define auto_fd __attribute__((cleanup(cleanup_fd))) int
+#define auto_fd   __attribute__((cleanup(cleanup_fd))) int
 #define steal_ptr(p)                                                                                         \
     ({                                                                                                       \
         __typeof__(*(p)) taken_ = *(p);                                                                      \

@@ -5,7 +5,7 @@
 #ifndef MILLRACE_BASE_ERR_H
 #define MILLRACE_BASE_ERR_H
 
-#define MUST_CHECK __attribute__((warn_unused_result))
+#define MUST_CHECK              __attribute__((warn_unused_result))
 #define PRINTF_LIKE(fmt, first) __attribute__((format(printf, fmt, first)))
 
 /* New rows go at the end. */

@@ -12,7 +12,7 @@ struct id {
     char text[ID_LEN + 1]; /* NUL-terminated; "" is "no id" */
 };
 
-bool id_valid(struct str s);                            /* 21 of [A-Za-z0-9_-] */
+bool id_valid(struct str s);                                   /* 21 of [A-Za-z0-9_-] */
 MUST_CHECK enum err id_parse(struct str s, struct id *ret_id); /* ERR_INVALID */
 /* FNV-1a 64 of the text modulo `partitions` (>= 1). Fixed for ever: stored keys depend on it. */
 unsigned id_partition(struct str id, unsigned partitions);

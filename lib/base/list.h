@@ -36,8 +36,7 @@ static inline void list_remove(struct list *node)
 }
 
 #define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
-#define list_first(head, type, member)                                                                       \
-    (list_empty(head) ? NULL : container_of((head)->next, type, member))
+#define list_first(head, type, member)  (list_empty(head) ? NULL : container_of((head)->next, type, member))
 /* Safe against removal of `it` inside the loop. */
 #define list_each(it, head, type, member)                                                                    \
     for (type *it = container_of((head)->next, type, member),                                                \

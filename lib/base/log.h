@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Structured log on stderr: one JSON object a line, or readable text on a terminal (or LOG_FORMAT=text).
    Values are escaped and cut at 2 KiB; a record is one write(2). Never log a secret.
-   Repeats: log_limited() prints at most one line a second for each call site and says how many were held back. */
+   Repeats: log_limited() prints at most one line a second for each call site and says how many were held
+   back. */
 #ifndef MILLRACE_BASE_LOG_H
 #define MILLRACE_BASE_LOG_H
 
@@ -18,8 +19,8 @@ struct log_field {
     const char *text; /* NULL: the number counts */
     int64_t number;
 };
-#define F_STR(k, v) ((struct log_field){.key = (k), .text = (v)})
-#define F_INT(k, v) ((struct log_field){.key = (k), .number = (int64_t)(v)})
+#define F_STR(k, v)    ((struct log_field){.key = (k), .text = (v)})
+#define F_INT(k, v)    ((struct log_field){.key = (k), .number = (int64_t)(v)})
 #define F_JOB(id, att) F_STR("job", (id)), F_INT("attempt", (att))
 
 struct log_limit {
@@ -36,8 +37,8 @@ bool log_limit_pass(struct log_limit *limit, uint32_t *ret_held);
 #define LOG_AT(level, message, ...)                                                                          \
     log_write((level), (message), (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){.key = NULL}})
 #define log_debug(message, ...) LOG_AT(LOG_DEBUG, (message), ##__VA_ARGS__)
-#define log_info(message, ...) LOG_AT(LOG_INFO, (message), ##__VA_ARGS__)
-#define log_warn(message, ...) LOG_AT(LOG_WARN, (message), ##__VA_ARGS__)
+#define log_info(message, ...)  LOG_AT(LOG_INFO, (message), ##__VA_ARGS__)
+#define log_warn(message, ...)  LOG_AT(LOG_WARN, (message), ##__VA_ARGS__)
 #define log_error(message, ...) LOG_AT(LOG_ERROR, (message), ##__VA_ARGS__)
 #define log_limited(level, message, ...)                                                                     \
     do {                                                                                                     \

@@ -15,8 +15,8 @@ struct str {
 };
 
 #define STR(literal) ((struct str){.p = (literal), .n = sizeof(literal) - 1})
-#define STR_FMT "%.*s"
-#define STR_ARG(s) (int)((s).n > INT32_MAX ? INT32_MAX : (s).n), (s).p
+#define STR_FMT      "%.*s"
+#define STR_ARG(s)   (int)((s).n > INT32_MAX ? INT32_MAX : (s).n), (s).p
 
 struct str str_of(const char *cstr); /* NULL gives the empty view */
 bool str_eq(struct str a, struct str b);

@@ -135,7 +135,8 @@ static enum err read_key(struct reader *r, const yaml_event_t *event, const char
         return refuse_at(r, &event->start_mark, "merge keys are not allowed");
     if (key.n == 0 || key.n > 128 || memchr(key.p, '.', key.n) != NULL)
         return refuse_at(r, &event->start_mark, "a key must have 1 to 128 bytes and no dot");
-    const char *joined = arena_printf(r->memory, "%s%s" STR_FMT, path, path[0] != '\0' ? "." : "", STR_ARG(key));
+    const char *joined =
+        arena_printf(r->memory, "%s%s" STR_FMT, path, path[0] != '\0' ? "." : "", STR_ARG(key));
     if (joined == NULL)
         return arena_status(r->memory);
     *ret_path = joined;

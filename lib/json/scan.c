@@ -172,7 +172,8 @@ enum err json_scan(struct str text, unsigned max_depth, struct errinfo *info)
     struct scan s = {.text = text, .max_depth = max_depth, .info = info};
     if (!utf8_valid(text))
         return errinfo_set(info, ERR_INVALID, 0, "not acceptable JSON: the text is not UTF-8");
-    if (text.n > 0 && memchr(text.p, '\0', text.n) != NULL) /* jansson takes one behind the value for the end */
+    if (text.n > 0 &&
+        memchr(text.p, '\0', text.n) != NULL) /* jansson takes one behind the value for the end */
         return errinfo_set(info, ERR_INVALID, 0, "not acceptable JSON: a NUL byte; write \\u0000");
     while (more(&s)) {
         enum err e = scan_token(&s);
