@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`millrace config` and the start of every program: settings from all sources, refused by name, secrets never shown."""
+import json
+import os
+import pathlib
+import subprocess
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+BIN = pathlib.Path(os.environ.get("MILLRACE_BUILD", ROOT / "build" / "test")).resolve() / "bin"
+CANARY = "canary-canary-canary"
+
+
+def run(folder, *argv, program="millrace", **environment):
+    return subprocess.run([BIN / program, *argv], cwd=folder, capture_output=True, text=True, timeout=20,
+                          stdin=subprocess.DEVNULL, env={"PATH": "/usr/bin:/bin", **environment})
+
+
+def test_defaults_are_good(tmp_path):
+    done = run(tmp_path, "config", "validate")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "the configuration is good\n", "")
+
+
+def test_later_sources_win(tmp_path):
+    (tmp_path / "m.yaml").write_text("api:\n  api_port: 1001\nredis:\n  redis_db: 1\nLEASE_SECONDS: 11\nWORKER_ID: y\n")
+    (tmp_path / ".env").write_text("API_PORT=1002\nREDIS_DB=2\nLEASE_SECONDS=12\n")
+    done = run(tmp_path, "config", "summary", "--json", "--config", "m.yaml", "--set", "API_PORT=1004",
+               API_PORT="1003", REDIS_DB="3")
+    assert done.returncode == 0, done.stderr
+    got = {row["name"]: (row["value"], row["source"]) for row in json.loads(done.stdout)}
+    assert got["API_PORT"] == ("1004", "command line")
+    assert got["REDIS_DB"] == ("3", "environment")
+    assert got["LEASE_SECONDS"] == ("12", ".env")
+    assert got["WORKER_ID"] == ("y", "configuration file")
+    assert got["API_HOST"] == ("0.0.0.0", "default")
+
+
+@pytest.mark.parametrize("name, value, sentence", [
+    ("API_PROT", "1", "API_PROT (environment): there is no such setting; did you mean API_PORT?"),
+    ("MILLRACE_PROFIL", "x", "did you mean MILLRACE_PROFILE?"),
+    ("API_PORT", "70000", 'API_PORT (environment): "70000" is not allowed; give integer, 0 to 65535'),
+    ("HEARTBEAT_SECONDS", "9", "HEARTBEAT_SECONDS: twice of it must be less than LEASE_SECONDS"),
+    ("API_KEY", "short", "API_KEY (environment): has 5 bytes; must have 16 to 256"),
+])
+def test_bad_settings_are_refused_by_name(tmp_path, name, value, sentence):
+    done = run(tmp_path, "config", "validate", **{name: value})
+    assert done.returncode == 1
+    assert sentence in done.stdout + done.stderr
+    valid = json.loads(run(tmp_path, "config", "validate", "--json", **{name: value}).stdout)
+    assert valid["valid"] is False and sentence in valid["problems"][0]
+
+
+@pytest.mark.parametrize("program", ["millrace-api", "millrace-worker"])
+def test_programs_do_not_start_with_a_bad_setting(tmp_path, program):
+    done = run(tmp_path, program=program, API_KEY=CANARY, REDIS_PROT="6379")
+    assert done.returncode not in (0, None)
+    assert "REDIS_PROT (environment): there is no such setting; did you mean REDIS_PORT?" in done.stderr
+    assert CANARY not in done.stdout + done.stderr
+
+
+def test_the_api_has_no_default_key(tmp_path):
+    done = run(tmp_path, program="millrace-api", API_PORT="0")
+    assert done.returncode != 0
+    assert "API_KEY" in done.stderr
+
+
+def test_template_uncommented_is_the_default(tmp_path):
+    template = run(tmp_path, "config", "template").stdout
+    lines = [line[1:] if line[:1] == "#" and line[1:2].isupper() else line for line in template.splitlines()]
+    (tmp_path / ".env").write_text("\n".join(lines) + "\n")
+    done = run(tmp_path, "config", "summary", "--json")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)
+    assert rows and all(row["source"] == ".env" for row in rows)
+
+
+def test_export_gives_the_same_again(tmp_path):
+    first = run(tmp_path, "config", "export", WORKER_ID="w-1", REDIS_KEY_PREFIX="it's $x:", API_KEY=CANARY)
+    assert first.returncode == 0 and CANARY not in first.stdout
+    (tmp_path / ".env").write_text(first.stdout)
+    again = json.loads(run(tmp_path, "config", "export", "--json").stdout)
+    assert (again["WORKER_ID"], again["REDIS_KEY_PREFIX"]) == ("w-1", "it's $x:")
+
+
+@pytest.mark.parametrize("view", ["validate", "summary", "template", "export"])
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_secrets_are_never_shown(tmp_path, view, form):
+    done = run(tmp_path, "config", view, *form, API_KEY=CANARY, API_KEYS=f"t:{CANARY}2,{CANARY}3",
+               REDIS_URL=f"redis://u:{CANARY}@localhost/0", REDIS_PASSWORD=CANARY, MILLRACE_API_KEY=CANARY)
+    assert done.returncode == 0, done.stderr
+    assert CANARY not in done.stdout + done.stderr
+    refused = run(tmp_path, "config", view, *form, "--set", f"API_KEY={CANARY}")
+    assert CANARY not in refused.stdout + refused.stderr
+    assert view == "template" or refused.returncode == 1
