@@ -284,8 +284,7 @@ static int supervise(struct up *up)
     up_state_tell(up);
     uv_run(&up->loop, UV_RUN_DEFAULT);
     uv_loop_close(&up->loop);
-    if (up->cli->ephemeral)
-        up_state_remove(up);
+    up_state_remove(up);
     fprintf(stderr, "up: stopped\n");
     return up->exit_code;
 }

@@ -6,6 +6,8 @@
                      millrace.yaml what the programs read   redis.conf  what the own Redis reads
                      up.json       who runs where (for `status`, `env` and tests)
                      redis/        the append-only file     log/        one file for each program
+     /run/millrace-up-HASH/worker.yaml   the same for a worker without privilege, when we are root: it cannot enter
+                                         the state folder. Of one's own user otherwise.
 
    One janitor pass (up_tick) starts what is due, asks who is ready, and stops in order: api, spawner, redis. */
 #ifndef MILLRACE_TOOLS_UP_H
@@ -18,7 +20,7 @@
 
 #include <sys/types.h>
 
-enum { UP_PATH_MAX = 512, UP_KEY_MAX = 256, UP_CHILDREN_MAX = 129, UP_ARGS_MAX = 16, UP_ENV_MAX = 512 };
+enum { UP_PATH_MAX = 512, UP_KEY_MAX = 256, UP_CHILDREN_MAX = 129, UP_ARGS_MAX = 80, UP_ENV_MAX = 512 };
 
 /* PART: X(SYMBOL, "name", stops): parts stop in the order of `stops`. They start in the order of the rows; whoever
    comes later waits until those before are ready once. */
@@ -59,7 +61,7 @@ struct up {
     enum up_phase phase;
     int exit_code;
     int64_t began_ns;
-    char state[UP_PATH_MAX], bin[UP_PATH_MAX];
+    char state[UP_PATH_MAX], bin[UP_PATH_MAX], worker_config[UP_PATH_MAX];
     char key[UP_KEY_MAX], redis_key[UP_KEY_MAX];
     bool own_redis;
     int lock_fd, ready_fd; /* ready_fd: a detached supervisor tells its parent, or -1 */
@@ -74,7 +76,7 @@ void up_path(const struct up *up, const char *name, char out[UP_PATH_MAX]);
 /* The pid of a living supervisor, or 0. */
 pid_t up_state_owner(const struct up *up);
 void up_state_tell(const struct up *up); /* writes up.json */
-void up_state_remove(struct up *up);     /* --ephemeral */
+void up_state_remove(struct up *up);     /* what goes at the end; with --ephemeral all of it */
 MUST_CHECK enum err up_file_read(const struct up *up, const char *name, struct buf *out);
 MUST_CHECK enum err up_file_write(const struct up *up, const char *name, struct str text, struct errinfo *info);
 MUST_CHECK enum err up_free_port(int wanted, int *ret_port); /* 0: any. ERR_EXISTS: taken */

@@ -64,13 +64,25 @@ static void redis_command(const struct up_child *child, struct command *command)
 
 static void api_command(const struct up_child *child, struct command *command)
 {
+    char path[UP_PATH_MAX];
+    up_path(child->up, "millrace.yaml", path);
+    add_env(command, "MILLRACE_CONFIG", path);
     add_arg(command, arena_printf(&command->memory, "%s/millrace-api", child->up->bin));
     add_env(command, "API_PORT", arena_printf(&command->memory, "%d", child->port));
 }
 
 static void worker_command(const struct up_child *child, struct command *command)
 {
+    const struct config_list *accepted = &child->up->config.pod_accept_missing;
+    char state[UP_PATH_MAX], name[32];
+    snprintf(name, sizeof name, "spawner-%d", child->number);
+    up_path(child->up, name, state);
+    add_env(command, "MILLRACE_CONFIG", child->up->worker_config);
     add_arg(command, arena_printf(&command->memory, "%s/millrace-spawner", child->up->bin));
+    add_arg(command, "--state");
+    add_arg(command, arena_cstr(&command->memory, str_of(state)));
+    for (size_t i = 0; i < accepted->count; i++)
+        add_arg(command, arena_printf(&command->memory, "--accept-missing=%s", accepted->items[i]));
     add_arg(command, "--");
     add_arg(command, arena_printf(&command->memory, "%s/millrace-worker", child->up->bin));
     add_env(command, "WORKER_HTTP_PORT", arena_printf(&command->memory, "%d", child->port));
@@ -98,9 +110,6 @@ static void build_command(const struct up_child *child, struct command *command)
 {
     static void (*const build[])(const struct up_child *child, struct command *command) = {
         [UP_REDIS] = redis_command, [UP_API] = api_command, [UP_WORKER] = worker_command};
-    char path[UP_PATH_MAX];
-    up_path(child->up, "millrace.yaml", path);
-    add_env(command, "MILLRACE_CONFIG", path);
     if (child->up->cli->redis_url)
         add_env(command, "REDIS_URL", child->up->cli->redis_url);
     build[child->part](child, command);

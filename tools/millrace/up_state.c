@@ -166,8 +166,33 @@ static enum err write_redis_conf(const struct up *up, struct errinfo *info)
     return up_file_write(up, "redis.conf", buf_str(&text), info);
 }
 
+/* Root's workers run as this user (millrace-spawner --worker-uid). */
+enum { WORKER_GID = 65533 };
+
+static enum err write_worker_config(struct up *up, struct str text, struct errinfo *info)
+{
+    if (geteuid() != 0) {
+        up_path(up, "millrace.yaml", up->worker_config);
+        return ERR_OK;
+    }
+    uint64_t hash = 0xcbf29ce484222325;
+    for (const char *p = up->state; *p; p++)
+        hash = (hash ^ (unsigned char)*p) * 0x100000001b3;
+    char folder[64];
+    struct stat st;
+    snprintf(folder, sizeof folder, "/run/millrace-up-%016llx", (unsigned long long)hash);
+    snprintf(up->worker_config, sizeof up->worker_config, "%s/worker.yaml", folder);
+    if ((mkdir(folder, 0711) && errno != EEXIST) || lstat(folder, &st) || !S_ISDIR(st.st_mode) || st.st_uid != 0 ||
+        chmod(folder, 0711) || (unlink(up->worker_config) && errno != ENOENT))
+        return errinfo_set(info, ERR_SYSTEM, errno, "cannot use %s", folder);
+    auto_fd fd = open(up->worker_config, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0 || write(fd, text.p, text.n) != (ssize_t)text.n || fchown(fd, 0, WORKER_GID) || fchmod(fd, 0640))
+        return errinfo_set(info, ERR_SYSTEM, errno, "cannot write %s", up->worker_config);
+    return ERR_OK;
+}
+
 /* Beneath .env and the environment, so that a person's own settings win. */
-static enum err write_config(const struct up *up, struct errinfo *info)
+static enum err write_config(struct up *up, struct errinfo *info)
 {
     auto_buf text = BUF_INIT(FILE_MAX);
     buf_append_cstr(&text, "MILLRACE_PROFILE: development\nAPI_HOST: 127.0.0.1\n");
@@ -176,7 +201,8 @@ static enum err write_config(const struct up *up, struct errinfo *info)
         buf_printf(&text, "API_KEY: \"%s\"\n", up->key);
     if (up->own_redis)
         buf_printf(&text, "REDIS_URL: \"redis://:%s@127.0.0.1:%d\"\n", up->redis_key, up->children[0].port);
-    return up_file_write(up, "millrace.yaml", buf_str(&text), info);
+    enum err e = up_file_write(up, "millrace.yaml", buf_str(&text), info);
+    return e ? e : write_worker_config(up, buf_str(&text), info);
 }
 
 enum err up_state_make(struct up *up, struct errinfo *info)
@@ -234,7 +260,13 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 
 void up_state_remove(struct up *up)
 {
-    nftw(up->state, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+    if (geteuid() == 0 && up->worker_config[0]) {
+        unlink(up->worker_config);
+        *strrchr(up->worker_config, '/') = '\0';
+        rmdir(up->worker_config);
+    }
+    if (up->cli->ephemeral)
+        nftw(up->state, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 }
 
 enum err up_free_port(int wanted, int *ret_port)
