@@ -108,9 +108,9 @@ static void test_lang_and_code(void **state)
     char body[1200] = "{\"lang\":\"py\",\"code\":\"";
     size_t n = strlen(body);
     memset(body + n, ' ', 1001);
-    strcpy(body + n + 1001, "\"}");
+    memcpy(body + n + 1001, "\"}", 3);
     refused(true, body, CE_TOO_LARGE, "code: ");
-    strcpy(body + n + 1000, "\"}"); /* only spaces, and just at the limit */
+    memcpy(body + n + 1000, "\"}", 3); /* only spaces, and just at the limit */
     struct exec_request r = {.detach = false};
     auto_json v = accepted(true, body, &r);
     exec_request_free(&r);

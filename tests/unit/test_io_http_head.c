@@ -111,7 +111,7 @@ static void test_long(void **state)
     memset(text, 'a', sizeof text);
     assert_int_equal(http_head_end((struct str){text, HTTP_LINE_MAX}, &scanned, &length, &refusal), ERR_PROTOCOL);
     assert_int_equal(refusal.status, 414);
-    size_t n = (size_t)sprintf(text, LINE "X: ");
+    size_t n = (size_t)snprintf(text, sizeof text, LINE "X: ");
     text[n] = 'a';
     scanned = 0;
     assert_int_equal(http_head_end((struct str){text, sizeof text}, &scanned, &length, &refusal), ERR_PROTOCOL);
