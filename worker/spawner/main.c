@@ -69,6 +69,21 @@ static bool accept_missing(const char *name, struct options *o)
     return bit != 0;
 }
 
+/* The setting of that name, for a spawner that no `millrace up` starts. */
+static bool accept_from_environment(struct options *o)
+{
+    bool good = true;
+    for (struct str rest = str_of(getenv("POD_ACCEPT_MISSING")); rest.p != NULL;) {
+        char name[64];
+        struct str word = str_trim(str_split(&rest, ','));
+        if (word.n == 0)
+            continue;
+        snprintf(name, sizeof name, STR_FMT, STR_ARG(word));
+        good = accept_missing(name, o) && good;
+    }
+    return good;
+}
+
 /* How many arguments it took; 0: not an option of ours, or a bad value. */
 static int parse_option(struct spawner *s, struct options *o, char **argv)
 {
@@ -95,6 +110,8 @@ static int parse_option(struct spawner *s, struct options *o, char **argv)
 
 static bool parse(struct spawner *s, struct options *o, char **argv)
 {
+    if (!accept_from_environment(o))
+        return false;
     for (argv++; *argv != NULL && strcmp(*argv, "--") != 0;) {
         int taken = parse_option(s, o, argv);
         if (taken == 0) {
