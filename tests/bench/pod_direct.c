@@ -179,12 +179,12 @@ static void report(void)
     struct pool_stats s[POOL_KINDS_MAX];
     size_t n = pools_stats(b.pools, s, POOL_KINDS_MAX);
     qsort(b.took_ns, b.ended, sizeof *b.took_ns, compare);
-    printf("{\"runs\":%u,\"clients\":%u,\"p50_ms\":%.3f,\"p90_ms\":%.3f,\"p99_ms\":%.3f,\"runs_per_second\":%"
-           ".1f,"
+    printf("{\"runs\":%u,\"clients\":%u,\"p50_ms\":%.3f,\"p90_ms\":%.3f,\"p99_ms\":%.3f,\"max_ms\":%.3f,"
+           "\"runs_per_second\":%.1f,"
            "\"completed\":%" PRIu64,
            b.ended, b.clients, (double)b.took_ns[b.ended / 2] / 1e6,
            (double)b.took_ns[b.ended * 9 / 10] / 1e6, (double)b.took_ns[b.ended * 99 / 100] / 1e6,
-           b.ended * 1e9 / (double)all,
+           (double)b.took_ns[b.ended - 1] / 1e6, b.ended * 1e9 / (double)all,
            metrics_get(b.metrics, METRIC_JOBS_FINISHED, LANG_PY, METRIC_COMPLETED));
     for (size_t i = 0; i < n; i++)
         printf(",\"%s\":{\"hits\":%" PRIu64 ",\"misses\":%" PRIu64 ",\"failed\":%" PRIu64 "}", s[i].kind,
