@@ -10,7 +10,8 @@
 #include <string.h>
 
 #define MS_NS 1000000LL
-enum { BACKOFF_FIRST_MS = 100, BACKOFF_MAX_MS = 10000 };
+/* Asking is cheap where it fails at once; a template that is starting should not be found late. */
+enum { BACKOFF_FIRST_MS = 50, BACKOFF_MAX_MS = 1000, FAILURES_A_LINE = 64 };
 
 struct pool {
     struct pools *pools;
@@ -112,8 +113,9 @@ static void pool_failed(struct pool *pool, const char *why)
     pool->stats.failed++;
     pool->retry_ns = now_ns(pool->pools) + (pause < BACKOFF_MAX_MS ? pause : BACKOFF_MAX_MS) * MS_NS;
     snprintf(pool->why, sizeof pool->why, "%s", why && *why ? why : "no reason told");
-    log_limited(LOG_WARN, "a pod could not be made", F_STR("kind", pool->kind.name), F_STR("why", pool->why),
-                F_INT("in_a_row", pool->failures));
+    if (pool->failures % FAILURES_A_LINE == 1)
+        log_warn("a pod could not be made", F_STR("kind", pool->kind.name), F_STR("why", pool->why),
+                 F_INT("in_a_row", pool->failures));
 }
 
 static enum err create_one(struct pool *pool)
@@ -227,6 +229,14 @@ static struct pool *neediest(struct pools *pools, bool background)
     return best;
 }
 
+static bool nearly_empty(const struct pools *pools)
+{
+    for (size_t i = 0; i < pools->n; i++)
+        if (pools->pool[i].kind.size > 0 && 2 * pools->pool[i].count[POD_ST_IDLE] < pools->pool[i].kind.size)
+            return true;
+    return false;
+}
+
 static void fill(struct pools *pools)
 {
     if (pools->stopped || pools->filling)
@@ -234,8 +244,9 @@ static void fill(struct pools *pools)
     pools->filling = true;
     for (;;) {
         unsigned starting = total(pools, POD_ST_STARTING);
+        /* Beside running jobs the background makes one at a time, more only when a pool is nearly empty. */
         bool busy = total(pools, POD_ST_RUNNING) + total(pools, POD_ST_CLAIMED) > 0;
-        unsigned background_limit = busy ? 1 : pools->options.create_concurrency;
+        unsigned background_limit = busy && !nearly_empty(pools) ? 1 : pools->options.create_concurrency;
         if (starting >= pools->options.create_concurrency || pools_count(pools) >= pools->options.max_pods)
             break;
         struct pool *pool = neediest(pools, starting < background_limit);
@@ -250,6 +261,8 @@ static void fill(struct pools *pools)
 static void pod_ready(struct pool_pod *pp)
 {
     struct pool *pool = pp->pool;
+    pool->stats.ready++;
+    pool->stats.made_ns += now_ns(pool->pools) - pp->since_ns;
     pod_set_state(pp, POD_ST_IDLE);
     pool->failures = 0;
     pool->retry_ns = 0;

@@ -95,6 +95,8 @@ struct pool_stats {
     unsigned pods[POD_STATES];
     uint64_t hits, misses, fallbacks, created, failed, lost, replaced;
     int64_t waited_ns; /* by all misses together */
+    uint64_t ready;
+    int64_t made_ns; /* from the asking to READY, by all `ready` together */
     const char *why;   /* why the kind cannot be made at present; "" otherwise */
 };
 size_t pools_stats(const struct pools *pools, struct pool_stats *ret_stats, size_t max);
