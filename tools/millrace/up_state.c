@@ -92,6 +92,7 @@ enum err up_file_read(const struct up *up, const char *name, struct buf *out)
         if (n <= 0)
             return n == 0 ? ERR_OK : ERR_SYSTEM;
         out->len += (size_t)n;
+        out->data[out->len] = '\0';
     }
 }
 
@@ -110,8 +111,8 @@ enum err up_file_write(const struct up *up, const char *name, struct str text, s
 /* A secret that is made once and kept. */
 static enum err kept_key(const struct up *up, const char *name, char out[UP_KEY_MAX], struct errinfo *info)
 {
-    auto_buf text = BUF_INIT(UP_KEY_MAX - 1);
-    if (!up_file_read(up, name, &text) && text.len >= 32) {
+    auto_buf text = BUF_INIT(FILE_MAX);
+    if (!up_file_read(up, name, &text) && text.len >= 32 && text.len < UP_KEY_MAX) {
         snprintf(out, UP_KEY_MAX, "%s", buf_cstr(&text));
         return ERR_OK;
     }

@@ -151,7 +151,7 @@ static void print_export(const char *name, const char *value, const char *behind
 int up_print_env(struct up *up)
 {
     auto_json all = told(up);
-    auto_buf key = BUF_INIT(UP_KEY_MAX);
+    auto_buf key = BUF_INIT(FILE_MAX);
     if (!all || up_file_read(up, "api.key", &key)) {
         fprintf(stderr, "up: nothing is running with the state folder %s\n", up->state);
         return EXIT_DOWN;
