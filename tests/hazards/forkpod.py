@@ -81,8 +81,10 @@ def first_process(ready, go, status, cgroup_delay=0):
     os.chmod("/mnt/data", 0o700)
     call("unshare", CLONE_NEW["cgroup"])
     os.write(ready, b"r")
-    while True:
-        signal.sigwait([signal.SIGCHLD])
+    reader = select.poll()
+    reader.register(status, 0)
+    while not reader.poll(0):  # an error: nobody reads any more
+        signal.sigtimedwait([signal.SIGCHLD], 1)
         while True:
             try:
                 pid, how, usage = os.wait4(-1, os.WNOHANG)

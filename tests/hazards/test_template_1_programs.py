@@ -184,8 +184,8 @@ def test_broken_pipe_at_exit(host):
 def test_file_left_open_in_a_cycle_is_written(host):
     """Only a look at the working folder after the end can tell; a child that outlives the program has it."""
     program = """import os, sys, time
+parent = os.getpid()
 if os.fork() == 0:
-    parent = os.getppid()
     while os.getppid() == parent:
         time.sleep(0.001)
     print(repr(open("left.txt").read()), flush=True)

@@ -105,6 +105,14 @@ RESEED = {
 }
 
 
+def clear_names(names):
+    """As the interpreter does with a module: private names first, the builtins last."""
+    for private in (True, False):
+        for key in list(names):
+            if key != "__builtins__" and key.startswith("_") == private:
+                names[key] = None
+
+
 class Host:
     """What the C half calls in a child. It keeps what it needs: the program may replace any of it."""
 
@@ -184,21 +192,21 @@ class Host:
         for name in ("last_type", "last_value", "last_traceback", "ps1", "ps2"):
             sys.__dict__.pop(name, None)
         sys.stdin, sys.stdout, sys.stderr = self.streams
+        # The oldest generation is looked at only if something can be in it; a full collection also touches every free list.
+        young = gc.get_stats()[1]["collections"] == self.collections
+        # Nothing is garbage yet: this puts what refers before what is referred to, or a file in a cycle would be closed
+        # before its buffer is flushed. The interpreter has the same effect by the same means.
+        gc.collect(0 if young else 2)
         left = []
         for name in self.later_modules():
             module = self.modules.pop(name)
             if isinstance(module, types.ModuleType):
                 left.append(weakref.ref(module))
         module = None
-        # The oldest generation is looked at only if something can be in it; a full collection also touches every free list.
-        gc.collect(1 if gc.get_stats()[1]["collections"] == self.collections else 2)
+        gc.collect(1 if young else 2)
         for ref in left:
             if (module := ref()) is not None:
-                names = module.__dict__
-                for private in (True, False):
-                    for key in list(names):
-                        if key != "__builtins__" and key.startswith("_") == private:
-                            names[key] = None
+                clear_names(module.__dict__)
         return 0
 
 
