@@ -119,10 +119,11 @@ enum err program_body(const struct cli *cli, bool interactive, struct buf *out, 
 
 static int own_end(const json_t *event)
 {
-    const json_t *code = json_object_get(event, "exit_code"), *signal = json_object_get(event, "signal");
-    if (json_is_integer(code))
-        return (int)json_integer_value(code);
-    return json_is_integer(signal) ? EXIT_SIGNAL_BASE + (int)json_integer_value(signal) : -1;
+    const json_t *code = json_object_get(event, "exit_code");
+    const json_t *signal = json_object_get(event, "signal_number");
+    if (json_is_integer(signal))
+        return EXIT_SIGNAL_BASE + (int)json_integer_value(signal);
+    return json_is_integer(code) ? (int)json_integer_value(code) : -1;
 }
 
 static int failed_end(const json_t *event)
