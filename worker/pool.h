@@ -61,7 +61,7 @@ struct pools_options {
     size_t kind_count;
     struct pod_limits limits;    /* every pod is made with these */
     unsigned max_pods;           /* all kinds, whatever their state */
-    unsigned create_concurrency; /* when jobs wait, or nothing runs; else one at a time */
+    unsigned create_concurrency; /* when jobs wait or a pool is nearly empty; else few */
     int64_t (*now_ns)(void);
     void (*changed)(void *arg); /* after pods became ready or went; may be NULL */
     void *arg;
@@ -97,7 +97,7 @@ struct pool_stats {
     int64_t waited_ns; /* by all misses together */
     uint64_t ready;
     int64_t made_ns; /* from the asking to READY, by all `ready` together */
-    const char *why;   /* why the kind cannot be made at present; "" otherwise */
+    const char *why; /* why the kind cannot be made at present; "" otherwise */
 };
 size_t pools_stats(const struct pools *pools, struct pool_stats *ret_stats, size_t max);
 

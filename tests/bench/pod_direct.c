@@ -239,7 +239,7 @@ static enum err open_all(struct errinfo *info)
                                .kind_count = 3,
                                .limits = limits,
                                .max_pods = b.pool + 2 * b.clients + 4,
-                               .create_concurrency = 4,
+                               .create_concurrency = 8,
                                .now_ns = clock_mono_ns};
     if (e == ERR_OK)
         e = pools_open(&po, &b.pools);
