@@ -9,6 +9,7 @@
 #include "io/redis_tls.h"
 
 #include <arpa/inet.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -532,6 +533,7 @@ enum err redis_open(uv_loop_t *loop, const struct redis_options *options, struct
     struct redis *r = calloc(1, sizeof *r);
     if (!r)
         return errinfo_set(info, ERR_NOMEM, 0, "Redis connection");
+    signal(SIGPIPE, SIG_IGN); /* libuv writes without MSG_NOSIGNAL: a server that went away must not end us */
     r->loop = loop;
     r->options = *options;
     r->pause_ms = PAUSE_MIN_MS;

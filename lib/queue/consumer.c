@@ -428,6 +428,7 @@ void queue_consume(struct queue *q, struct str worker, const char *const *classe
     c->beat.data = c->watch.data = c;
     uv_timer_start(&c->beat, on_beat, q->options.heartbeat_ms, q->options.heartbeat_ms);
     uv_timer_start(&c->watch, on_watch, watch_ms, watch_ms);
+    c->timers = 2;
     part_opened(q);
     part_opened(q);
     q->consumer = c;
@@ -488,7 +489,7 @@ static void on_consumer_timer_closed(uv_handle_t *handle)
 {
     struct consumer *c = handle->data;
     struct queue *q = c->q;
-    if (handle == (uv_handle_t *)&c->watch) { /* closed last */
+    if (--c->timers == 0) {
         free(c->ports);
         free(c->lanes);
         free(c);

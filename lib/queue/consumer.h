@@ -65,6 +65,7 @@ struct consumer {
     struct idmap leases;
     struct list claims; /* under way, so that what is read twice is claimed once */
     uv_timer_t beat, watch;
+    unsigned timers; /* not closed yet */
 };
 
 struct keyset lane_keys(const struct lane *l, struct str job);

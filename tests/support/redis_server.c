@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "support/redis_server.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static void need(bool ok, const char *what)
+{
+    if (ok)
+        return;
+    fprintf(stderr, "redis_server: %s: %s\n", what, strerror(errno));
+    abort();
+}
+
+static int dial(const struct redis_server *s)
+{
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    need(fd >= 0, "socket");
+    memcpy(a.sun_path, s->socket, strlen(s->socket));
+    if (connect(fd, (const struct sockaddr *)&a, sizeof a) == 0)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+/* The cluster bus wants a port even where nobody else is. */
+static unsigned free_port(void)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof a;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    need(fd >= 0 && bind(fd, (struct sockaddr *)&a, sizeof a) == 0 && getsockname(fd, (struct sockaddr *)&a, &len) == 0,
+         "a free port");
+    close(fd);
+    return ntohs(a.sin_port);
+}
+
+static void serve(const struct redis_server *s)
+{
+    char log[96], bus[12];
+    snprintf(bus, sizeof bus, "%u", s->cluster ? free_port() : 0);
+    snprintf(log, sizeof log, "%s/log", s->dir);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    int fd = open("/dev/null", O_RDWR);
+    dup2(fd, 0);
+    dup2(fd, 1);
+    dup2(fd, 2);
+    execlp("redis-server", "redis-server", "--port", "0", "--unixsocket", s->socket, "--dir", s->dir,
+           "--appendonly", "yes", "--appendfsync", s->fsync, "--save", "", "--maxmemory", "512mb",
+           "--maxmemory-policy", "noeviction", "--logfile", log, "--daemonize", "no", "--cluster-enabled",
+           s->cluster ? "yes" : "no", "--cluster-port", bus, "--bind", "127.0.0.1", "--busy-reply-threshold", "1000", (char *)NULL);
+    _exit(127);
+}
+
+static void wait_ready(struct redis_server *s)
+{
+    char reply[64] = "";
+    for (int i = 0; i < 1500; i++) { /* the condition is asked, the pause only keeps the processor free */
+        int fd = dial(s);
+        if (fd >= 0) {
+            close(fd);
+            redis_server_ask(s, "PING", reply, sizeof reply);
+            if (strcmp(reply, "+PONG") == 0)
+                return;
+        }
+        nanosleep(&(struct timespec){.tv_nsec = 10 * 1000 * 1000}, NULL);
+    }
+    need(false, "it does not answer");
+}
+
+static void make_cluster(struct redis_server *s)
+{
+    char reply[4096] = "";
+    redis_server_ask(s, "CLUSTER ADDSLOTSRANGE 0 16383", reply, sizeof reply);
+    for (int i = 0; i < 1500; i++) {
+        redis_server_ask(s, "CLUSTER INFO", reply, sizeof reply);
+        if (strstr(reply, "cluster_state:ok"))
+            return;
+        nanosleep(&(struct timespec){.tv_nsec = 10 * 1000 * 1000}, NULL);
+    }
+    need(false, "the cluster does not form");
+}
+
+void redis_server_again(struct redis_server *s)
+{
+    s->pid = fork();
+    need(s->pid >= 0, "fork");
+    if (s->pid == 0)
+        serve(s);
+    wait_ready(s);
+}
+
+void redis_server_start(struct redis_server *s, const char *fsync, bool cluster)
+{
+    *s = (struct redis_server){.fsync = fsync, .cluster = cluster};
+    snprintf(s->dir, sizeof s->dir, "/tmp/millrace-redis-XXXXXX");
+    need(mkdtemp(s->dir), "mkdtemp");
+    snprintf(s->socket, sizeof s->socket, "%s/s", s->dir);
+    snprintf(s->url, sizeof s->url, "unix://%s", s->socket);
+    redis_server_again(s);
+    if (cluster)
+        make_cluster(s);
+}
+
+void redis_server_signal(struct redis_server *s, int sig)
+{
+    need(kill(s->pid, sig) == 0, "kill");
+}
+
+void redis_server_kill(struct redis_server *s)
+{
+    kill(s->pid, SIGKILL);
+    waitpid(s->pid, NULL, 0);
+}
+
+void redis_server_stop(struct redis_server *s)
+{
+    redis_server_kill(s);
+    pid_t pid = fork();
+    if (pid == 0) {
+        execlp("rm", "rm", "-rf", s->dir, (char *)NULL);
+        _exit(127);
+    }
+    waitpid(pid, NULL, 0);
+}
+
+void redis_server_ask(const struct redis_server *s, const char *command, char *ret_reply, unsigned long size)
+{
+    int fd = dial(s);
+    size_t have = 0, want = 1;
+    need(fd >= 0, "connect");
+    struct timeval patience = {.tv_sec = 10};
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    need(write(fd, command, strlen(command)) == (ssize_t)strlen(command) && write(fd, "\r\n", 2) == 2, "write");
+    ret_reply[0] = '\0';
+    while (have < want && have + 1 < size) {
+        ssize_t n = read(fd, ret_reply + have, size - 1 - have);
+        if (n <= 0)
+            break;
+        have += (size_t)n;
+        ret_reply[have] = '\0';
+        char *end = strstr(ret_reply, "\r\n");
+        want = !end ? have + 1 : 0;
+        if (end && ret_reply[0] == '$' && ret_reply[1] != '-')
+            want = (size_t)(end - ret_reply) + 4 + (size_t)strtoul(ret_reply + 1, NULL, 10);
+    }
+    close(fd);
+    char *end = strstr(ret_reply, "\r\n");
+    if (end && ret_reply[0] == '$' && ret_reply[1] != '-')
+        memmove(ret_reply, end + 2, strlen(end + 2) + 1);
+    else if (end)
+        *end = '\0';
+    end = strstr(ret_reply, "\r\n");
+    if (end && end[2] == '\0')
+        *end = '\0';
+}
