@@ -299,6 +299,11 @@ void jobrun_finish(struct jobrun *run)
         log_error("output was lost for want of memory", F_JOB(run->job.text, run->attempt));
     begin_drafts(run);
     write_facts(run);
+    if (run->retry && run->outcome.type == EV_FAILED && run->outcome.reason == REASON_POD_LOST) {
+        jobrun_return(run,
+                      REASON_POD_LOST); /* through no fault of the program: another attempt may go better */
+        return;
+    }
     if (run->released_ns)
         add_started(run);
     add_output(run);

@@ -64,7 +64,8 @@ static enum err take_string(char *value, size_t len, bool scan, char **ret_strin
 static enum err take_name(char *value, size_t len, bool scan, const char **ret_name)
 {
     struct str view = {.p = value, .n = len};
-    if (len == 0 || len > 255 || memchr(value, '/', len) != NULL || str_eq(view, STR(".")) || str_eq(view, STR("..")))
+    if (len == 0 || len > 255 || memchr(value, '/', len) != NULL || str_eq(view, STR(".")) ||
+        str_eq(view, STR("..")))
         return ERR_PROTOCOL;
     char *name = NULL;
     enum err e = take_string(value, len, scan, &name);

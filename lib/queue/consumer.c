@@ -86,7 +86,7 @@ static void on_claim(void *arg, const struct redis_value *v)
     if (!l)
         return; /* without memory: the lease lapses, and another worker takes it */
     if (c->stopping) {
-        queue_requeue(c->q, claim->job, l->attempt, STR("drain"), false, NULL, NULL);
+        queue_requeue(c->q, claim->job, l->attempt, STR("worker_drained"), false, NULL, NULL);
         return;
     }
     hand_on(lane, l, v);

@@ -58,4 +58,4 @@ def test_a_job_longer_than_the_grace_is_handed_back(make_scene):
     assert code == 0
     kinds = kinds_of(events)
     assert kinds[-1] == "completed" and "lease_lost" not in kinds and kinds.count("retried") == 1
-    assert next(event for event in events if event["type"] == "retried")["reason"] == "drain"
+    assert next(event for event in events if event["type"] == "retried")["reason"] == "worker_drained"

@@ -52,7 +52,8 @@ def test_another_worker_finishes(scene, which, repeat):
     for events in seen.values():
         kinds = kinds_of(events)
         assert kinds.count("completed") == 1 and kinds[-1] == "completed"
-        assert kinds.count("lease_lost") == 1 and kinds.count("retried") == 1
+        # A killed spawner leaves a worker, which hands its jobs back at once.
+        assert kinds.count("lease_lost") == (1 if which == "worker" else 0) and kinds.count("retried") == 1
         claims = [event for event in events if event["type"] == "claimed"]
         assert [event["attempt"] for event in claims] == [1, 2]
         assert claims[0]["worker"] != claims[1]["worker"]

@@ -275,7 +275,7 @@ static void t09_a_drain_costs_no_attempt_and_no_retry_means_failed(void **state)
     for (size_t i = 0; i < 5; i++) {
         UNTIL(&f->w, f->a.count == i + 1);
         a.done = false;
-        queue_requeue(f->a.q, s.job, (uint32_t)i + 1, STR("drain"), i == 4, on_answer, &a);
+        queue_requeue(f->a.q, s.job, (uint32_t)i + 1, STR("worker_drained"), i == 4, on_answer, &a);
         UNTIL(&f->w, a.done);
         assert_int_equal(a.value, QUEUE_OK);
         queue_consume_slots(f->a.q, 1);

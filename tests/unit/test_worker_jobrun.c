@@ -423,6 +423,32 @@ static void a_pod_lost_while_it_runs(void **state)
     answer(QUEUE_OK);
 }
 
+static void a_pod_lost_for_nothing_is_tried_again(void **state)
+{
+    (void)state;
+    struct pod *pod = running(PRINT, true);
+    fake_says(pod, POD_STARTED);
+    output(pod, "so far");
+    fake_says(pod, POD_LOST);
+    fake_tell(pod, (struct pod_event){.type = POD_USAGE, .ok = true});
+    assert_log("requeue pod_lost 1\n");
+    answer(QUEUE_OK);
+    assert_true(pod->destroyed);
+}
+
+static void unless_the_client_forbids_it(void **state)
+{
+    (void)state;
+    struct pod *pod = running(PRINT, false);
+    answer(QUEUE_OK);
+    fake_says(pod, POD_STARTED);
+    fake_says(pod, POD_LOST);
+    logged.text[0] = 0;
+    fake_tell(pod, (struct pod_event){.type = POD_USAGE, .ok = true});
+    assert_non_null(strstr(logged.text, "failed{\"reason\":\"pod_lost\""));
+    answer(QUEUE_OK);
+}
+
 static void handed_back_on_drain(void **state)
 {
     (void)state;
@@ -461,6 +487,8 @@ int main(void)
         T(other_limits_are_set_before_the_release),
         T(what_cannot_start_says_why),
         T(a_pod_lost_while_it_runs),
+        T(a_pod_lost_for_nothing_is_tried_again),
+        T(unless_the_client_forbids_it),
         T(handed_back_on_drain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
