@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every folder of tests shares: whole systems (system.py), a client that checks the contract (contract.py)."""
+import pytest
+
+
+def pytest_addoption(parser):
+    parser.addoption("--redis", choices=("own", "cluster"), default="own",
+                     help="the store of the systems: up's own Redis, or one with cluster-enabled yes and 8 partitions")
+
+
+@pytest.fixture(scope="session")
+def cluster(request):
+    return request.config.getoption("--redis") == "cluster"
+
+
+def finish(system):
+    code, left = system.stop(), system.residue()
+    assert code == 0, (system.directory / "up.log").read_text()
+    assert left == []
+
+
+@pytest.fixture(scope="session")
+def system(tmp_path_factory, cluster):
+    """Two APIs, one worker; shared by all tests that harm nothing. At the end nothing may be left of it."""
+    from system import System
+    made = System(tmp_path_factory.mktemp("system"), apis=2, workers=1, cluster=cluster)
+    yield made
+    finish(made)
+
+
+@pytest.fixture
+def make_system(tmp_path, cluster):
+    """Systems of a test's own, stopped at its end."""
+    from system import System
+    made = []
+
+    def make(**options):
+        made.append(System(tmp_path / f"system-{len(made)}", **{"cluster": cluster, **options}))
+        return made[-1]
+    yield make
+    for one in made:
+        if one.process.poll() is None:
+            finish(one)
+
+
+@pytest.fixture
+def api(system):
+    from contract import Api
+    with Api(system) as client:
+        yield client

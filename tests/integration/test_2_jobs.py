@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The asynchronous life of a job: submit, look, follow (long-poll, SSE, WebSocket), cancel, list; at two APIs in turn."""
+import json
+import time
+
+import httpx
+import pytest
+from contract import Api, check_event
+from system import wait_until
+from websockets.sync.client import connect
+
+COUNT = "import time\nfor n in range(int(__import__('sys').argv[1])):\n    print(n, flush=True)\n    time.sleep(0.05)\n"
+
+
+def text_of(events, stream="stdout", attempt=None):
+    last = attempt or max(event["attempt"] for event in events)
+    return "".join(event["data"] for event in events
+                   if event["type"] == "output" and event["stream"] == stream and event["attempt"] == last)
+
+
+def follow_ws(system, job, after=None, url=None, until=None):
+    """Events over a WebSocket to its end; (events, close code). With `until` it leaves after that many."""
+    base = (url or system.next_url()).replace("http", "ws", 1)
+    events = []
+    with connect(f"{base}/v1/jobs/{job}/stream" + (f"?after={after}" if after else ""),
+                 additional_headers={"x-api-key": system.key}) as socket:
+        for message in socket:
+            events.append(json.loads(message))
+            check_event(events[-1])
+            if until and len(events) == until:
+                return events, None
+        return events, socket.protocol.close_code
+
+
+def follow_sse(system, job, after=None, until=None):
+    headers = {"x-api-key": system.key, "accept": "text/event-stream", **({"last-event-id": after} if after else {})}
+    events, data, ids = [], [], []
+    with httpx.stream("GET", f"{system.next_url()}/v1/jobs/{job}/events", headers=headers, timeout=60) as answer:
+        assert answer.status_code == 200 and answer.headers["content-type"].startswith("text/event-stream")
+        for line in answer.iter_lines():
+            if line.startswith("data:"):
+                data.append(line[5:].lstrip())
+            elif line.startswith("id:"):
+                ids.append(line[3:].strip())
+            elif not line and data:
+                event = json.loads("\n".join(data))
+                data = []
+                if "id" not in event:
+                    continue
+                check_event(event)
+                assert event["id"] == ids[-1]
+                events.append(event)
+                if until and len(events) == until:
+                    break
+    return events
+
+
+def follow_poll(system, job, after=None, until=None):
+    with Api(system) as api:
+        return api.events(job, after or "")[:until]
+
+
+READERS = {"poll": follow_poll, "sse": follow_sse,
+           "ws": lambda system, job, after=None, until=None: follow_ws(system, job, after, until=until)[0]}
+
+
+def test_a_job_is_accepted_run_and_kept(api):
+    job = api.submit("py", "print('later')")
+    ended = api.wait(job)
+    assert (ended["status"], ended["result"]["stdout"], ended["result"]["job_id"]) == ("completed", "later\n", job)
+    assert ended["created_at"] <= ended["started_at"] <= ended["finished_at"]
+    assert ended["attempt"] == 1 and ended["position"] is None
+
+
+def test_the_history_of_a_run(api):
+    events = api.events(api.submit("py", "print('x')"))
+    kinds = [event["type"] for event in events]
+    assert kinds[:2] == ["submitted", "queued"] and kinds[-1] == "completed"
+    assert [kind for kind in kinds if kind in ("claimed", "started", "output", "completed")] == \
+        ["claimed", "started", "output", "completed"]
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    assert events[-1]["exit_code"] == 0
+    times = [event["time"] for event in events]
+    assert times == sorted(times)
+
+
+@pytest.mark.parametrize("status, code, more", [
+    ("completed", "print(1)", {}),
+    ("completed", "import sys; sys.exit(9)", {}),
+    ("timed_out", "while True: pass", {"timeout_ms": 300}),
+    ("failed", "while True: print('x' * 100000)", {"timeout_ms": 20000}),
+])
+def test_how_a_job_ends(api, status, code, more):
+    job = api.submit("py", code, **more)
+    assert api.wait(job)["status"] == status
+    assert job in [row["job_id"] for row in api.get("/v1/jobs", params={"status": status, "limit": 100}).json()["jobs"]]
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_readers_see_the_same(system, api, reader):
+    job = api.submit("py", COUNT, args=["6"])
+    live = READERS[reader](system, job)
+    again = READERS[reader](system, job)
+    assert live == again == api.events(job)
+    assert text_of(live) == "".join(f"{n}\n" for n in range(6))
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_output_arrives_while_the_program_runs(system, api, reader):
+    job = api.submit("py", "import time\nprint('early', flush=True)\ntime.sleep(3)\nprint('late')")
+    wait_until("it runs", lambda: api.job(job)["status"] == "running")
+    events = READERS[reader](system, job, until=None) if reader == "poll" else None
+    if reader == "poll":
+        assert text_of(events) == "early\nlate\n"
+        first = next(event for event in events if event["type"] == "output")
+        assert first["data"] == "early\n" and events[-1]["time"] - first["time"] > 2000
+        return
+    seen = READERS[reader](system, job, until=5)
+    assert text_of(seen) == "early\n" and api.job(job)["status"] == "running"
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_reading_goes_on_after_any_event_at_any_api(system, api, reader):
+    job = api.submit("py", COUNT, args=["5"])
+    whole = api.events(job)
+    for place, event in enumerate(whole[:-1]):
+        assert READERS[reader](system, job, after=event["id"]) == whole[place + 1:]
+
+
+def test_a_reader_that_leaves_and_comes_back_misses_nothing(system, api):
+    job = api.submit("py", COUNT, args=["30"])
+    events = []
+    while not events or events[-1]["type"] != "completed":
+        events += follow_ws(system, job, events[-1]["id"] if events else None, until=4)[0]
+    assert events == api.events(job)
+    assert text_of(events) == "".join(f"{n}\n" for n in range(30))
+
+
+def test_the_websocket_closes_with_1000_after_the_last_event(system, api):
+    events, code = follow_ws(system, api.submit("py", "print(1)"))
+    assert events[-1]["type"] == "completed" and code == 1000
+
+
+def test_a_long_poll_waits_no_longer_than_asked(api):
+    job = api.submit("py", "import time; time.sleep(3)")
+    after = wait_until("it runs", lambda: [event for event in api.get(f"/v1/jobs/{job}/events", params={"wait": 0}).json()["events"]
+                                           if event["type"] == "started"])[0]["id"]
+    began = time.monotonic()
+    page = api.get(f"/v1/jobs/{job}/events", params={"after": after, "wait": 1}).json()
+    assert page == {"events": [], "next": after, "done": False}
+    assert 0.9 < time.monotonic() - began < 2.5
+
+
+def socket_of(system, job):
+    return connect(f"{system.next_url().replace('http', 'ws', 1)}/v1/jobs/{job}/stream",
+                   additional_headers={"x-api-key": system.key})
+
+
+def test_input_over_the_websocket(system, api):
+    job = api.submit("py", "import sys\nfor line in sys.stdin: print('got', line, end='', flush=True)\nprint('end')",
+                     interactive=True)
+    with socket_of(system, job) as socket:
+        socket.send(json.dumps({"type": "stdin", "data": "one\n"}))
+        events = []
+        while "got one" not in text_of(events or [{"attempt": 0, "type": ""}]):
+            events.append(json.loads(socket.recv(timeout=20)))
+        socket.send(json.dumps({"type": "stdin", "data": "dHdvCg==", "encoding": "base64"}))
+        socket.send(json.dumps({"type": "eof"}))
+        events += [json.loads(message) for message in socket]
+    assert text_of(events) == "got one\ngot two\nend\n"
+    assert [event["type"] for event in events if event["type"] in ("input", "eof")] == ["input", "input", "eof"]
+
+
+def test_a_signal_over_the_websocket(system, api):
+    job = api.submit("py", "import signal, time\nsignal.signal(signal.SIGINT, lambda *_: (print('caught'), exit(4)))\n"
+                           "print('ready', flush=True)\ntime.sleep(30)", interactive=True)
+    with socket_of(system, job) as socket:
+        while json.loads(socket.recv(timeout=20))["type"] != "output":
+            pass
+        socket.send(json.dumps({"type": "signal", "signal": "INT"}))
+        events = [json.loads(message) for message in socket]
+    assert text_of(events) == "caught\n" and events[-1]["exit_code"] == 4
+
+
+def test_cancel_over_the_websocket_keeps_the_output(system, api):
+    job = api.submit("py", "import time\nprint('so far', flush=True)\ntime.sleep(30)")
+    with socket_of(system, job) as socket:
+        while json.loads(socket.recv(timeout=20))["type"] != "output":
+            pass
+        socket.send(json.dumps({"type": "cancel"}))
+        events = [json.loads(message) for message in socket]
+    assert events[-1]["type"] == "cancelled"
+    ended = api.job(job)
+    assert (ended["status"], ended["result"]["stdout"]) == ("cancelled", "so far\n")
+
+
+def test_cancel_of_a_running_job(api):
+    job = api.submit("py", "import time\nprint('so far', flush=True)\ntime.sleep(30)")
+    wait_until("it runs", lambda: api.job(job)["status"] == "running")
+    assert api.delete(f"/v1/jobs/{job}").status_code < 300
+    assert api.wait(job)["status"] == "cancelled"
+
+
+def test_a_retried_submission_with_a_key_is_one_job(api):
+    headers = {"idempotency-key": f"key-{time.time_ns()}"}
+    jobs = {api.post("/v1/jobs", json={"lang": "py", "code": "print(1)"}, headers=headers).json()["job_id"] for _ in range(4)}
+    assert len(jobs) == 1
+    other = api.post("/v1/jobs", json={"lang": "py", "code": "print(2)"}, headers=headers)
+    assert other.status_code == 409
+
+
+def test_the_list_is_newest_first_and_has_pages(api):
+    jobs = [api.submit("py", f"print({n})") for n in range(5)]
+    for job in jobs:
+        api.wait(job)
+    seen, cursor = [], None
+    while len(seen) < 5:
+        page = api.get("/v1/jobs", params={"limit": 2, **({"cursor": cursor} if cursor else {})}).json()
+        assert len(page["jobs"]) == 2
+        seen += [row["job_id"] for row in page["jobs"]]
+        cursor = page["next_cursor"]
+    created = [api.job(job)["created_at"] for job in seen]
+    assert created == sorted(created, reverse=True) and set(seen[:5]) == set(jobs)
+
+
+def test_a_client_that_goes_away_cancels_its_run(system, api):
+    mark = f"gone-{time.time_ns()}"
+    body = {"lang": "py", "code": f"import time  # {mark}\ntime.sleep(30)"}
+    before = {row["job_id"] for row in api.get("/v1/jobs", params={"limit": 100}).json()["jobs"]}
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(system.url + "/exec", json=body, headers={"x-api-key": system.key}, timeout=1)
+
+    def ended():
+        rows = [row for row in api.get("/v1/jobs", params={"limit": 100}).json()["jobs"] if row["job_id"] not in before]
+        return rows and all(row["status"] == "cancelled" for row in rows)
+    wait_until("the run is cancelled", ended, 10)
+
+
+def test_many_jobs_at_once_all_end_well(api):
+    jobs = [api.submit("py", f"print({n})") for n in range(40)]
+    assert [api.wait(job)["result"]["stdout"] for job in jobs] == [f"{n}\n" for n in range(40)]

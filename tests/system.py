@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A whole system for a test: `millrace up` of the build under test, in a folder of its own, and what it leaves behind."""
+import itertools
+import json
+import os
+import pathlib
+import secrets
+import signal
+import socket
+import subprocess
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BUILD = pathlib.Path(os.environ.get("MILLRACE_BUILD", ROOT / "build" / "test")).resolve()
+BIN = BUILD / "bin"
+PLAIN_ENV = {"PATH": f"{BIN}:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8",
+             **{name: value for name, value in os.environ.items() if name.endswith("SAN_OPTIONS")}}
+
+
+def wait_until(what, condition, timeout=20.0, pause=0.01):
+    """The truth of `condition()`, as soon as it is true."""
+    until = time.monotonic() + timeout
+    while time.monotonic() < until:
+        if value := condition():
+            return value
+        time.sleep(pause)
+    raise AssertionError(f"waited {timeout} s in vain: {what}")
+
+
+def free_port(below=65536):
+    while True:
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            if sock.getsockname()[1] < below:
+                return sock.getsockname()[1]
+
+
+def parents():
+    """{pid: (parent, command line)} of all processes."""
+    found = {}
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            stat = pathlib.Path(f"/proc/{name}/stat").read_text()
+            line = pathlib.Path(f"/proc/{name}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        found[int(name)] = (int(stat.rsplit(")", 1)[1].split()[1]), line.strip() or stat)
+    return found
+
+
+def descendants(root):
+    table, found, more = parents(), {}, {root}
+    while more:
+        more = {pid for pid, (parent, _) in table.items() if parent in more and pid not in found}
+        found.update((pid, table[pid][1]) for pid in more)
+    return found
+
+
+def mounts():
+    return {line.split()[4] for line in open("/proc/self/mountinfo", encoding="utf-8")}
+
+
+def fnv(text):
+    value = 0xcbf29ce484222325
+    for byte in str(text).encode():
+        value = (value ^ byte) * 0x100000001b3 % 2**64
+    return value
+
+
+class ClusterRedis:
+    """A Redis of one node with cluster-enabled yes: it refuses what crosses slots."""
+
+    def __init__(self, directory):
+        self.directory = pathlib.Path(directory) / "cluster-redis"
+        self.directory.mkdir(parents=True)
+        self.port = free_port(55000)
+        self.url = f"redis://127.0.0.1:{self.port}"
+        self.process = subprocess.Popen(
+            ["/usr/bin/redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.directory),
+             "--appendonly", "yes", "--appendfsync", "always", "--save", "", "--maxmemory", "1gb",
+             "--maxmemory-policy", "noeviction", "--cluster-enabled", "yes", "--cluster-port", str(free_port())],
+            stdin=subprocess.DEVNULL, stdout=open(self.directory / "log", "wb"), stderr=subprocess.STDOUT)
+        wait_until("Redis answers", lambda: self.told("PING").startswith("PONG"))
+        self.told("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+        wait_until("the cluster is whole", lambda: "cluster_state:ok" in self.told("CLUSTER", "INFO"))
+
+    def told(self, *command):
+        return subprocess.run(["/usr/bin/redis-cli", "-p", str(self.port), *command], text=True, check=False,
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(20)
+
+
+class System:
+    """`millrace up`, ready. `urls` are the APIs; next_url() takes them in turn, as a load balancer does."""
+
+    def __init__(self, directory, apis=1, workers=1, env=None, cluster=False, options=()):
+        self.directory = pathlib.Path(directory).resolve()
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.state = self.directory / "state"
+        self.key = "test-" + secrets.token_hex(16)
+        self.redis = ClusterRedis(self.directory) if cluster else None
+        self.mounts_before = mounts()
+        self.env = {**PLAIN_ENV, "HOME": str(self.directory), "TMPDIR": str(self.directory), "API_KEY": self.key,
+                    "LOG_FORMAT": "json", **(env or {})}
+        store = ["--redis-url", self.redis.url] if cluster else []
+        self.log = open(self.directory / "up.log", "wb")
+        self.process = subprocess.Popen(
+            [BIN / "millrace", "up", "--state", self.state, "--port", "0", "--no-demo", "--apis", str(apis),
+             "--workers", str(workers), *store, *options],
+            cwd=self.directory, env=self.env, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
+            start_new_session=True)
+        self.seen = {}
+        try:
+            wait_until("the system is ready", self.is_ready, 90)
+        except BaseException:
+            self.kill()
+            raise
+        self.turn = itertools.cycle(self.urls)
+
+    def told(self):
+        try:
+            return json.loads((self.state / "up.json").read_text())
+        except FileNotFoundError:
+            return {"ready": False, "children": []}
+
+    def is_ready(self):
+        assert self.process.poll() is None, f"up ended early:\n{(self.directory / 'up.log').read_text()[-3000:]}"
+        told = self.told()
+        self.seen = descendants(self.process.pid) | self.seen
+        return told["ready"] and told["pid"] == self.process.pid and all(child["ready"] for child in told["children"])
+
+    def children(self, part):
+        return [child for child in self.told()["children"] if child["part"] == part]
+
+    @property
+    def urls(self):
+        return [f"http://127.0.0.1:{child['port']}" for child in self.children("api")]
+
+    def next_url(self):
+        return next(self.turn)
+
+    @property
+    def url(self):
+        return self.urls[0]
+
+    @property
+    def client_env(self):
+        """The environment of a command line that uses this system."""
+        return {**PLAIN_ENV, "HOME": str(self.directory), "MILLRACE_URL": self.url, "MILLRACE_API_KEY": self.key}
+
+    def log_of(self, part, number=1):
+        return (self.state / "log" / f"{part}-{number}.log").read_text(errors="replace")
+
+    def millrace(self, *argv, stdin="", timeout=60, **more):
+        return subprocess.run([BIN / "millrace", *map(str, argv)], cwd=self.directory, env={**self.client_env, **more},
+                              input=stdin, capture_output=True, text=True, timeout=timeout, check=False)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        if self.redis:
+            self.redis.stop()
+
+    def stop(self):
+        """Stops it as Ctrl-C does; returns up's exit code."""
+        self.seen |= descendants(self.process.pid)
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        try:
+            return self.process.wait(60)
+        finally:
+            self.log.close()
+            if self.redis:
+                self.redis.stop()
+
+    def cgroups(self):
+        """Names of what a spawner of ours made: they hold the hash of its state folder."""
+        names = [f"millrace-{fnv(self.state / f'spawner-{n}'):016x}" for n in range(1, 9)]
+        return [str(found) for root in pathlib.Path("/sys/fs/cgroup").glob("*") if root.is_dir()
+                for name in names for found in root.rglob(name + "*")]
+
+    def residue(self):
+        """What is left after stop(): has to be nothing."""
+        left = [f"process {pid}: {line}" for pid, line in self.seen.items()
+                if parents().get(pid, (0, ""))[1] == line]
+        left += [f"mount {path}" for path in sorted(mounts() - self.mounts_before) if "millrace" in path]
+        left += [f"cgroup {path}" for path in self.cgroups()]
+        left += [f"run folder {path}" for path in pathlib.Path("/run").glob(f"millrace-up-{fnv(self.state):016x}")]
+        return left
