@@ -70,7 +70,8 @@ void json_write_string(struct buf *out, struct str s)
         append_escape(out, s.p[i]);
         plain = i + 1;
     }
-    buf_append(out, s.p + plain, s.n - plain);
+    if (plain < s.n) /* an empty view may be NULL */
+        buf_append(out, s.p + plain, s.n - plain);
     buf_append_char(out, '"');
 }
 

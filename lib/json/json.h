@@ -26,6 +26,6 @@ MUST_CHECK enum err json_write(const json_t *value, struct buf *out);
 void json_write_string(struct buf *out, struct str s);
 
 void json_cleanup(json_t **value);
-#define auto_json __attribute__((cleanup(json_cleanup))) json_t *
+#define auto_json __attribute__((cleanup(json_cleanup), unused)) json_t *
 
 #endif

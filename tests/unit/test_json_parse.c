@@ -318,6 +318,9 @@ static void strings_escape_and_return(void **state)
     assert_int_equal(json_string_length(value), sizeof all);
     assert_memory_equal(json_string_value(value), all, sizeof all);
     buf_reset(&out);
+    json_write_string(&out, (struct str){0});
+    assert_string_equal(buf_cstr(&out), "\"\"");
+    buf_reset(&out);
     json_write_string(&out, STR("a\"b\\c\n\x01\xc3\xa9"));
     assert_string_equal(buf_cstr(&out), "\"a\\\"b\\\\c\\n\\u0001\xc3\xa9\"");
 }

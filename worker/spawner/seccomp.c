@@ -91,7 +91,8 @@ static int add_conditional(scmp_filter_ctx ctx)
             return r;
     }
     for (size_t i = 0; i < sizeof prctl_options / sizeof prctl_options[0]; i++) {
-        int r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1, SCMP_A0(SCMP_CMP_EQ, prctl_options[i]));
+        const struct scmp_arg_cmp option = {.arg = 0, .op = SCMP_CMP_EQ, .datum_a = prctl_options[i]};
+        int r = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1, &option);
         if (r != 0)
             return r;
     }
