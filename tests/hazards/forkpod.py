@@ -35,7 +35,7 @@ def call(name, *args):
     return r
 
 
-def setup_message(filter=ALLOW_ALL, landlock=0, rlimits=(), work="/mnt/data", source="/tmp", flags=0, version=1):
+def setup_message(filter=ALLOW_ALL, landlock=0, rlimits=(), work="/mnt/data", source="/mnt/data", flags=0, version=1):
     message = struct.pack("<10I64s64s", MAGIC, SETUP, version, 1000, 1000, 0o077, landlock, len(rlimits), len(filter), flags,
                           work.encode(), source.encode())
     for i in range(16):

@@ -92,12 +92,10 @@ STDIN = b"first\r\nsecond line\nno newline"
 def plain(program, folder, args=(), stdin=STDIN):
     """The same under the interpreter itself, made comparable."""
     (folder / "main.py").write_bytes(program if isinstance(program, bytes) else program.encode())
-    work = folder / "work"
-    work.mkdir(exist_ok=True)
-    done = subprocess.run(["/usr/bin/python3", str(folder / "main.py"), *args], input=stdin, capture_output=True, cwd=work, timeout=60,
+    done = subprocess.run(["/usr/bin/python3", "main.py", *args], input=stdin, capture_output=True, cwd=folder, timeout=60,
                           env={"LANG": "C.UTF-8", "PATH": "/usr/bin:/bin", "TMPDIR": "/tmp"})
     path = str(folder).encode()
-    return done.returncode, done.stdout.replace(path, b"/tmp"), done.stderr.replace(path, b"/tmp")
+    return done.returncode, done.stdout.replace(path, b"/mnt/data"), done.stderr.replace(path, b"/mnt/data")
 
 
 def same_addresses(text):
@@ -119,7 +117,7 @@ def test_arguments_and_environment(host):
     code, out, err = host.run(program, name="prog.py", args=["a", "", "-x y", "ü"], env=["A=1", "B=x=y", "C="])
     assert (code, err) == (0, b"")
     lines = out.decode().splitlines()
-    assert lines[0] == ("['/tmp/prog.py', 'a', '', '-x y', 'ü'] ['/usr/bin/python3', '/tmp/prog.py', 'a', '', '-x y', 'ü'] "
+    assert lines[0] == ("['prog.py', 'a', '', '-x y', 'ü'] ['/usr/bin/python3', 'prog.py', 'a', '', '-x y', 'ü'] "
                         "/mnt/data /mnt/data")
     assert lines[1] == "{'A': '1', 'B': 'x=y', 'C': ''}"
     assert sorted(lines[2:5]) == ["A=1", "B=x=y", "C="]
@@ -143,8 +141,9 @@ print(helper.value, json.dumps([1]), pickle.loads(pickle.dumps(2)), sorted(os.li
     assert host.run(program) == (0, b"running helper\n42 [1] 2 ['conftest.py', 'encodings.py'] False\n", b"")
 
 
-def test_source_is_not_in_the_working_folder(host):
-    assert host.run("import os\nprint(os.listdir('.'), open(__file__).read()[:9])\n") == (0, b"[] import os\n", b"")
+def test_source_is_where_it_says(host):
+    assert host.run("import os\nprint(os.listdir('.'), __file__, open(__file__).read()[:9])\n") == (
+        0, b"['main.py'] /mnt/data/main.py import os\n", b"")
 
 
 def test_large_stdin_and_stdout(host):

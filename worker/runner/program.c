@@ -5,6 +5,7 @@
 #include "worker/runner/pod_fds.h"
 #include "worker/spawner/defence.h"
 #include "worker/spec.h"
+#include "worker/templates/launcher.h"
 #include "worker/templates/template_proto.h"
 
 #include <errno.h>
@@ -153,6 +154,11 @@ _Noreturn void program_main(const struct program_start *s)
     if (prepare(s, &info) != ERR_OK)
         say_failed(s->go, &info);
     if (s->warm != NULL) {
+        int placed = launcher_node_place();
+        if (placed != 0) {
+            (void)errinfo_set(&info, ERR_SYSTEM, -placed, "the launcher");
+            say_failed(GO_FD, &info);
+        }
         /* The interpreter speaks the go protocol itself, so it keeps the socket over its execve. */
         if (lock(s, &info) == ERR_OK && fcntl(GO_FD, F_SETFD, 0) == 0) {
             execve(s->warm[0], s->warm, empty_environment);

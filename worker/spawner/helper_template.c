@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/spawner/helper_template.h"
 
+#include "worker/templates/launcher.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -62,6 +64,7 @@ enum err helper_start_template(const char *set, int control, unsigned uid, struc
 
 void helper_node_argv(char **argv, size_t max)
 {
-    (void)max;
-    argv[0] = NULL;
+    static const char *const words[] = {"--", LAUNCHER_NODE_ARGV, NULL};
+    for (size_t i = 0; i < sizeof words / sizeof words[0] && i < max; i++)
+        argv[i] = (char *)(uintptr_t)words[i]; /* execve writes to none of them */
 }

@@ -178,6 +178,8 @@ static void give_cgroup(struct spawner *s, struct pod *p, bool procs, struct fd_
         give(l, p->cgroup->memory, RUNNER_FD_MEMORY);
 }
 
+#define NODE_KIND "js" /* a node that the runner starts, and that waits */
+
 static enum err ask_helper(struct spawner *s, struct pod *p, const struct spawner_request *r)
 {
     struct fd_list l = {.n = 0};
@@ -195,6 +197,8 @@ static enum err ask_helper(struct spawner *s, struct pod *p, const struct spawne
         for (int i = 0; e == ERR_OK && i < TEMPLATE_FD_GO; i++)
             give(&l, ours[i], RUNNER_FD_STDIN + i);
     }
+    if (strcmp(r->kind, NODE_KIND) == 0)
+        q.program = PROGRAM_NODE;
     q.fd_count = (uint32_t)l.n;
     q.enter_first = !s->privileged;
     memcpy(q.roles, l.roles, sizeof q.roles);
@@ -245,7 +249,7 @@ static void on_create(struct spawner *s, const struct spawner_request *r)
     snprintf(text, sizeof text, "%s", "");
     if (limit != NULL)
         snprintf(text, sizeof text, "the limit %s is out of range", limit);
-    else if (t == NULL && strcmp(r->kind, "cold") != 0)
+    else if (t == NULL && strcmp(r->kind, "cold") != 0 && strcmp(r->kind, NODE_KIND) != 0)
         snprintf(text, sizeof text, "there is no pod of this kind");
     else if (t != NULL && !t->ready)
         snprintf(text, sizeof text, "%s", t->why);

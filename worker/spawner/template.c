@@ -82,7 +82,7 @@ static enum err send_setup(const struct spawner *s, int control)
                                     .umask = 077,
                                     .landlock = (s->missing & 1ULL << PREFLIGHT_LANDLOCK) == 0,
                                     .work_dir = POD_WORK_DIR,
-                                    .source_dir = "/tmp"};
+                                    .source_dir = POD_WORK_DIR};
     fill_rlimits(&setup);
     enum err e = fill_filter(&setup, s->filter);
     if (e != ERR_OK)

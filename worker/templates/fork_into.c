@@ -73,7 +73,8 @@ static int run_m(void *arg)
         return fail(c, "entering the cgroup");
     if (setns(c->into->pidfd, POD_NAMESPACES) != 0)
         return fail(c, "joining the namespaces");
-    /* PID 1 is not in the pod's cgroup, so its view would show where that is: P gets one that begins where P is. */
+    /* PID 1 is not in the pod's cgroup, so its view would show where that is: P gets one that begins where P
+     * is. */
     if (unshare(CLONE_NEWCGROUP) != 0)
         return fail(c, "making the cgroup namespace");
     pid_t n = clone(run_n, stack_n + HELPER_STACK, HELPER_FLAGS, c);

@@ -1,20 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/templates/template_exec.h"
 
+#include "worker/templates/sealed.h"
 #include "worker/templates/template_proto.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-extern const char template_python_py[], fork_library[], launcher_node_js[];
-extern const size_t template_python_py_len, fork_library_len, launcher_node_js_len;
+extern const char template_python_py[], fork_library[];
+extern const size_t template_python_py_len, fork_library_len;
 
 enum { SCRIPT_FD = TEMPLATE_CONTROL_FD + 1, LIBRARY_FD, FIRST_OTHER_FD };
 
@@ -32,20 +31,6 @@ static const char *const environment[] = {
     NULL,
 };
 
-/* A sealed memfd with these bytes at descriptor `at`. */
-static int place(const char *name, const char *bytes, size_t len, int at)
-{
-    int fd = memfd_create(name, MFD_ALLOW_SEALING);
-    if (fd < 0)
-        return -errno;
-    if (write(fd, bytes, len) != (ssize_t)len ||
-        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) != 0)
-        return errno != 0 ? -errno : -EIO;
-    if (fd == at)
-        return 0;
-    return dup2(fd, at) == at && close(fd) == 0 ? 0 : -errno;
-}
-
 /* execve's prototype is older than const; it writes to neither list. */
 static int run(const char *const argv[])
 {
@@ -59,24 +44,12 @@ int template_exec_python(const char *set)
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
         syscall(SYS_close_range, SCRIPT_FD, ~0U, 0) != 0 || fcntl(TEMPLATE_CONTROL_FD, F_SETFD, 0) != 0)
         return -errno;
-    int e = place("template.py", template_python_py, template_python_py_len, SCRIPT_FD);
+    int e = sealed_place("template.py", template_python_py, template_python_py_len, SCRIPT_FD);
     if (e == 0)
-        e = place("libmillrace-fork.so", fork_library, fork_library_len, LIBRARY_FD);
+        e = sealed_place("libmillrace-fork.so", fork_library, fork_library_len, LIBRARY_FD);
     if (e != 0)
         return e;
     const char *const argv[] = {
         "/usr/bin/python3", "/proc/self/fd/4", "--lib", "/proc/self/fd/5", "--set", set, NULL};
     return chdir("/") != 0 ? -errno : run(argv);
-}
-
-int launcher_node_place(void)
-{
-    return place("launcher.js", launcher_node_js, launcher_node_js_len, SCRIPT_FD);
-}
-
-int launcher_node_exec(const char *source_dir)
-{
-    const char *const argv[] = {"/usr/bin/node", "--preserve-symlinks-main", "/proc/self/fd/4", source_dir,
-                                NULL};
-    return fcntl(TEMPLATE_CONTROL_FD, F_SETFD, 0) != 0 ? -errno : run(argv);
 }

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // A warm node: started in its pod ahead of demand, locked down by the runner, with the go socket as descriptor 3
-// (worker/templates/template_proto.h) and this file as descriptor 4. It waits in a blocking read, then becomes
+// (worker/templates/template_proto.h) and this file as descriptor 5. It waits in a blocking read, then becomes
 // `node PATH ARGS...`: the source is run by the same entry that node itself uses, in a tick of its own, so that no frame of ours is
-// below it. Started as: node --preserve-symlinks-main /proc/self/fd/4 SOURCE_DIR
+// below it. Started as: node --preserve-symlinks-main /proc/self/fd/5. The source goes into
+// the current folder
 'use strict';
 const fs = require('fs');
 const Module = require('module');
 const util = require('util');
 const vm = require('vm');
 
-const GO = 3, SELF = 4, MAGIC = 0x4d525450, GO_MAX = 16 << 20, COULD_NOT_START = 125;
+const GO = 3, SELF = 5, MAGIC = 0x4d525450, GO_MAX = 16 << 20, COULD_NOT_START = 125;
 const TAGS = { env: 2, name: 3, source: 4, args: 13, last: 13 };
-const sourceDir = process.argv[2];
 
 function tellReady() {
   const message = Buffer.alloc(128);
@@ -92,7 +92,7 @@ function main() {
   const spec = wait();
   fs.closeSync(GO);
   fs.closeSync(SELF);
-  const path = `${sourceDir}/${nameFor(spec)}`;
+  const path = `${process.cwd()}/${nameFor(spec)}`;
   fs.writeFileSync(path, spec.source, { mode: 0o600, flag: 'wx' });
   setEnvironment(spec.env);
   process.argv = [process.execPath, path, ...spec.args];

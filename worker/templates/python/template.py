@@ -138,12 +138,14 @@ class Host:
         self.modules.pop("__main__", None)
         self.modules["__main__"] = main  # the last one: see later_modules
         sys.path.insert(0, work_dir)
+        self.work = work_dir + "/"
         gc.enable()
 
     def begin(self, path, args, env):
         """The program is known: what `python3 PATH ARGS...` would find set."""
-        sys.argv = [path] + args
-        sys.orig_argv = [sys.executable, path] + args
+        given = path.removeprefix(self.work)  # as if it was named from the folder that the program starts in
+        sys.argv = [given] + args
+        sys.orig_argv = [sys.executable, given] + args
         environ = os.environ._data
         environ.clear()
         for variable in env:
