@@ -7,6 +7,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import forkpod  # noqa: E402
+import pods as pods_module  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -27,3 +28,14 @@ def host(start):
     host = forkpod.Host(start, landlock=1, rlimits=[(4, 0, 0), (7, 1024, 1024)])
     yield host
     host.close()
+
+
+@pytest.fixture
+def pods(build, tmp_path):
+    """Real pods; nothing of them may be left behind."""
+    state = tmp_path / "spawner"
+    state.mkdir()
+    yield pods_module.Pods(build, state)
+    name = pods_module.name_of(state)
+    assert not [g for g in pods_module.cgroups() if g.endswith(name)]
+    assert not pods_module.processes_of(state)

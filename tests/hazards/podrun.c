@@ -30,7 +30,8 @@ struct options {
     int64_t cancel_ms;
     unsigned signal;
     int64_t signal_ms;
-    bool hold_stdin, hello, quiet, pace;
+    bool hold_stdin;
+    bool hold_pods; /* all are made before the first is used, and destroyed after the last */
     const char *text_source;
     unsigned long hold_ms; /* keep pods for so long before use */
 };
@@ -255,14 +256,15 @@ static void run_job(struct pod *p)
     write_all(p->fd, &job);
     while (!p->done) {
         struct pollfd q = {.fd = p->fd, .events = POLLIN};
-        int n = poll(&q, 1, opt.cancel_ms >= 0 || opt.signal != 0 ? 5 : WATCHDOG_MS);
+        bool timed = opt.cancel_ms >= 0 || opt.signal != 0;
+        int n = poll(&q, 1, timed ? 5 : WATCHDOG_MS);
         timed_input(p, clock_mono_ns());
         if (n > 0 && !pump(p)) {
             if (p->error[0] == '\0' && !p->has_exit)
                 snprintf(p->error, sizeof p->error, "the pod closed");
             return;
         }
-        if (n == 0 && opt.cancel_ms < 0 && opt.signal == 0)
+        if (n == 0 && !timed)
             die("the pod does not answer");
     }
 }
@@ -406,21 +408,42 @@ static struct pod *create_when_warm(void)
     }
 }
 
-static void one_run(void)
+static void destroy(struct pod *p)
 {
-    struct pod *p = create_when_warm();
-    if (p->fd >= 0)
-        wait_ready(p);
-    if (opt.hold_ms > 0)
-        poll(NULL, 0, (int)opt.hold_ms);
-    if (p->ready)
-        run_job(p);
     if (p->id != 0)
         send_request(SPAWNER_DESTROY, p->tag, p->id);
     while (!p->gone)
         on_reply();
     print_pod(p);
     forget(p);
+}
+
+static struct pod *prepare(void)
+{
+    struct pod *p = create_when_warm();
+    if (p->fd >= 0)
+        wait_ready(p);
+    return p;
+}
+
+static void runs(void)
+{
+    struct pod *held[64];
+    size_t n = 0, max = opt.hold_pods ? sizeof held / sizeof held[0] : 1;
+    for (unsigned long i = 0; i < opt.runs; i++) {
+        held[n++] = prepare();
+        if (n < max && i + 1 < opt.runs)
+            continue;
+        if (opt.hold_ms > 0)
+            poll(NULL, 0, (int)opt.hold_ms);
+        for (size_t k = 0; k < n; k++) {
+            if (held[k]->ready)
+                run_job(held[k]);
+        }
+        for (size_t k = 0; k < n; k++)
+            destroy(held[k]);
+        n = 0;
+    }
 }
 
 static int by_value(const void *a, const void *b)
@@ -548,6 +571,8 @@ static void parse(char **argv)
     for (argv++; *argv != NULL && strcmp(*argv, "--") != 0; argv++) {
         if (strcmp(*argv, "--hold-stdin") == 0)
             opt.hold_stdin = true;
+        else if (strcmp(*argv, "--hold-pods") == 0)
+            opt.hold_pods = true;
         else if (strcmp(*argv, "--compile") == 0 && argv[1] != NULL)
             split_words(*++argv, opt.compile = compile, 32);
         else if (argv[1] == NULL)
@@ -574,7 +599,7 @@ int main(int argc, char **argv)
     if (fd == NULL)
         die("started without a spawner");
     spawner_fd = (int)number(fd);
-    pods_n = opt.ahead * 2 + 8;
+    pods_n = opt.ahead * 2 + 72;
     pods = calloc(pods_n, sizeof(struct pod *));
     if (pods == NULL)
         die("out of memory");
@@ -585,8 +610,7 @@ int main(int argc, char **argv)
     if (opt.bench > 0)
         bench();
     else
-        for (unsigned long i = 0; i < opt.runs; i++)
-            one_run();
+        runs();
     free(pods);
     return 0;
 }

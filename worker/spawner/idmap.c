@@ -12,14 +12,31 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 /* 4,096 ranges of 65,536 ids: 1,879,048,192 and up, where systemd's allocations end. */
 enum { BASE_FIRST = 0x70000000, RANGES = 4096, SUBORDINATE_MIN = 8192 };
 
-uint32_t idmap_base(uint64_t name_hash)
+enum err idmap_reserve(uint64_t name_hash, uint32_t *ret_base, struct errinfo *info)
 {
-    return (uint32_t)BASE_FIRST + (uint32_t)(name_hash % RANGES) * (uint32_t)HELPER_IDS;
+    if (mkdir(IDMAP_LOCKS, 0700) != 0 && errno != EEXIST)
+        return errinfo_set(info, ERR_SYSTEM, errno, "make %s", IDMAP_LOCKS);
+    for (uint32_t i = 0; i < RANGES; i++) {
+        char path[48];
+        uint32_t range = (uint32_t)((name_hash + i) % RANGES);
+        snprintf(path, sizeof path, IDMAP_LOCKS "/%u", range);
+        int fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+        if (fd < 0)
+            return errinfo_set(info, ERR_SYSTEM, errno, "open %s", path);
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+            *ret_base = (uint32_t)BASE_FIRST + range * (uint32_t)HELPER_IDS;
+            return ERR_OK; /* the descriptor holds the lock until we end */
+        }
+        close(fd);
+    }
+    return errinfo_set(info, ERR_FULL, 0, "every range of ids is taken");
 }
 
 /* "name-or-uid:first:count" */

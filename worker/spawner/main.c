@@ -325,14 +325,16 @@ static enum err prepare(struct spawner *s, const struct options *o, struct errin
         e = cgroups_open(&s->cgroups, name, s->privileged, info);
     if (e != ERR_OK)
         return e;
-    s->host_base = idmap_base(name_hash);
     s->accepted = o->accepted;
     s->missing = preflight_look(&s->cgroups, s->privileged);
     if (o->check || !preflight_passes(s->missing, s->accepted))
         preflight_print(s->missing, s->accepted);
     if (!preflight_passes(s->missing, s->accepted))
         return errinfo_set(info, ERR_UNSUPPORTED, 0, "this host lacks what pods need");
-    e = seccomp_build(&s->filter, info);
+    if (s->privileged)
+        e = idmap_reserve(name_hash, &s->host_base, info);
+    if (e == ERR_OK)
+        e = seccomp_build(&s->filter, info);
     if (e == ERR_OK)
         e = memfd_copy(s->runner_path != NULL ? s->runner_path : beside_us("millrace-runner"), "millrace-runner",
                        &s->runner, info);

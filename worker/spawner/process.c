@@ -3,13 +3,13 @@
 #include "base/cleanup.h"
 #include "worker/spawner/fdmsg.h"
 #include "worker/spawner/idmap.h"
+#include "worker/spawner/plan.h"
 #include "worker/spawner/spawner.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,10 +67,10 @@ static enum err wait_until_up(struct spawner *s, struct errinfo *info)
     return r.type == HELPER_UP ? ERR_OK : errinfo_set(info, ERR_SYSTEM, 0, "the helper: %s", r.text);
 }
 
-static pid_t clone_helper(void)
+/* The helper and its templates are walled off as pods are. */
+static pid_t clone_helper(unsigned off)
 {
-    unsigned long flags =
-        CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | SIGCHLD;
+    unsigned long flags = plan_clone_flags(off) | SIGCHLD;
     return (pid_t)syscall(SYS_clone, flags, NULL, NULL, NULL, NULL);
 }
 
@@ -85,7 +85,7 @@ enum err spawner_start_helper(struct spawner *s, struct errinfo *info)
         return errinfo_set(info, ERR_SYSTEM, errno, "pipe");
     auto_fd go_read = go[0];
     auto_fd go_write = go[1];
-    s->helper_pid = clone_helper();
+    s->helper_pid = clone_helper(s->off);
     if (s->helper_pid < 0)
         return errinfo_set(info, ERR_SYSTEM, errno, "make the outer user namespace");
     if (s->helper_pid == 0) {

@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a program ended is told exactly, and what it wrote is kept."""
+import signal
+import time
+
+import pytest
+
+KINDS = ["cold", "py"]
+
+
+def test_output_and_arguments(pods):
+    facts = pods.run("/bin/echo", "-n", "a  b", "")
+    assert facts["stdout"] == b"a  b "
+    assert facts["stderr"] == b""
+    assert facts["exit"]["end"] == "own"
+    assert facts["exit"]["exit_code"] == 0
+    assert facts["exit"]["signal"] == 0
+    assert facts["done"] and facts["started"]
+
+
+@pytest.mark.parametrize("code", [0, 1, 7, 126, 127, 255])
+def test_exit_codes(pods, code):
+    assert pods.bash(f"exit {code}")["exit"]["exit_code"] == code
+
+
+@pytest.mark.parametrize("code", [0, 7, 255])
+def test_exit_codes_warm(pods, code):
+    facts = pods.warm(f"import sys; sys.exit({code})")
+    assert (facts["exit"]["exit_code"], facts["exit"]["signal"]) == (code, 0)
+
+
+@pytest.mark.parametrize("name", ["SEGV", "KILL", "TERM", "ABRT", "FPE", "PIPE"])
+def test_fatal_signals(pods, name):
+    number = getattr(signal, "SIG" + name)
+    end = pods.bash(f"kill -{name} $$")["exit"]
+    assert (end["exit_code"], end["signal"], end["end"]) == (-1, number, "own")
+
+
+def test_a_missing_program_is_an_error_and_not_an_exit(pods):
+    facts = pods.run("/usr/bin/no-such-program")
+    assert "exit" not in facts
+    assert facts["error"].startswith("execute /usr/bin/no-such-program")
+    assert facts["done"] and not facts["started"]
+
+
+def test_a_relative_command_is_refused(pods):
+    assert "absolute" in pods.run("python3")["error"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_deadline_kills_who_ignores_signals_and_its_grandchild(pods, kind):
+    code = """if 1:
+        import os, signal, sys, time
+        for s in range(1, 65):
+            try: signal.signal(s, signal.SIG_IGN)
+            except (OSError, ValueError): pass
+        signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))
+        print("before", flush=True)
+        if os.fork() == 0:
+            os.setsid()
+        time.sleep(600)
+    """
+    facts = pods.python(code, wall_ms=500) if kind == "cold" else pods.warm(code, wall_ms=500)
+    assert facts["exit"]["end"] == "wall"
+    assert facts["exit"]["signal"] == signal.SIGKILL
+    assert facts["stdout"] == b"before\n"
+    assert 500 <= facts["exit"]["wall_ms"] <= 550
+    assert facts["run_ms"] <= 600
+    assert facts["done"]
+
+
+def test_without_the_deadline_it_would_go_on(pods):
+    facts = pods.bash("sleep 1.5; echo late", wall_ms=300, off=["wall_limit"])
+    assert facts["stdout"] == b"late\n"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_daemon_that_holds_the_output_delays_the_end_by_the_grace(pods, kind):
+    code = "import os,time\nprint('x', flush=True)\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(600)\nos._exit(3)"
+    facts = pods.python(code) if kind == "cold" else pods.warm(code)
+    assert facts["exit"]["exit_code"] == 3
+    assert facts["exit"]["end"] == "own"
+    assert facts["stdout"] == b"x\n"
+    assert facts["run_ms"] - facts["exit"]["wall_ms"] <= 100
+    assert facts["gone_ms"] <= 500
+
+
+def test_closing_its_output_is_not_its_end(pods):
+    facts = pods.python("import os,time; os.close(1); os.close(2); time.sleep(0.4); os._exit(5)")
+    assert facts["exit"]["exit_code"] == 5
+    assert facts["exit"]["wall_ms"] >= 400
+
+
+def test_what_is_in_the_pipe_survives_sigkill(pods):
+    facts = pods.python("import os,signal; os.write(1, b'z' * 4096); os.kill(os.getpid(), signal.SIGKILL)")
+    assert facts["exit"]["signal"] == signal.SIGKILL
+    assert facts["exit"]["end"] == "own"
+    assert facts["stdout"] == b"z" * 4096
+
+
+@pytest.mark.parametrize("stream", [1, 2])
+def test_output_limit_is_exact(pods, stream):
+    facts = pods.bash(f"yes >&{stream}", output=100_000)
+    assert facts["exit"]["end"] == "output"
+    assert len(facts["stdout"]) + len(facts["stderr"]) == 100_000
+
+
+def test_output_limit_counts_both_streams(pods):
+    facts = pods.bash("yes & yes >&2 & wait", output=300_001)
+    assert facts["exit"]["end"] == "output"
+    assert len(facts["stdout"]) + len(facts["stderr"]) == 300_001
+    assert facts["stdout"] and facts["stderr"]
+
+
+def test_exactly_the_limit_is_not_over_it(pods):
+    facts = pods.bash("head -c 100000 /dev/zero", output=100_000)
+    assert facts["exit"]["end"] == "own"
+    assert facts["stdout"] == b"\0" * 100_000
+
+
+def test_all_bytes_come_through(pods):
+    facts = pods.python("import os; os.write(1, bytes(range(256)) * 300)")
+    assert facts["stdout"] == bytes(range(256)) * 300
+
+
+def test_forged_frames_are_output(pods):
+    code = """if 1:
+        import os, struct
+        for t in (65, 70, 71, 75):
+            os.write(1, struct.pack("<IBBBB", 48, t, 0, 0, 0) + bytes(48))
+        os._exit(3)
+    """
+    facts = pods.python(code)
+    assert facts["exit"]["exit_code"] == 3
+    assert len(facts["stdout"]) == 4 * 56
+
+
+def test_memory_limit_is_told_from_the_kernels_counter(pods):
+    facts = pods.python("x = []\nwhile True: x.append(bytearray(1 << 20))", memory=64 << 20)
+    assert facts["exit"]["end"] == "memory"
+    assert facts["exit"]["signal"] == signal.SIGKILL
+    assert facts["usage"]["oom_kills"] >= 1
+    assert facts["usage"]["memory_peak"] <= 64 << 20
+
+
+def test_memory_limit_warm(pods):
+    facts = pods.warm("x = []\nwhile True: x.append(bytearray(1 << 20))", memory=64 << 20)
+    assert facts["exit"]["end"] == "memory"
+    assert facts["usage"]["oom_kills"] >= 1
+
+
+def test_sigkill_alone_is_not_called_out_of_memory(pods):
+    facts = pods.bash("kill -KILL $$", memory=64 << 20)
+    assert facts["exit"]["end"] == "own"
+    assert facts["usage"]["oom_kills"] == 0
+
+
+def test_a_child_out_of_memory_ends_the_whole_pod(pods):
+    code = """if 1:
+        import os, time
+        if os.fork() == 0:
+            x = []
+            while True: x.append(bytearray(1 << 20))
+        os.wait()
+        time.sleep(30)
+    """
+    facts = pods.python(code, memory=64 << 20)
+    assert facts["exit"]["end"] == "memory"
+    assert facts["exit"]["wall_ms"] < 10_000
+
+
+def test_files_count_as_memory(pods):
+    facts = pods.bash("head -c 200000000 /dev/zero > /mnt/data/f; echo $?", memory=64 << 20, work_bytes=1 << 30)
+    assert facts["usage"]["oom_kills"] >= 1
+
+
+def test_cpu_limit_counts_every_process(pods):
+    facts = pods.bash("for i in 1 2 3 4; do (while :; do :; done) & done; wait", cpu_ms=400, wall_ms=20_000)
+    assert facts["exit"]["end"] == "cpu"
+    assert 400 <= facts["usage"]["cpu_ms"] <= 700
+
+
+def test_standard_input_then_its_end(pods):
+    assert pods.run("/bin/cat", stdin="hello\n")["stdout"] == b"hello\n"
+    assert pods.run("/bin/cat")["stdout"] == b""
+
+
+def test_cancelled_keeps_what_was_written(pods):
+    facts = pods.bash("echo begun; cat; echo never", hold_stdin=True, cancel_ms=300)
+    assert facts["exit"]["end"] == "cancelled"
+    assert facts["stdout"] == b"begun\n"
+
+
+def test_a_signal_reaches_the_program(pods):
+    facts = pods.python("import time\ntry: time.sleep(30)\nexcept KeyboardInterrupt: print('caught')", signal=2, signal_ms=300)
+    assert facts["stdout"] == b"caught\n"
+    assert facts["exit"]["exit_code"] == 0
+
+
+def test_compile_then_run(pods):
+    facts = pods.run("/bin/bash", "out.sh", name="in.txt", code="echo $((6*7))", compile="/bin/cp in.txt out.sh")
+    assert facts["stage"]["exit_code"] == 0
+    assert facts["exit"]["exit_code"] == 0
+    assert facts["stdout"] == b"42\n"
+
+
+def test_a_compile_error_is_the_end(pods):
+    facts = pods.run("/bin/echo", "never", name="in.txt", code="", compile="/bin/cp absent.txt out")
+    assert facts["stage"]["exit_code"] == 1
+    assert facts["exit"]["exit_code"] == 1
+    assert facts["stdout"] == b""
+    assert b"absent.txt" in facts["stderr"]
+
+
+def test_the_source_is_a_file_in_the_working_directory(pods):
+    facts = pods.run("/usr/bin/python3", "main.py", name="main.py", code="import os; print(os.getcwd(), os.listdir())")
+    assert facts["stdout"] == b"/mnt/data ['main.py']\n"
+
+
+def test_zero_seconds_of_program_is_honest(pods):
+    for facts in pods.run("/bin/true", count=50):
+        assert facts["exit"]["exit_code"] == 0
+        assert facts["done"]
+
+
+def test_a_second_spawner_of_the_same_state_is_refused(pods):
+    import subprocess
+    first = subprocess.Popen(pods.command(["/bin/sleep", "30"]), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 20
+        while not pods_of(pods):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        second = subprocess.run(pods.command(["/bin/true"]), capture_output=True, timeout=30)
+        assert second.returncode == 69
+        assert b"another spawner" in second.stderr
+    finally:
+        first.terminate()
+        first.wait(30)
+
+
+def pods_of(pods):
+    import pods as module
+    return [g for g in module.cgroups() if g.endswith(module.name_of(pods.state))]
