@@ -106,7 +106,7 @@ def test_output_limit_is_exact(pods, stream):
 
 
 def test_output_limit_counts_both_streams(pods):
-    facts = pods.bash("yes & yes >&2 & wait", output=300_001)
+    facts = pods.python("import os\nwhile True:\n    os.write(1, b'a' * 1000)\n    os.write(2, b'b' * 1000)", output=300_001)
     assert facts["exit"]["end"] == "output"
     assert len(facts["stdout"]) + len(facts["stderr"]) == 300_001
     assert facts["stdout"] and facts["stderr"]

@@ -153,6 +153,13 @@ static int step_no_new_privs(const struct lockdown *l)
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }
 
+/* A change of ids takes it away, and then /proc/self/fd and the like belong to nobody in the pod. */
+static int step_dumpable(const struct lockdown *l)
+{
+    (void)l;
+    return prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+}
+
 static int step_landlock(const struct lockdown *l)
 {
     return l->landlock ? landlock_confine(l->work_dir) : 0;
@@ -182,6 +189,7 @@ static const struct {
     {"reading back", step_recheck},
     {"working folder", step_place},
     {"no_new_privs", step_no_new_privs},
+    {"dumpable", step_dumpable},
     {"landlock", step_landlock},
     {"seccomp", step_seccomp},
 };
