@@ -101,6 +101,7 @@ enum err fork_into_pod(const struct fork_into *into, pid_t *ret_pid, struct erri
         *ret_pid = c.program;
         return ERR_OK;
     }
-    return errinfo_set(info, ERR_SYSTEM, c.error, "%s",
-                       c.step != NULL ? c.step : "killed on the way into the pod");
+    if (c.step == NULL) /* killed: the pod ended meanwhile */
+        return errinfo_set(info, ERR_SYSTEM, ESRCH, "on the way into the pod");
+    return errinfo_set(info, ERR_SYSTEM, c.error, "%s", c.step);
 }
