@@ -23,6 +23,16 @@ int64_t lane_capacity(const struct lane *l)
     return (int64_t)l->leases + l->claiming + free_now(l->c);
 }
 
+void call_capacity(struct call *call, struct lane *l)
+{
+    int64_t capacity = lane_capacity(l);
+    if (capacity == l->told)
+        call_cstr(call, "");
+    else
+        call_int(call, capacity);
+    l->told = capacity;
+}
+
 /* ---- claiming ----------------------------------------------------------------------------------------------------- */
 
 struct claim {
@@ -112,7 +122,7 @@ static void send_claim(struct lane *lane, struct str entry, struct id job)
     call_cstr(call, q->options.key_prefix);
     call_str(call, entry);
     call_cstr(call, c->worker);
-    call_int(call, lane_capacity(lane));
+    call_capacity(call, lane);
     call_cstr(call, q->process);
     call_go(call, on_claim, claim);
 }
@@ -341,7 +351,7 @@ static void open_ports(struct consumer *c)
         abort(); /* at start: a worker that cannot hold its lanes is of no use */
     for (size_t i = 0; i < c->lane_count; i++) {
         c->lanes[i] = (struct lane){.c = c, .partition = (unsigned)(i / c->class_count),
-                                    .class_name = c->classes[i % c->class_count]};
+                                    .class_name = c->classes[i % c->class_count], .told = -1};
     }
     for (size_t i = 0; i < c->port_count; i++) {
         struct port *p = &c->ports[i];

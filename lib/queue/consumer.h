@@ -14,14 +14,15 @@ struct lane {
     unsigned partition;
     const char *class_name;
     unsigned leases, claiming;
+    int64_t told; /* the capacity that the store knows of; -1: none */
     bool beating;
     /* reaper.c */
     struct seen *seen;
     size_t seen_count;
     int64_t scanned_ns;
     unsigned looking;
-    struct told *told;
-    size_t told_count;
+    struct told *workers;
+    size_t worker_count;
 };
 
 /* The connection that waits for the entries of a partition. */
@@ -71,6 +72,8 @@ struct consumer {
 struct keyset lane_keys(const struct lane *l, struct str job);
 /* What this worker can do in this lane, for the refill. */
 int64_t lane_capacity(const struct lane *l);
+/* As an argument: empty when the store knows it already. */
+void call_capacity(struct call *call, struct lane *l);
 void consumer_pump(struct consumer *c);
 /* An entry was delivered: claim it, or give it back. */
 void lane_take(struct lane *l, struct str entry, struct str job);

@@ -50,7 +50,7 @@ struct queue {
 /* ---- scripts and keys ---- */
 
 enum script {
-#define X(name, flags, keys) SCRIPT_##name,
+#define X(name, flags, keys, parts) SCRIPT_##name,
 #include "schema/redis/scripts.def"
 #undef X
     SCRIPT_COUNT,

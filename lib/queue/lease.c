@@ -223,7 +223,7 @@ void queue_finish(struct queue *q, struct id job, uint32_t attempt, uint64_t n, 
     call_int(call, (int64_t)l->delivered);
     call_int(call, cost_ms);
     call_cstr(call, q->consumer->worker);
-    call_int(call, lane_capacity(l->lane));
+    call_capacity(call, l->lane);
     add_drafts(call, drafts, count);
     step_add(l, call, true, cb, arg);
 }
@@ -244,7 +244,7 @@ void queue_requeue(struct queue *q, struct id job, uint32_t attempt, struct str 
     call_int(call, q->options.max_attempts);
     call_int(call, started);
     call_cstr(call, q->consumer->worker);
-    call_int(call, lane_capacity(l->lane));
+    call_capacity(call, l->lane);
     step_add(l, call, true, cb, arg);
 }
 
@@ -292,7 +292,8 @@ static void beat_send(struct beat *b, struct lease **leases)
         call_key(call, &job, "JOB");
     }
     call_cstr(call, c->worker);
-    call_int(call, lane_capacity(b->lane));
+    b->lane->told = lane_capacity(b->lane); /* always said: it also tells that the worker lives */
+    call_int(call, b->lane->told);
     for (size_t i = 0; i < b->count; i++) {
         call_int(call, leases[i]->attempt);
         call_cstr(call, leases[i]->entry);

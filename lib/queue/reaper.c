@@ -28,10 +28,10 @@ static int64_t lease_ns(const struct lane *l)
 void lane_watch_free(struct lane *l)
 {
     free(l->seen);
-    free(l->told);
+    free(l->workers);
     l->seen = NULL;
-    l->told = NULL;
-    l->seen_count = l->told_count = 0;
+    l->workers = NULL;
+    l->seen_count = l->worker_count = 0;
 }
 
 /* ---- taking over -------------------------------------------------------------------------------------------------- */
@@ -236,9 +236,9 @@ static void sweep(struct lane *l, const struct told *t)
 
 static struct told *told_find(struct lane *l, struct str worker)
 {
-    for (size_t i = 0; i < l->told_count; i++) {
-        if (str_eq(worker, str_of(l->told[i].worker)))
-            return &l->told[i];
+    for (size_t i = 0; i < l->worker_count; i++) {
+        if (str_eq(worker, str_of(l->workers[i].worker)))
+            return &l->workers[i];
     }
     return NULL;
 }
@@ -261,9 +261,9 @@ static void on_workers(void *arg, const struct redis_value *v)
         if (now - next[i].since_ns > WORKER_LEASES * lease_ns(l))
             sweep(l, &next[i]);
     }
-    free(l->told);
-    l->told = next;
-    l->told_count = pairs;
+    free(l->workers);
+    l->workers = next;
+    l->worker_count = pairs;
 }
 
 static void scan_workers(struct lane *l)

@@ -10,14 +10,14 @@
 #include <string.h>
 #endif
 
-#define X(name, flags, keys)                                                                                 \
+#define X(name, flags, keys, parts)                                                                                 \
     extern const char script_##name[];                                                                       \
     extern const size_t script_##name##_len;
 #include "schema/redis/scripts.def"
 #undef X
 
 static struct script_text table[SCRIPT_COUNT] = {
-#define X(script, flags, key_names)                                                                          \
+#define X(script, flags, key_names, parts)                                                                          \
     [SCRIPT_##script] = {.name = #script, .keys = (key_names), .text = script_##script},
 #include "schema/redis/scripts.def"
 #undef X
@@ -58,7 +58,7 @@ static void take_out(struct script_text *script)
 static void fill(void)
 {
     const size_t lengths[SCRIPT_COUNT] = {
-#define X(name, flags, keys) [SCRIPT_##name] = script_##name##_len,
+#define X(name, flags, keys, parts) [SCRIPT_##name] = script_##name##_len,
 #include "schema/redis/scripts.def"
 #undef X
     };

@@ -1,10 +1,8 @@
 -- A worker begins an attempt at the job of a lane entry.
 local job, prefix, entry, worker, capacity, process = unpack(ARGV)
-need(JOB, 'hash', LOG, 'stream', REQ, 'string', COUNT, 'hash', WORKERS, 'hash')
-need_lane()
 local j = load(JOB)
 local f = load_fair()
-local act = action(j, 'claim')
+local act = action(j)
 
 local function answer(word)
     return {word, j.attempt, call('GET', REQ) or '', j.tenant, j.user, j.lang, j.session, j.retry, j.created, j.ms,
@@ -15,9 +13,10 @@ if act == 'again' then
     if j.entry == entry and j.worker == worker then return answer('dup') end
     return {'fenced'}
 end
-tell(f, worker, tonumber(capacity))
+if capacity ~= '' then need(WORKERS, 'hash') end
 if act ~= 'start' then
     drop_entry(entry)
+    tell(f, worker, capacity)
     refill(f)
     save_fair(f)
     return {act}
@@ -31,8 +30,8 @@ set(j, 'worker', worker)
 set(j, 'to', process)
 emit(j, 'claimed', '{"worker":' .. cjson.encode(worker) .. '}', '')
 set(j, 'claimed', j.ms)
-account(j)
 save(j)
+tell(f, worker, capacity)
 set_fair(f, 'run', f.run + 1)
 refill(f)
 save_fair(f)

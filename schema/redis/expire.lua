@@ -1,8 +1,8 @@
 -- Deletes a terminal job that is due, or (ARGV[3] = 1) before that.
 local job, prefix, forced = unpack(ARGV)
-need(JOB, 'hash', LOG, 'stream', REQ, 'string', IDEM, 'hash', TENANT, 'zset', DUE, 'zset', COUNT, 'hash')
+need(IDEM, 'hash', TENANT, 'zset', DUE, 'zset', COUNT, 'hash')
 local j = load(JOB)
-local act = action(j, 'expire')
+local act = action(j)
 if act == 'missing' then
     call('ZREM', DUE, job)
     return {act}

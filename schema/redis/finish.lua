@@ -1,23 +1,21 @@
 -- The last append of an attempt: its facts, its end, and what follows for the queue, in one step.
 local job, prefix, attempt, n, read = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local cost, worker, capacity = tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8])
-need(JOB, 'hash', LOG, 'stream', COUNT, 'hash', DUE, 'zset', ORDER, 'list', WORKERS, 'hash')
-need_lane()
+local cost, worker, capacity = tonumber(ARGV[6]), ARGV[7], ARGV[8]
 local j = load(JOB)
-local refused = refuse_step(j, action(j, 'finish'), attempt, n)
+local refused = refuse_step(j, attempt, n)
 if refused then return {refused} end
-local f = load_fair()
+need(COUNT, 'hash', DUE, 'zset', READY, 'stream')
+if j.ordered == '1' then need(ORDER, 'list', B0, 'zset', B1, 'zset', B2, 'zset') end
+if capacity ~= '' then need(WORKERS, 'hash') end
+local f = load_fair(j.tenant, j.prio)
 inputs_read(j, read)
 local last = take_drafts(j, 9)
 set(j, 'n', n)
 leave_lane(j, f)
 close(j, job, f, last)
 local field = 't' .. j.prio .. ':' .. j.tenant
-local tag = tonumber(call('HGET', FAIR, field) or 0) + cost - j.cost
-f[field] = math.max(tag, 0)
-f.changed[field] = true
+set_fair(f, field, math.max(0, f[field] + cost - j.cost))
 tell(f, worker, capacity)
-account(j)
 save(j)
 refill(f)
 save_fair(f)

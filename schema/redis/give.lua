@@ -1,16 +1,15 @@
 -- A worker had no slot for what was delivered to it: back into the backlog, with the old tag.
 local job, prefix, entry = unpack(ARGV)
-need(JOB, 'hash')
 need_lane()
 local j = load(JOB)
-local act = action(j, 'give')
+local act = action(j)
 if #call('XPENDING', READY, GROUP, entry, entry, 1) == 0 then return {'dup'} end
 if act == 'conflict' and j.entry == entry and j.status == 'running' then return {'conflict'} end
 local f = load_fair()
 drop_entry(entry)
 if act == 'back' then
-    add_share(j.tenant, -1)
-    back_to_backlog(j, job)
+    add_share(f, j.tenant, -1)
+    to_backlog(f, j.prio, j.tag, member_of(j, job))
 end
 refill(f)
 save_fair(f)

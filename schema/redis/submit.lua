@@ -1,65 +1,70 @@
 -- Accepts a job, or says why not.
 local job, prefix, session, tenant, user, class, prio, lang, request, hash, sync, retry, ordered, cost, ttl, max_jobs,
       max_tenant, max_bytes, submitted, queued, idem = unpack(ARGV)
-need(JOB, 'hash', LOG, 'stream', REQ, 'string', TENANT, 'zset', ORDER, 'list', COUNT, 'hash')
-need_lane()
-if idem ~= '' and not OFF.idempotency then
-    need(IDEM, 'hash')
+if idem ~= '' then
     local known = call('HMGET', IDEM, 'job', 'session', 'eid', 'pos', 'hash')
     if known[1] then
         if known[5] ~= hash then return {'conflict'} end
         return {'dup', known[1], known[2], known[3], tonumber(known[4])}
     end
 end
-local old = load(JOB)
-if action(old, 'submit') ~= 'accept' then return {'dup', job, old.session, old.eid, tonumber(old.pos)} end
-
-local count = call('HMGET', COUNT, 'jobs', 't:' .. tenant, 'bytes')
-if tonumber(count[1] or 0) >= tonumber(max_jobs) then return {'full', 'jobs'} end
-if tonumber(count[2] or 0) >= tonumber(max_tenant) then return {'full', 'tenant'} end
-if tonumber(count[3] or 0) + #request > tonumber(max_bytes) then return {'full', 'bytes'} end
-
-local f = load_fair()
+if call('EXISTS', JOB, LOG, REQ) > 0 then
+    local old = load(JOB)
+    if action(old) == 'dup' then return {'dup', job, old.session, old.eid, tonumber(old.pos)} end
+    return redis.error_reply('WRONGTYPE parts of a job that does not exist')
+end
 local q = tonumber(prio)
+local count = call('HMGET', COUNT, 'jobs', 't:' .. tenant, 'bytes')
+local jobs, mine, bytes = tonumber(count[1] or 0), tonumber(count[2] or 0), tonumber(count[3] or 0)
+if jobs >= tonumber(max_jobs) then return {'full', 'jobs'} end
+if mine >= tonumber(max_tenant) then return {'full', 'tenant'} end
+if bytes + #request > tonumber(max_bytes) then return {'full', 'bytes'} end
+
+local f = load_fair(tenant, q)
+local room = room_of(f)
 local field = 't' .. q .. ':' .. tenant
-local tag = math.max(f['v' .. q], tonumber(call('HGET', FAIR, field) or 0)) + tonumber(cost)
-if OFF.fairness then tag = math.max(now(), f['v' .. q]) end -- first come, first served
-f.changed[field] = true
-f[field] = tag
+local tag = math.max(f['v' .. q], f[field]) + tonumber(cost)
+set_fair(f, field, tag)
 if f.u1 and f.u1 ~= tenant then
     set_fair(f, 'u2', f.u1)
     set_fair(f, 'w2', f.w1)
 end
 set_fair(f, 'u1', tenant)
 set_fair(f, 'w1', now())
+local direct = ordered == '0' and f.w == 0 and room > 0 and may_take(f, tenant)
+if not direct then need(backlog(q), 'zset') end
+if ordered == '1' then need(ORDER, 'list') end
 
-local j = {seq = 0, ms = 0, attempt = 0, bytes = 0, cost = cost, tenant = tenant}
-for name, value in pairs({status = 'queued', tenant = tenant, user = user, session = session, lang = lang,
-                          class = class, prio = prio, cost = cost, attempt = 0, created = now(), retry = retry,
-                          ordered = ordered, tag = tag, ttl = ttl}) do
-    set(j, name, value)
+call('ZADD', TENANT, now(), job)
+local j = {status = 'queued', seq = 0, ms = now(), attempt = 0, owed = 0, cost = cost, tenant = tenant}
+local member, pos = member_of(j, job), 1
+if direct then
+    to_lane(f, q, job, tag, cost, tenant)
+else
+    local waiting = 0
+    if ordered == '1' then
+        waiting = call('RPUSH', ORDER, table.concat({job, cost, prio, class, tag, tenant}, ' ')) - 1
+    end
+    if waiting == 0 then
+        to_backlog(f, q, tag, member)
+        pos = call('ZRANK', backlog(q), member) + 1
+    else
+        pos = call('ZCARD', backlog(q)) + waiting
+    end
+    refill(f)
 end
-if sync ~= '' then set(j, 'sync', sync) end
-if idem ~= '' then set(j, 'idem', idem) end
-
-local waiting = 0
-if ordered == '1' then
-    waiting = call('RPUSH', ORDER, table.concat({job, cost, prio, class, tag, tenant}, ' ')) - 1
-end
-if waiting == 0 then back_to_backlog({prio = q, tag = tag, cost = cost, tenant = tenant}, job) end
-local pos = waiting == 0 and call('ZRANK', backlog(q), member_of(j, job)) + 1 or call('ZCARD', backlog(q)) + waiting
 call('SET', REQ, request)
-stored = #request
 emit(j, 'submitted', submitted, '')
 emit(j, 'queued', queued .. pos .. '}', '')
-set(j, 'eid', j.last)
-set(j, 'pos', pos)
-if idem ~= '' then call('HSET', IDEM, 'job', job, 'session', session, 'eid', j.last, 'pos', pos, 'hash', hash) end
-call('ZADD', TENANT, j.ms, job)
-call('HINCRBY', COUNT, 'jobs', 1)
-call('HINCRBY', COUNT, 't:' .. tenant, 1)
-account(j)
-save(j)
-refill(f)
+local stored = #request + j.owed
+call('HSET', JOB, 'status', 'queued', 'tenant', tenant, 'user', user, 'session', session, 'lang', lang, 'class', class,
+     'prio', prio, 'cost', cost, 'attempt', 0, 'created', now(), 'retry', retry, 'ordered', ordered, 'tag', tag,
+     'ttl', ttl, 'seq', j.seq, 'ms', j.ms, 'last', j.last, 'eid', j.last, 'pos', pos, 'bytes', stored)
+if sync ~= '' then call('HSET', JOB, 'sync', sync) end
+if idem ~= '' then
+    call('HSET', JOB, 'idem', idem)
+    call('HSET', IDEM, 'job', job, 'session', session, 'eid', j.last, 'pos', pos, 'hash', hash)
+end
+call('HSET', COUNT, 'jobs', jobs + 1, 't:' .. tenant, mine + 1, 'bytes', bytes + stored)
 save_fair(f)
-return {'ok', job, session, j.eid, pos}
+return {'ok', job, session, j.last, pos}

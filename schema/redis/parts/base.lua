@@ -1,0 +1,25 @@
+-- Before this come the names of the keys and ACTIONS, the script's column of job_machine.def; behind it other parts
+-- that scripts.def names for the script, then the script.
+local call = redis.call
+local GROUP = 'w'
+
+local clock = nil
+local function now()
+    if not clock then
+        local t = call('TIME')
+        clock = t[1] * 1000 + math.floor(t[2] / 1000)
+    end
+    return clock
+end
+
+-- Redis does not roll back. So every key is read, or looked at here, before it is written; only the first write of a
+-- script needs no such look.
+local function need(...)
+    local list = {...}
+    for i = 1, #list, 2 do
+        local found = call('TYPE', list[i]).ok
+        if found ~= 'none' and found ~= list[i + 1] then
+            error({err = 'WRONGTYPE ' .. list[i] .. ' is a ' .. found .. ', not a ' .. list[i + 1]})
+        end
+    end
+end
