@@ -44,6 +44,9 @@ struct pod_event {
 };
 typedef void (*pod_event_cb)(void *arg, const struct pod_event *event);
 
+/* Standard input that goes ahead of the release; with more of it the spec says that it is open. */
+enum { POD_STDIN_FIRST = FRAME_STDIN_HELD_MAX / 2 };
+
 struct pod_run {
     struct str spec; /* TLV of worker/frame.h */
     struct str stdin_bytes;

@@ -591,7 +591,7 @@ static enum err local_run(struct pod *pod, const struct pod_run *run)
 {
     if (pod->phase != LINK_READY || pod->lost)
         return ERR_CLOSED;
-    size_t before = run->stdin_bytes.n < FRAME_STDIN_HELD_MAX ? run->stdin_bytes.n : FRAME_STDIN_HELD_MAX;
+    size_t before = run->stdin_bytes.n < POD_STDIN_FIRST ? run->stdin_bytes.n : POD_STDIN_FIRST;
     frame_append(&pod->out, FRAME_SPEC, run->spec.p, run->spec.n);
     if (before > 0)
         frame_append(&pod->out, FRAME_STDIN, run->stdin_bytes.p, before);

@@ -402,7 +402,7 @@ static void input_signal(struct jobrun *run, struct str data)
 static void send_early_inputs(struct jobrun *run)
 {
     /* The end of a standard input that the pod was told is open, and nothing left to carry it. */
-    if (run->early_eof && run->request.stdin_open && run->request.stdin_bytes.len <= FRAME_STDIN_HELD_MAX)
+    if (run->early_eof && run->request.stdin_open && run->request.stdin_bytes.len <= POD_STDIN_FIRST)
         input_eof(run);
     for (unsigned i = 0; i < run->early_signal_count; i++)
         send_signal(run, run->early_signals[i]);
@@ -473,7 +473,7 @@ static enum err read_job(struct jobrun *run, const struct claimed_job *job, stru
     enum err e = run_request_parse(job->request, &run->request, info);
     if (e != ERR_OK)
         return e;
-    bool open = run->request.stdin_open || run->request.stdin_bytes.len > FRAME_STDIN_HELD_MAX;
+    bool open = run->request.stdin_open || run->request.stdin_bytes.len > POD_STDIN_FIRST;
     return run_plan_build(&run->request, open, &run->plan, info);
 }
 

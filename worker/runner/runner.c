@@ -309,7 +309,7 @@ static void on_frame(struct runner *r, const struct frame *f)
 /* A frame is taken only when what it brings has room, so that the worker's socket fills up and not our memory. */
 static bool input_has_room(const struct runner *r)
 {
-    return r->held.len - r->held_at + FRAME_PAYLOAD_MAX <= FRAME_STDIN_HELD_MAX + FRAME_PAYLOAD_MAX / 2;
+    return r->held.len - r->held_at <= FRAME_STDIN_HELD_MAX; /* at the bound START can still be read */
 }
 
 static void take_frames(struct runner *r)
