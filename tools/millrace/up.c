@@ -104,11 +104,10 @@ static void all_ready(struct up *up)
 
 static void keep_running(struct up *up, struct up_child *child, int64_t now)
 {
-    bool was_ready = child->ready;
     if (!child->pid && now >= child->restart_at_ns) {
         up_child_start(child);
         up_state_tell(up);
-    } else if (!was_ready) {
+    } else if (!child->ready) {
         up_probe(child);
     }
 }
@@ -139,12 +138,8 @@ static void tick_start(struct up *up, int64_t now)
 
 static void tick_serve(struct up *up, int64_t now)
 {
-    for (size_t i = 0; i < up->count; i++) {
-        bool was_ready = up->children[i].ready;
+    for (size_t i = 0; i < up->count; i++)
         keep_running(up, &up->children[i], now);
-        if (was_ready != up->children[i].ready)
-            up_state_tell(up);
-    }
 }
 
 static void close_all(struct up *up)

@@ -87,7 +87,7 @@ void up_child_start(struct up_child *child);
 void up_child_signal(struct up_child *child, int signal);
 /* Collects those that ended; returns how many did. */
 int up_children_reap(struct up *up);
-bool up_part_running(const struct up *up, enum up_part part);
+void up_child_set_ready(struct up_child *child, bool ready);
 bool up_part_ready(const struct up *up, enum up_part part);
 void up_child_log_tail(const struct up_child *child);
 void up_child_log_path(const struct up_child *child, char out[UP_PATH_MAX]);

@@ -212,12 +212,12 @@ int up_children_reap(struct up *up)
     return count;
 }
 
-bool up_part_running(const struct up *up, enum up_part part)
+void up_child_set_ready(struct up_child *child, bool ready)
 {
-    for (size_t i = 0; i < up->count; i++)
-        if (up->children[i].part == part && up->children[i].pid)
-            return true;
-    return false;
+    bool was = child->ready;
+    child->ready = ready && child->pid;
+    if (child->ready != was)
+        up_state_tell(child->up);
 }
 
 bool up_part_ready(const struct up *up, enum up_part part)

@@ -14,7 +14,7 @@ static void on_ready(void *arg, enum err e, const char *why, const struct http_a
     (void)why;
     struct up_child *child = arg;
     child->probing = false;
-    child->ready = !e && answer->status == 200 && child->pid;
+    up_child_set_ready(child, !e && answer->status == 200);
 }
 
 static void probe_http(struct up_child *child)
@@ -47,7 +47,7 @@ static void redis_done(struct redis_probe *probe, bool ready)
 {
     if (uv_is_closing((uv_handle_t *)&probe->tcp))
         return;
-    probe->child->ready = ready && probe->child->pid;
+    up_child_set_ready(probe->child, ready);
     uv_close((uv_handle_t *)&probe->tcp, redis_closed);
 }
 

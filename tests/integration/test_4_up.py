@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`millrace up`: the life of a whole system on one machine, and that nothing of it stays."""
+import json
+import os
+import pathlib
+import shlex
+import signal
+import subprocess
+import time
+
+import pytest
+from contract import Api
+from system import BIN, PLAIN_ENV, System, descendants, parents, wait_until
+
+
+def up(*argv, home, **more):
+    return subprocess.run([BIN / "millrace", "up", *map(str, argv)], cwd=home, env={**PLAIN_ENV, "HOME": str(home)},
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=90, check=False, **more)
+
+
+@pytest.fixture
+def home(tmp_path):
+    """A home of its own; what runs there at the end is stopped."""
+    yield tmp_path
+    up("down", home=tmp_path)
+
+
+def test_detached_from_start_to_end(home):
+    began = up("--detach", "--port", "0", home=home)
+    assert began.returncode == 0, began.stderr
+    assert "Hello from Python" in began.stdout and "Millrace is up" in began.stdout
+    status = json.loads(up("status", "--json", home=home).stdout)
+    assert status["ready"] and {child["part"] for child in status["children"]} == {"redis", "api", "worker"}
+    assert status["url"] in began.stdout and "up at" in up("status", home=home).stdout
+    pids = descendants(status["pid"])
+
+    exports = dict(shlex.split(line.removeprefix("export "))[0].split("=", 1)
+                   for line in up("env", home=home).stdout.splitlines())
+    assert exports["MILLRACE_URL"] == status["url"] and exports["PATH"].startswith(str(BIN))
+    assert exports["MILLRACE_API_KEY"] in began.stdout
+    run = subprocess.run(["bash", "-c", f'eval "$({BIN}/millrace up env)"; echo "print(6*7)" > p.py; millrace run p.py; '
+                          'curl -s $MILLRACE_URL/exec -H "x-api-key: $MILLRACE_API_KEY" '
+                          '-H "content-type: application/json" -d \'{"lang":"py","code":"print(1)"}\''],
+                         cwd=home, env={**PLAIN_ENV, "HOME": str(home)}, stdin=subprocess.DEVNULL, capture_output=True,
+                         text=True, timeout=60, check=False)
+    assert run.stdout.startswith("42\n") and json.loads(run.stdout.split("\n", 1)[1])["stdout"] == "1\n"
+
+    assert up("--detach", home=home).returncode == 0  # it is running already: nothing changes
+    assert json.loads(up("status", "--json", home=home).stdout)["pid"] == status["pid"]
+    assert up("down", home=home).returncode == 0
+    assert up("status", home=home).returncode == 3 and up("env", home=home).returncode == 3
+    left = {pid: line for pid, line in pids.items() if parents().get(pid, (0, ""))[1] == line}
+    assert left == {}
+
+
+def test_secrets_are_kept_from_others(home):
+    assert up("--detach", "--port", "0", "--no-demo", home=home).returncode == 0
+    status = json.loads(up("status", "--json", home=home).stdout)
+    state = pathlib.Path(status["state"])
+    key, redis_key = (state / "api.key").read_text(), (state / "redis.key").read_text()
+    assert len(key) == 42 and len(redis_key) == 42
+    for name in ("api.key", "redis.key", "millrace.yaml", "redis.conf", "up.json"):
+        assert (state / name).stat().st_mode & 0o077 == 0
+    for pid in [status["pid"], *descendants(status["pid"])]:
+        for secret in (key, redis_key):
+            assert secret.encode() not in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+            assert secret.encode() not in pathlib.Path(f"/proc/{pid}/environ").read_bytes()
+    for log in (state / "log").iterdir():
+        assert key not in log.read_text() and redis_key not in log.read_text()
+    port = next(child["port"] for child in status["children"] if child["part"] == "redis")
+    refused = subprocess.run(["/usr/bin/redis-cli", "-p", str(port), "KEYS", "*"], capture_output=True, text=True, check=False)
+    assert "NOAUTH" in refused.stdout + refused.stderr
+
+
+def test_a_second_start_is_quick_and_has_the_data(home):
+    first = System(home / "a", cluster=False)
+    with Api(first) as api:
+        job = api.submit("py", "print('kept')")
+        assert api.wait(job)["result"]["stdout"] == "kept\n"
+    assert first.stop() == 0
+    began = time.monotonic()
+    second = System(home / "a", cluster=False, env={"API_KEY": first.key})
+    took = time.monotonic() - began
+    second.key = first.key
+    try:
+        with Api(second) as api:
+            assert api.job(job)["result"]["stdout"] == "kept\n"
+            assert api.exec("py", "print(1)")["stdout"] == "1\n"
+    finally:
+        assert second.stop() == 0
+    assert second.residue() == []
+    assert took < 2 * (3 if "asan" in str(BIN) else 1)
+
+
+def test_ephemeral_leaves_no_folder(home):
+    system = System(home / "e", cluster=False, options=["--ephemeral"])
+    assert system.state.exists()
+    assert system.stop() == 0
+    assert system.residue() == [] and not system.state.exists()
+
+
+def test_what_dies_is_started_again(make_system):
+    system = make_system(cluster=False)
+    for part in ("api", "worker", "redis"):
+        before = system.children(part)[0]["pid"]
+        os.kill(before, signal.SIGKILL)
+        wait_until(f"{part} is there again", lambda part=part, before=before: system.children(part)[0]["pid"] not in (0, before))
+        wait_until("all are ready", lambda: all(child["ready"] for child in system.told()["children"]), 30)
+        with Api(system) as api:
+            assert wait_until("a run works", lambda api=api: api.post("/exec", json={"lang": "py", "code": "print(1)"})
+                              .json().get("stdout"), 30) == "1\n"
+    assert [child["restarts"] for child in system.told()["children"]] == [1, 1, 1]
+
+
+def test_a_killed_supervisor_takes_all_with_it(home):
+    system = System(home / "k", cluster=False)
+    tree = descendants(system.process.pid)
+    system.process.kill()
+    system.process.wait()
+
+    def gone():
+        table = parents()
+        return not [pid for pid, line in tree.items() if table.get(pid, (0, ""))[1] == line]
+    wait_until("all have ended", gone, 60)
+    system.log.close()
+
+
+def test_a_given_redis_is_used_and_left(make_system, home):
+    from system import ClusterRedis
+    store = ClusterRedis(home)
+    try:
+        system = make_system(cluster=False, options=["--redis-url", store.url])
+        assert [child["part"] for child in system.told()["children"]] == ["api", "worker"]
+        with Api(system) as api:
+            assert api.exec("py", "print(1)")["stdout"] == "1\n"
+        assert system.stop() == 0
+        assert store.told("PING").startswith("PONG") and int(store.told("DBSIZE")) > 0
+    finally:
+        store.stop()
+
+
+def test_a_taken_port_is_told_by_name(make_system, home):
+    system = make_system(cluster=False)
+    port = system.children("api")[0]["port"]
+    done = up("--port", port, "--state", home / "other", home=home)
+    assert done.returncode == 1 and str(port) in done.stderr and "taken" in done.stderr
+
+
+def test_bad_settings_are_told_and_nothing_starts(home):
+    done = subprocess.run([BIN / "millrace", "up", "--port", "0"], cwd=home, stdin=subprocess.DEVNULL, capture_output=True,
+                          env={**PLAIN_ENV, "HOME": str(home), "WORKER_SLOTS": "many"}, text=True, timeout=60, check=False)
+    assert done.returncode == 1 and "WORKER_SLOTS" in done.stderr
+    assert up("status", home=home).returncode == 3
+
+
+def test_down_without_a_system_is_no_failure(home):
+    assert up("down", home=home).returncode == 0
