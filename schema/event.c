@@ -144,6 +144,17 @@ static void write_bytes(struct buf *out, struct str bytes)
     buf_append_cstr(out, "\",\"encoding\":\"base64\"");
 }
 
+/* White space of JSON, which is more than str_trim() takes. */
+static struct str trim_json(struct str s)
+{
+    static const char space[] = " \t\r\n";
+    while (s.n > 0 && memchr(space, s.p[0], sizeof space - 1) != NULL)
+        s = (struct str){s.p + 1, s.n - 1};
+    while (s.n > 0 && memchr(space, s.p[s.n - 1], sizeof space - 1) != NULL)
+        s.n--;
+    return s;
+}
+
 void event_write_json(const struct event *event, struct buf *out)
 {
     buf_printf(out, "{\"id\":\"%s\",\"type\":\"%s\",\"job_id\":\"%s\",\"attempt\":%u,\"seq\":%llu,\"time\":%lld",
@@ -151,7 +162,7 @@ void event_write_json(const struct event *event, struct buf *out)
                (unsigned long long)event->seq, (long long)event->time_ms);
     struct str d = event->data;
     if (d.n > 2) { /* "{...}" without its braces */
-        struct str inner = str_trim((struct str){d.p + 1, d.n - 2});
+        struct str inner = trim_json((struct str){d.p + 1, d.n - 2});
         if (inner.n) {
             buf_append_char(out, ',');
             buf_append_str(out, inner);
