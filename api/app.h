@@ -30,8 +30,8 @@ struct api {
     int64_t started_wall_ms;
 };
 
-/* One routed request. Made when its head is there, freed by the call_* function that answers it; a client that goes
-   away first is told to `gone`, after which it is freed. */
+/* One routed request. Made when its head is there, freed by the call_* function that answers it; a client
+   that goes away first is told to `gone`, after which it is freed. */
 struct call {
     struct api *api;
     struct http_request *request;
@@ -39,8 +39,8 @@ struct call {
     struct str param;  /* what {id} matched */
     struct str tenant; /* view of the configuration */
     struct list node;
-    void *context;                  /* the handler's */
-    void (*gone)(struct call *c);   /* may be NULL */
+    void *context;                   /* the handler's */
+    void (*gone)(struct call *c);    /* may be NULL */
     void (*drained)(struct call *c); /* room again for a stream */
 };
 
@@ -55,7 +55,8 @@ void call_on_request(void *arg, struct http_request *r);
 void call_write_error(int status, const char *details, const char *request_id, struct buf *out);
 
 /* Answers; `c` is freed. */
-void call_reply(struct call *c, int status, const char *type, const struct http_field *fields, struct str body);
+void call_reply(struct call *c, int status, const char *type, const struct http_field *fields,
+                struct str body);
 void call_json(struct call *c, int status, const struct buf *body);
 void call_fail(struct call *c, enum client_error error, const char *fmt, ...) PRINTF_LIKE(3, 4);
 void call_refuse(struct call *c, const struct api_fault *fault);
@@ -69,7 +70,8 @@ bool call_store_ready(struct call *c);
 /* {id} of the path as an id. False: the client was told 404. */
 bool call_job_id(struct call *c, struct id *ret_job);
 
-/* The projection as clients see it: {job_id, session_id, status, ...}, left open for more members ("}" is missing). */
+/* The projection as clients see it: {job_id, session_id, status, ...}, left open for more members ("}" is
+ * missing). */
 void job_write(const struct queue_job *job, struct buf *out);
 
 /* Streams and long-polls end, with what they have, because this process leaves. */
@@ -79,7 +81,7 @@ bool exec_read(struct call *c, bool sync, struct exec_request *ret_request);
 /* Idempotency-Key, or {NULL, 0}. False: it is malformed and the client was told. */
 bool exec_idempotency_key(struct call *c, struct str *ret_key);
 /* The hash of the body under which an Idempotency-Key repeats. */
-void exec_fill_submit(const struct call *c, const struct exec_request *request, struct str key, const char *hash,
-                      struct queue_submit *ret_submit);
+void exec_fill_submit(const struct call *c, const struct exec_request *request, struct str key,
+                      const char *hash, struct queue_submit *ret_submit);
 
 #endif

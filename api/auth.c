@@ -13,9 +13,10 @@ enum err auth_open(struct auth *a, const struct config *config, struct errinfo *
     while (config_key_at(config, count, &key))
         count++;
     if (count == 0 && config->auth_enabled)
-        return errinfo_set(info, ERR_INVALID, 0,
-                           "there is no API key: set API_KEY or API_KEYS (openssl rand -hex 24 makes a good one), or "
-                           "AUTH_ENABLED=false where the network itself is trusted");
+        return errinfo_set(
+            info, ERR_INVALID, 0,
+            "there is no API key: set API_KEY or API_KEYS (openssl rand -hex 24 makes a good one), or "
+            "AUTH_ENABLED=false where the network itself is trusted");
     *a = (struct auth){.open = !config->auth_enabled, .count = count};
     a->keys = calloc(count + 1, sizeof *a->keys);
     if (a->keys == NULL)

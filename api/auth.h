@@ -12,12 +12,13 @@ struct auth {
     struct auth_key {
         struct sha256 hash;
         struct str tenant; /* view of the configuration */
-    } *keys;
+    } * keys;
     size_t count;
     bool open; /* no keys are asked for */
 };
 
-/* ERR_INVALID when there is no key and AUTH_ENABLED is not false: there is no known default. `config` must stay. */
+/* ERR_INVALID when there is no key and AUTH_ENABLED is not false: there is no known default. `config` must
+ * stay. */
 MUST_CHECK enum err auth_open(struct auth *a, const struct config *config, struct errinfo *info);
 void auth_close(struct auth *a);
 

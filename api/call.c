@@ -15,11 +15,15 @@ static const call_handler handlers[HANDLERS] = {
 #undef X
 };
 
-/* ---- the end of a call ------------------------------------------------------------------------------------------------ */
+/* ---- the end of a call
+ * ------------------------------------------------------------------------------------------------ */
 
 static void count(struct call *c, int status)
 {
-    unsigned class = status >= 500 ? METRIC_5XX : status >= 400 ? METRIC_4XX : status >= 200 ? METRIC_2XX : METRIC_1XX;
+    unsigned class = status >= 500   ? METRIC_5XX
+                     : status >= 400 ? METRIC_4XX
+                     : status >= 200 ? METRIC_2XX
+                                     : METRIC_1XX;
     unsigned route = c->route != NULL ? (unsigned)c->route->handler : HANDLERS;
     metrics_add(c->api->metrics, METRIC_HTTP_RESPONSES, route, class, 1);
 }
@@ -42,7 +46,8 @@ void call_end(struct call *c, int status)
     free_call(c);
 }
 
-void call_reply(struct call *c, int status, const char *type, const struct http_field *fields, struct str body)
+void call_reply(struct call *c, int status, const char *type, const struct http_field *fields,
+                struct str body)
 {
     int64_t started = http_started_ns(c->request);
     if (status >= 500)
@@ -106,7 +111,8 @@ void call_queue_failed(struct call *c, enum queue_answer answer, int retry_after
     else if (answer == QUEUE_CONFLICT)
         fault = (struct api_fault){.error = CE_CONFLICT};
     else if (answer == QUEUE_FULL)
-        fault = (struct api_fault){.error = CE_QUEUE_FULL, .retry_after_ms = retry_after_ms > 0 ? retry_after_ms : 1000};
+        fault = (struct api_fault){.error = CE_QUEUE_FULL,
+                                   .retry_after_ms = retry_after_ms > 0 ? retry_after_ms : 1000};
     call_refuse(c, &fault);
 }
 
@@ -127,7 +133,9 @@ bool call_job_id(struct call *c, struct id *ret_job)
     return false;
 }
 
-/* ---- the beginning ---------------------------------------------------------------------------------------------------------- */
+/* ---- the beginning
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 static void on_gone(void *user, struct http_request *r)
 {
@@ -221,7 +229,8 @@ void call_write_error(int status, const char *details, const char *request_id, s
     client_error_write(error, details, request_id, 0, out);
 }
 
-/* ---- what several handlers write ----------------------------------------------------------------------------------------------- */
+/* ---- what several handlers write
+ * ----------------------------------------------------------------------------------------------- */
 
 static void write_time(struct buf *out, const char *name, int64_t ms)
 {
@@ -237,8 +246,8 @@ void job_write(const struct queue_job *job, struct buf *out)
     buf_printf(out,
                "{\"job_id\":\"%s\",\"session_id\":\"%s\",\"status\":\"" STR_FMT "\",\"lang\":\"" STR_FMT
                "\",\"priority\":\"%s\",\"attempt\":%u",
-               job->job.text, job->session.text, STR_ARG(job->status), STR_ARG(job->lang), priorities[job->priority],
-               job->attempt);
+               job->job.text, job->session.text, STR_ARG(job->status), STR_ARG(job->lang),
+               priorities[job->priority], job->attempt);
     write_time(out, "created_at", job->created_ms);
     write_time(out, "started_at", job->started_ms);
     write_time(out, "finished_at", job->finished_ms);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* POST /exec: a job that is submitted, followed over this process's reply channel, and answered when it ends. */
+/* POST /exec: a job that is submitted, followed over this process's reply channel, and answered when it ends.
+ */
 #include "api/app.h"
 #include "api/view.h"
 
@@ -19,7 +20,8 @@ struct exec_run {
     bool keep;      /* runs on without its client */
 };
 
-/* ---- the request (shared with POST /v1/jobs) ------------------------------------------------------------------------------ */
+/* ---- the request (shared with POST /v1/jobs)
+ * ------------------------------------------------------------------------------ */
 
 /* application/json, in UTF-8 if it says so. */
 static bool is_json(struct str type)
@@ -43,7 +45,8 @@ bool exec_read(struct call *c, bool sync, struct exec_request *ret_request)
         call_fail(c, CE_UNSUPPORTED_MEDIA_TYPE, "send Content-Type: application/json, in UTF-8");
         return false;
     }
-    struct exec_rules rules = {.bounds = c->api->bounds, .max_code = (size_t)c->api->config.max_code_bytes, .sync = sync};
+    struct exec_rules rules = {
+        .bounds = c->api->bounds, .max_code = (size_t)c->api->config.max_code_bytes, .sync = sync};
     struct api_fault fault;
     if (exec_request_parse(http_body(c->request), &rules, ret_request, &fault) == ERR_OK)
         return true;
@@ -58,12 +61,13 @@ bool exec_idempotency_key(struct call *c, struct str *ret_key)
     *ret_key = http_header(c->request, "idempotency-key");
     if (count == 0 || (count == 1 && idempotency_key_valid(*ret_key)))
         return true;
-    call_fail(c, CE_BAD_IDEMPOTENCY_KEY, "Idempotency-Key: must be one header of 1 to 255 visible ASCII characters");
+    call_fail(c, CE_BAD_IDEMPOTENCY_KEY,
+              "Idempotency-Key: must be one header of 1 to 255 visible ASCII characters");
     return false;
 }
 
-void exec_fill_submit(const struct call *c, const struct exec_request *request, struct str key, const char *hash,
-                      struct queue_submit *ret_submit)
+void exec_fill_submit(const struct call *c, const struct exec_request *request, struct str key,
+                      const char *hash, struct queue_submit *ret_submit)
 {
     *ret_submit = (struct queue_submit){
         .tenant = c->tenant,
@@ -79,7 +83,9 @@ void exec_fill_submit(const struct call *c, const struct exec_request *request, 
     };
 }
 
-/* ---- the run ------------------------------------------------------------------------------------------------------------------ */
+/* ---- the run
+ * ------------------------------------------------------------------------------------------------------------------
+ */
 
 static void free_run(struct exec_run *run)
 {
@@ -93,12 +99,14 @@ static void on_cancelled(void *arg, enum queue_answer answer)
 {
     (void)arg;
     if (answer == QUEUE_UNAVAILABLE)
-        log_limited(LOG_WARN, "a run whose client left could not be cancelled", F_STR("why", "Redis cannot be used"));
+        log_limited(LOG_WARN, "a run whose client left could not be cancelled",
+                    F_STR("why", "Redis cannot be used"));
 }
 
 static void cancel(struct exec_run *run)
 {
-    queue_cancel(run->api->queue, run->tenant, run->view.job, STR("the client went away"), on_cancelled, NULL);
+    queue_cancel(run->api->queue, run->tenant, run->view.job, STR("the client went away"), on_cancelled,
+                 NULL);
 }
 
 /* Before the answer of submit is there, on_submitted() does the rest. */
@@ -185,7 +193,8 @@ void handle_exec(struct call *c)
         call_fail(c, CE_INTERNAL, "out of memory");
         return;
     }
-    *run = (struct exec_run){.api = c->api, .call = c, .tenant = c->tenant, .keep = request.detach || key.n > 0};
+    *run =
+        (struct exec_run){.api = c->api, .call = c, .tenant = c->tenant, .keep = request.detach || key.n > 0};
     c->context = run;
     c->gone = on_client_gone;
     char hash[SHA256_HEX_LEN + 1] = "";
@@ -194,7 +203,8 @@ void handle_exec(struct call *c)
     struct queue_submit submit;
     exec_fill_submit(c, &request, key, hash, &submit);
     submit.sync = true;
-    metrics_add(c->api->metrics, METRIC_JOBS_SUBMITTED, (unsigned)request.lang, (unsigned)request.priority, 1);
+    metrics_add(c->api->metrics, METRIC_JOBS_SUBMITTED, (unsigned)request.lang, (unsigned)request.priority,
+                1);
     queue_submit(c->api->queue, &submit, on_submitted, run);
     exec_request_free(&request);
 }

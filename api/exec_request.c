@@ -2,8 +2,8 @@
 #include "api/exec_request.h"
 
 #include "base/base64.h"
-#include "json/fields.h"
 #include "schema/env_names.h"
+#include "json/fields.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -21,7 +21,9 @@ struct draft {
     size_t argument_bytes;
 };
 
-/* ---- limits --------------------------------------------------------------------------------------------------------- */
+/* ---- limits
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 /* The contract's `timeout`: any number of milliseconds, brought into the range. */
 static enum err take_contract_timeout(struct draft *d)
@@ -63,7 +65,8 @@ static enum err take_limits(struct draft *d)
     return e;
 }
 
-/* ---- lang, code, stdin ------------------------------------------------------------------------------------------------ */
+/* ---- lang, code, stdin
+ * ------------------------------------------------------------------------------------------------ */
 
 static enum err take_language(struct draft *d, enum language *ret_lang)
 {
@@ -72,8 +75,8 @@ static enum err take_language(struct draft *d, enum language *ret_lang)
     if (json_field_name(d->body, "lang", JSON_REQUIRED, 1024, &name, &info) != ERR_OK)
         return api_fault_from(d->fault, &info);
     if (language_parse(name, ret_lang, &info) != ERR_OK)
-        return api_fault_set(d->fault, CE_UNKNOWN_LANGUAGE, "%s%s", strncmp(info.text, "lang: ", 6) == 0 ? "" : "lang: ",
-                             info.text);
+        return api_fault_set(d->fault, CE_UNKNOWN_LANGUAGE, "%s%s",
+                             strncmp(info.text, "lang: ", 6) == 0 ? "" : "lang: ", info.text);
     return ERR_OK;
 }
 
@@ -91,7 +94,8 @@ static enum err take_stdin(struct draft *d)
 {
     struct errinfo info;
     int encoding = 0;
-    if (json_field_choice(d->body, "stdin_encoding", JSON_OPTIONAL, "text|base64", &encoding, &info) != ERR_OK ||
+    if (json_field_choice(d->body, "stdin_encoding", JSON_OPTIONAL, "text|base64", &encoding, &info) !=
+            ERR_OK ||
         json_field_string(d->body, "stdin", JSON_OPTIONAL, EXEC_STDIN_BYTES, &d->stdin_text, &info) != ERR_OK)
         return api_fault_from(d->fault, &info);
     d->stdin_base64 = encoding == 1;
@@ -102,7 +106,9 @@ static enum err take_stdin(struct draft *d)
     return ERR_OK;
 }
 
-/* ---- args --------------------------------------------------------------------------------------------------------------- */
+/* ---- args
+ * ---------------------------------------------------------------------------------------------------------------
+ */
 
 static bool has_nul(struct str s)
 {
@@ -136,7 +142,8 @@ static enum err take_arg(struct draft *d, const json_t *item, size_t place)
 {
     json_t *text = arg_text(item, d->rules->sync);
     if (text == NULL && d->rules->sync)
-        return api_fault_set(d->fault, CE_TOO_LARGE, "args: item %zu is larger than %d bytes", place, EXEC_ARG_BYTES);
+        return api_fault_set(d->fault, CE_TOO_LARGE, "args: item %zu is larger than %d bytes", place,
+                             EXEC_ARG_BYTES);
     if (text == NULL)
         return api_fault_set(d->fault, CE_INVALID_FIELD, "args: item %zu must be a string, not %s", place,
                              json_type_text(item));
@@ -156,7 +163,8 @@ static enum err take_args(struct draft *d)
     if (list == NULL || json_is_null(list))
         return ERR_OK;
     if (!json_is_array(list))
-        return api_fault_set(d->fault, CE_INVALID_FIELD, "args: must be a list of strings, not %s", json_type_text(list));
+        return api_fault_set(d->fault, CE_INVALID_FIELD, "args: must be a list of strings, not %s",
+                             json_type_text(list));
     if (json_array_size(list) > EXEC_ARGS_MAX)
         return api_fault_set(d->fault, CE_TOO_LARGE, "args: has %zu items; at most %d are allowed",
                              json_array_size(list), EXEC_ARGS_MAX);
@@ -167,7 +175,9 @@ static enum err take_args(struct draft *d)
     return e;
 }
 
-/* ---- env ------------------------------------------------------------------------------------------------------------------ */
+/* ---- env
+ * ------------------------------------------------------------------------------------------------------------------
+ */
 
 static enum err take_env_item(struct draft *d, const char *name, const json_t *value)
 {
@@ -175,11 +185,13 @@ static enum err take_env_item(struct draft *d, const char *name, const json_t *v
     if (env_name_check(str_of(name), &info) != ERR_OK)
         return api_fault_from(d->fault, &info);
     if (!json_is_string(value))
-        return api_fault_set(d->fault, CE_INVALID_FIELD, "env: the value of \"%.64s\" must be a string, not %s", name,
+        return api_fault_set(d->fault, CE_INVALID_FIELD,
+                             "env: the value of \"%.64s\" must be a string, not %s", name,
                              json_type_text(value));
     struct str text = {json_string_value(value), json_string_length(value)};
     if (has_nul(text))
-        return api_fault_set(d->fault, CE_BAD_REQUEST, "env: the value of \"%.64s\" must not hold a NUL character", name);
+        return api_fault_set(d->fault, CE_BAD_REQUEST,
+                             "env: the value of \"%.64s\" must not hold a NUL character", name);
     size_t bytes = strlen(name) + text.n + 2;
     return count_bytes(d, "env", bytes, bytes);
 }
@@ -196,12 +208,15 @@ static enum err take_env(struct draft *d)
                              json_object_size(d->env), EXEC_ENV_MAX);
     void *object = (void *)(uintptr_t)d->env; /* jansson's iterator only reads */
     enum err e = ERR_OK;
-    for (void *it = json_object_iter(object); e == ERR_OK && it != NULL; it = json_object_iter_next(object, it))
+    for (void *it = json_object_iter(object); e == ERR_OK && it != NULL;
+         it = json_object_iter_next(object, it))
         e = take_env_item(d, json_object_iter_key(it), json_object_iter_value(it));
     return e;
 }
 
-/* ---- the rest ---------------------------------------------------------------------------------------------------------------- */
+/* ---- the rest
+ * ----------------------------------------------------------------------------------------------------------------
+ */
 
 /* On /exec a bad or stale session is no error: a fresh one is drawn. */
 static enum err take_session(struct draft *d, struct id *ret_session)
@@ -219,7 +234,8 @@ static enum err take_session(struct draft *d, struct id *ret_session)
     if (json_field_string(d->body, "session_id", JSON_OPTIONAL, 1024, &text, &info) != ERR_OK)
         return api_fault_from(d->fault, &info);
     if (text.p != NULL && id_parse(text, ret_session) != ERR_OK)
-        return api_fault_set(d->fault, CE_INVALID_FIELD, "session_id: must be 21 characters of A-Z a-z 0-9 _ and -");
+        return api_fault_set(d->fault, CE_INVALID_FIELD,
+                             "session_id: must be 21 characters of A-Z a-z 0-9 _ and -");
     return ERR_OK;
 }
 
@@ -229,7 +245,8 @@ static enum err take_choices(struct draft *d, struct exec_request *request)
     int priority = d->rules->sync ? QUEUE_INTERACTIVE : QUEUE_NORMAL;
     bool interactive = false;
     request->retry = true;
-    if (json_field_choice(d->body, "priority", JSON_OPTIONAL, "interactive|normal|batch", &priority, &info) != ERR_OK ||
+    if (json_field_choice(d->body, "priority", JSON_OPTIONAL, "interactive|normal|batch", &priority, &info) !=
+            ERR_OK ||
         json_field_bool(d->body, "retry", JSON_OPTIONAL, &request->retry, &info) != ERR_OK ||
         json_field_bool(d->body, "detach", JSON_OPTIONAL, &request->detach, &info) != ERR_OK ||
         json_field_bool(d->body, "interactive", JSON_OPTIONAL, &interactive, &info) != ERR_OK)
@@ -262,7 +279,8 @@ static void write_canonical(const struct draft *d, struct exec_request *request)
     else
         buf_append_cstr(out, "{}");
     for (enum limit i = 0; i < LIMIT_COUNT; i++)
-        buf_printf(out, "%s\"%s\":%" PRId64, i == 0 ? ",\"limits\":{" : ",", limit_row(i)->canonical, d->limits[i]);
+        buf_printf(out, "%s\"%s\":%" PRId64, i == 0 ? ",\"limits\":{" : ",", limit_row(i)->canonical,
+                   d->limits[i]);
     buf_printf(out, "},\"stdin_open\":%s,\"retry\":%s}", request->stdin_open ? "true" : "false",
                request->retry ? "true" : "false");
     if (e != ERR_OK && buf_status(out) == ERR_OK)
@@ -295,7 +313,8 @@ enum err exec_request_parse(struct str body, const struct exec_rules *rules, str
     if (json_parse(body, &root, &info) != ERR_OK)
         return api_fault_set(fault, CE_BAD_JSON, "%s", info.text);
     if (!json_is_object(root))
-        return api_fault_set(fault, CE_INVALID_FIELD, "the body must be an object, not %s", json_type_text(root));
+        return api_fault_set(fault, CE_INVALID_FIELD, "the body must be an object, not %s",
+                             json_type_text(root));
     struct draft d = {.body = root, .rules = rules, .fault = fault};
     /* Escapes make a character at most six; the body's own limit bounds it as well. */
     struct exec_request request = {.canonical = BUF_INIT(8 * (body.n + 4096))};

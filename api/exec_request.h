@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The body of POST /exec and POST /v1/jobs becomes the canonical request that workers run (schema/PROTOCOL.md). Pure.
-   Fields: lang, code, args, stdin, stdin_encoding ("base64"), env, the fields of limits.def, timeout, priority, retry,
-   detach, interactive, session_id. Others are ignored: clients send what their models make up (CONTRACT 2.1.1). */
+/* The body of POST /exec and POST /v1/jobs becomes the canonical request that workers run
+   (schema/PROTOCOL.md). Pure. Fields: lang, code, args, stdin, stdin_encoding ("base64"), env, the fields of
+   limits.def, timeout, priority, retry, detach, interactive, session_id. Others are ignored: clients send
+   what their models make up (CONTRACT 2.1.1). */
 #ifndef MILLRACE_API_EXEC_REQUEST_H
 #define MILLRACE_API_EXEC_REQUEST_H
 
 #include "api/fault.h"
 #include "base/id.h"
-#include "json/json.h"
 #include "queue/queue.h"
 #include "schema/languages.h"
 #include "schema/limits.h"
+#include "json/json.h"
 
 /* Of one request, so that one process image and one event stay small. */
 enum {
@@ -31,14 +32,14 @@ struct exec_rules {
 struct exec_request {
     struct buf canonical; /* JSON text */
     enum language lang;
-    struct id session;    /* "" : a fresh one */
+    struct id session; /* "" : a fresh one */
     enum queue_priority priority;
     bool retry, detach, stdin_open;
 };
 
 /* ERR_INVALID: `fault` says why; *ret_request is untouched. */
-MUST_CHECK enum err exec_request_parse(struct str body, const struct exec_rules *rules, struct exec_request *ret_request,
-                                       struct api_fault *fault);
+MUST_CHECK enum err exec_request_parse(struct str body, const struct exec_rules *rules,
+                                       struct exec_request *ret_request, struct api_fault *fault);
 void exec_request_free(struct exec_request *request);
 
 /* Idempotency-Key: 1 to 255 visible ASCII characters. */

@@ -18,7 +18,8 @@ enum err api_fault_set(struct api_fault *fault, enum client_error error, const c
     auto_buf clean = BUF_INIT(4 * sizeof text);
     utf8_sanitize(&clean, str_of(text));
     *fault = (struct api_fault){.error = error};
-    size_t n = clean.len < sizeof fault->detail ? clean.len : utf8_complete((struct str){clean.data, sizeof text - 1});
+    size_t n = clean.len < sizeof fault->detail ? clean.len
+                                                : utf8_complete((struct str){clean.data, sizeof text - 1});
     if (n > 0)
         memcpy(fault->detail, clean.data, n);
     return ERR_INVALID;

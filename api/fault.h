@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Why a request is refused: a row of errors.def and a sentence "field: what is wrong and what to send". Pure. */
+/* Why a request is refused: a row of errors.def and a sentence "field: what is wrong and what to send". Pure.
+ */
 #ifndef MILLRACE_API_FAULT_H
 #define MILLRACE_API_FAULT_H
 
@@ -7,7 +8,7 @@
 
 struct api_fault {
     enum client_error error;
-    char detail[512]; /* UTF-8; "" = the row's own text */
+    char detail[512];   /* UTF-8; "" = the row's own text */
     int retry_after_ms; /* 0: none */
 };
 

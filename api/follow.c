@@ -20,8 +20,7 @@ bool follow_after(struct call *c, const char *name, struct str text, char ret_af
 
 void followers_drain(struct api *api)
 {
-    list_each(f, &api->followers, struct follower, node)
-        f->leave(f);
+    list_each(f, &api->followers, struct follower, node) f->leave(f);
 }
 
 void handle_job_events(struct call *c)
@@ -32,7 +31,8 @@ void handle_job_events(struct call *c)
     struct str last = http_header(c->request, "last-event-id");
     bool resumed = sse && last.n > 0; /* the newer one of the two: browsers repeat the URL */
     const char *name = resumed ? "Last-Event-ID" : "after";
-    if (!call_job_id(c, &job) || !follow_after(c, name, resumed ? last : http_query(c->request, "after", NULL), after) ||
+    if (!call_job_id(c, &job) ||
+        !follow_after(c, name, resumed ? last : http_query(c->request, "after", NULL), after) ||
         !call_store_ready(c))
         return;
     if (sse)

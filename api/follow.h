@@ -6,7 +6,12 @@
 #include "api/app.h"
 #include "api/sse_text.h"
 
-enum { FOLLOW_WAIT_MAX_S = 60, FOLLOW_PAGE_EVENTS = 1000, FOLLOW_PAGE_BYTES = 1024 * 1024, FOLLOW_HEARTBEAT_MS = 15000 };
+enum {
+    FOLLOW_WAIT_MAX_S = 60,
+    FOLLOW_PAGE_EVENTS = 1000,
+    FOLLOW_PAGE_BYTES = 1024 * 1024,
+    FOLLOW_HEARTBEAT_MS = 15000
+};
 
 /* What ends when the process leaves. */
 struct follower {

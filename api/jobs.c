@@ -66,7 +66,9 @@ static struct call *arrive(struct waiting *w)
     return c;
 }
 
-/* ---- submit --------------------------------------------------------------------------------------------------------------- */
+/* ---- submit
+ * ---------------------------------------------------------------------------------------------------------------
+ */
 
 static void reply_submitted(struct call *c, const struct id *job, const struct id *session, struct str status)
 {
@@ -74,8 +76,8 @@ static void reply_submitted(struct call *c, const struct id *job, const struct i
     snprintf(location, sizeof location, "/v1/jobs/%s", job->text);
     struct http_field fields[] = {{.name = "Location", .value = location}, {NULL, NULL}};
     auto_buf body = BUF_INIT(1024);
-    buf_printf(&body, "{\"job_id\":\"%s\",\"session_id\":\"%s\",\"status\":\"" STR_FMT "\"}\n", job->text, session->text,
-               STR_ARG(status));
+    buf_printf(&body, "{\"job_id\":\"%s\",\"session_id\":\"%s\",\"status\":\"" STR_FMT "\"}\n", job->text,
+               session->text, STR_ARG(status));
     call_reply(c, 202, "application/json", fields, buf_str(&body));
 }
 
@@ -123,13 +125,16 @@ void handle_job_submit(struct call *c)
         sha256_hex(&digest, hash);
         struct queue_submit submit;
         exec_fill_submit(c, &request, key, hash, &submit);
-        metrics_add(c->api->metrics, METRIC_JOBS_SUBMITTED, (unsigned)request.lang, (unsigned)request.priority, 1);
+        metrics_add(c->api->metrics, METRIC_JOBS_SUBMITTED, (unsigned)request.lang,
+                    (unsigned)request.priority, 1);
         queue_submit(c->api->queue, &submit, on_submitted, w);
     }
     exec_request_free(&request);
 }
 
-/* ---- one job ---------------------------------------------------------------------------------------------------------------- */
+/* ---- one job
+ * ----------------------------------------------------------------------------------------------------------------
+ */
 
 static bool status_ended(struct str status)
 {
@@ -191,7 +196,9 @@ void handle_job_get(struct call *c)
         queue_get(c->api->queue, c->tenant, job, on_job, w);
 }
 
-/* ---- cancel ------------------------------------------------------------------------------------------------------------------- */
+/* ---- cancel
+ * -------------------------------------------------------------------------------------------------------------------
+ */
 
 static void on_after_cancel(void *arg, enum queue_answer answer, const struct queue_job *job)
 {
@@ -233,7 +240,9 @@ void handle_job_cancel(struct call *c)
     queue_cancel(c->api->queue, c->tenant, job, STR("cancelled by the client"), on_cancelled, w);
 }
 
-/* ---- list ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- list
+ * ------------------------------------------------------------------------------------------------------------------------
+ */
 
 static void on_list(void *arg, enum queue_answer answer, const struct queue_job *jobs, size_t count,
                     const char *next_cursor)

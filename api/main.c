@@ -17,13 +17,12 @@
 
 enum { GRACE_MS = 35 * 1000, DRAIN_TICK_MS = 20 };
 
-static const char usage[] =
-    "millrace-api: the HTTP and WebSocket server of Millrace.\n"
-    "\n"
-    "  --config PATH      YAML file with settings\n"
-    "  --set NAME=VALUE   one setting; may be given again\n"
-    "  --port-file PATH   write the port it listens at to PATH\n"
-    "  --help, --version\n";
+static const char usage[] = "millrace-api: the HTTP and WebSocket server of Millrace.\n"
+                            "\n"
+                            "  --config PATH      YAML file with settings\n"
+                            "  --set NAME=VALUE   one setting; may be given again\n"
+                            "  --port-file PATH   write the port it listens at to PATH\n"
+                            "  --help, --version\n";
 
 /* What the process is made of, beyond what handlers need. */
 struct program {
@@ -32,7 +31,9 @@ struct program {
     const char *port_file;
 };
 
-/* ---- the end ------------------------------------------------------------------------------------------------------------- */
+/* ---- the end
+ * -------------------------------------------------------------------------------------------------------------
+ */
 
 static void on_queue_closed(void *arg)
 {
@@ -51,7 +52,8 @@ static void on_http_closed(void *arg)
 static void on_drain_tick(uv_timer_t *timer)
 {
     struct program *p = timer->data;
-    if (!list_empty(&p->api.calls) || !list_empty(&p->api.followers) || http_server_connections(p->api.http) > 0)
+    if (!list_empty(&p->api.calls) || !list_empty(&p->api.followers) ||
+        http_server_connections(p->api.http) > 0)
         return;
     uv_timer_stop(timer);
     uv_close((uv_handle_t *)timer, NULL);
@@ -67,7 +69,9 @@ static void on_stop(void *arg)
     uv_timer_start(&p->drain, on_drain_tick, 0, DRAIN_TICK_MS);
 }
 
-/* ---- the beginning ---------------------------------------------------------------------------------------------------------- */
+/* ---- the beginning
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 static void on_queue_state(void *arg, bool ready, const char *why)
 {
@@ -177,8 +181,8 @@ static enum err start(struct program *p, struct errinfo *info)
     if (e == ERR_OK)
         e = write_port(p->port_file, http_server_port(api->http), info);
     if (e == ERR_OK)
-        log_info("listening", F_STR("address", api->config.api_host), F_INT("port", http_server_port(api->http)),
-                 F_STR("auth", api->auth.open ? "off" : "keys"));
+        log_info("listening", F_STR("address", api->config.api_host),
+                 F_INT("port", http_server_port(api->http)), F_STR("auth", api->auth.open ? "off" : "keys"));
     return e;
 }
 
@@ -224,7 +228,8 @@ static enum err take_args(struct program *p, int argc, char **argv)
 
 static bool text_log(const struct config *cfg)
 {
-    return cfg->log_format == LOG_FORMAT_TEXT || (cfg->log_format == LOG_FORMAT_AUTO && isatty(STDERR_FILENO));
+    return cfg->log_format == LOG_FORMAT_TEXT ||
+           (cfg->log_format == LOG_FORMAT_AUTO && isatty(STDERR_FILENO));
 }
 
 static void print_problems(const struct config_base *base, const struct errinfo *first)

@@ -45,7 +45,8 @@ static void answer(struct poll *p)
     auto_buf body = BUF_INIT(p->events.len + 1024);
     buf_append_cstr(&body, "{\"events\":[");
     buf_append_str(&body, buf_str(&p->events));
-    buf_printf(&body, "],\"next\":\"%s\",\"done\":%s}\n", p->next[0] != '\0' ? p->next : "0", p->ended ? "true" : "false");
+    buf_printf(&body, "],\"next\":\"%s\",\"done\":%s}\n", p->next[0] != '\0' ? p->next : "0",
+               p->ended ? "true" : "false");
     metrics_add(c->api->metrics, METRIC_EVENTS_SENT, 0, 0, p->count);
     end(p);
     call_json(c, 200, &body);
@@ -115,11 +116,13 @@ static bool read_wait(struct call *c, uint64_t *ret_ms)
     bool present = false;
     struct str text = http_query(c->request, "wait", &present);
     char copy[32] = "", *rest = copy;
-    if (present && text.n > 0 && text.n < sizeof copy && ((text.p[0] >= '0' && text.p[0] <= '9') || text.p[0] == '.'))
+    if (present && text.n > 0 && text.n < sizeof copy &&
+        ((text.p[0] >= '0' && text.p[0] <= '9') || text.p[0] == '.'))
         memcpy(copy, text.p, text.n);
     double wait = present ? strtod(copy, &rest) : 0;
     if (present && (rest == copy || *rest != '\0' || strpbrk(copy, "xX") != NULL || !(wait >= 0))) {
-        call_fail(c, CE_INVALID_FIELD, "wait: must be seconds, 0 or more (at most %d are waited)", FOLLOW_WAIT_MAX_S);
+        call_fail(c, CE_INVALID_FIELD, "wait: must be seconds, 0 or more (at most %d are waited)",
+                  FOLLOW_WAIT_MAX_S);
         return false;
     }
     *ret_ms = wait > FOLLOW_WAIT_MAX_S ? FOLLOW_WAIT_MAX_S * 1000 : (uint64_t)(wait * 1000);

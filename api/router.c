@@ -4,8 +4,11 @@
 enum route_auth { AUTH, OPEN };
 
 static const struct route routes[] = {
-#define X(method_name, path_pattern, handler_name, auth, text)                                                         \
-    {.method = #method_name, .pattern = (path_pattern), .handler = HANDLER_##handler_name, .open = (auth) == OPEN,     \
+#define X(method_name, path_pattern, handler_name, auth, text)                                               \
+    {.method = #method_name,                                                                                 \
+     .pattern = (path_pattern),                                                                              \
+     .handler = HANDLER_##handler_name,                                                                      \
+     .open = (auth) == OPEN,                                                                                 \
      .doc = (text)},
 #include "api/routes.def"
 #undef X

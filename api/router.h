@@ -6,9 +6,10 @@
 #include "base/buf.h"
 
 /* What handles a route; several routes may share one. New rows at the end. */
-#define HANDLER_TABLE(X)                                                                                               \
-    X(exec) X(job_submit) X(job_list) X(job_get) X(job_cancel) X(job_events) X(job_stream) X(languages) X(health)      \
-    X(ready) X(metrics) X(openapi)
+#define HANDLER_TABLE(X)                                                                                     \
+    X(exec)                                                                                                  \
+    X(job_submit) X(job_list) X(job_get) X(job_cancel) X(job_events) X(job_stream) X(languages) X(health)    \
+        X(ready) X(metrics) X(openapi)
 enum route_handler {
 #define X(name) HANDLER_##name,
     HANDLER_TABLE(X)
@@ -26,8 +27,9 @@ struct route {
 size_t route_count(void);
 const struct route *route_at(size_t index);
 
-/* `param`: what `{...}` of the pattern matched, a view of `path`. NULL when no route has this method and path; then
-   `allow` (may be NULL) gets the methods that the path takes, "GET, HEAD", or stays empty for an unknown path. */
+/* `param`: what `{...}` of the pattern matched, a view of `path`. NULL when no route has this method and
+   path; then `allow` (may be NULL) gets the methods that the path takes, "GET, HEAD", or stays empty for an
+   unknown path. */
 const struct route *route_find(struct str method, struct str path, struct str *ret_param, struct buf *allow);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* WS /v1/jobs/{id}/stream: events out, one a text frame; input in, one message at a time, so that it keeps its order
-   and a full inbox holds the client back. */
-#include "api/follow.h"
+/* WS /v1/jobs/{id}/stream: events out, one a text frame; input in, one message at a time, so that it keeps
+   its order and a full inbox holds the client back. */
 #include "api/stream.h"
+#include "api/follow.h"
 
 #include "base/log.h"
 
@@ -29,7 +29,9 @@ struct stream {
     uv_timer_t retry;
 };
 
-/* ---- the end -------------------------------------------------------------------------------------------------------------- */
+/* ---- the end
+ * --------------------------------------------------------------------------------------------------------------
+ */
 
 static void on_timer_closed(uv_handle_t *handle)
 {
@@ -79,7 +81,9 @@ static void leave(struct follower *f)
         ws_close(s->ws, 1001, str_of(s->last_id));
 }
 
-/* ---- events out --------------------------------------------------------------------------------------------------------------- */
+/* ---- events out
+ * ---------------------------------------------------------------------------------------------------------------
+ */
 
 static void send_event(struct stream *s, const struct event *event)
 {
@@ -126,7 +130,9 @@ static void on_event(void *arg, enum reader_state state, const struct event *eve
     }
 }
 
-/* ---- input in -------------------------------------------------------------------------------------------------------------------- */
+/* ---- input in
+ * --------------------------------------------------------------------------------------------------------------------
+ */
 
 static void send_message(struct stream *s);
 
@@ -196,7 +202,9 @@ static void on_message(void *user, struct ws *ws, bool text, struct str message)
     send_message(s);
 }
 
-/* ---- the beginning ----------------------------------------------------------------------------------------------------------------- */
+/* ---- the beginning
+ * -----------------------------------------------------------------------------------------------------------------
+ */
 
 static const struct ws_callbacks callbacks = {
     .on_message = on_message,
@@ -237,8 +245,8 @@ static void on_job(void *arg, enum queue_answer answer, const struct queue_job *
         call_queue_failed(c, answer, 0);
 }
 
-/* A page of another site must not drive a job with what the browser adds by itself. Clients that are no browsers send
-   no Origin. */
+/* A page of another site must not drive a job with what the browser adds by itself. Clients that are no
+   browsers send no Origin. */
 static bool same_origin(struct call *c)
 {
     struct str origin = http_header(c->request, "origin");
@@ -255,8 +263,9 @@ static bool same_origin(struct call *c)
 static bool may_upgrade(struct call *c)
 {
     if (!http_is_websocket(c->request)) {
-        static const struct http_field fields[] = {
-            {.name = "Sec-WebSocket-Version", .value = "13"}, {.name = "Upgrade", .value = "websocket"}, {NULL, NULL}};
+        static const struct http_field fields[] = {{.name = "Sec-WebSocket-Version", .value = "13"},
+                                                   {.name = "Upgrade", .value = "websocket"},
+                                                   {NULL, NULL}};
         auto_buf body = BUF_INIT(2048);
         client_error_write(CE_UPGRADE_REQUIRED, NULL, http_request_id(c->request), 0, &body);
         call_reply(c, 426, "application/json", fields, buf_str(&body));

@@ -12,9 +12,10 @@ struct stream_message {
     struct buf data;      /* JSON object text of the event */
 };
 
-/* {"type":"stdin","data":...,"encoding":"base64"?} {"type":"eof"} {"type":"signal","signal":"INT"} {"type":"cancel"}.
-   ERR_INVALID: `fault` says why. */
-MUST_CHECK enum err stream_message_parse(struct str text, struct stream_message *ret_message, struct api_fault *fault);
+/* {"type":"stdin","data":...,"encoding":"base64"?} {"type":"eof"} {"type":"signal","signal":"INT"}
+   {"type":"cancel"}. ERR_INVALID: `fault` says why. */
+MUST_CHECK enum err stream_message_parse(struct str text, struct stream_message *ret_message,
+                                         struct api_fault *fault);
 void stream_message_free(struct stream_message *m);
 
 #endif

@@ -22,9 +22,11 @@ static enum err read_input(const json_t *body, struct stream_message *m, struct 
     if (encoding == 0)
         buf_append_str(&m->bytes, data);
     else if (base64_decode(&m->bytes, data) != ERR_OK)
-        return api_fault_set(fault, CE_INVALID_FIELD, "data: is not base64, or more than %d bytes", INPUT_MAX);
+        return api_fault_set(fault, CE_INVALID_FIELD, "data: is not base64, or more than %d bytes",
+                             INPUT_MAX);
     if (buf_status(&m->bytes) != ERR_OK)
-        return api_fault_set(fault, CE_TOO_LARGE, "data: has more than %d bytes; send it in pieces", INPUT_MAX);
+        return api_fault_set(fault, CE_TOO_LARGE, "data: has more than %d bytes; send it in pieces",
+                             INPUT_MAX);
     m->type = EV_INPUT;
     return ERR_OK;
 }
@@ -66,8 +68,8 @@ static enum err read_cancel(const json_t *body, struct stream_message *m, struct
 
 static enum err read_typed(const json_t *body, struct stream_message *m, struct api_fault *fault)
 {
-    static enum err (*const readers[])(const json_t *, struct stream_message *, struct api_fault *) = {
-        read_input, read_eof, read_signal, read_cancel};
+    static enum err (*const readers[])(const json_t *, struct stream_message *,
+                                       struct api_fault *) = {read_input, read_eof, read_signal, read_cancel};
     struct errinfo info;
     int type = 0;
     if (json_expect_object(body, "message", &info) != ERR_OK ||

@@ -45,7 +45,8 @@ static void write_queue(struct buf *out, const struct api *api)
     buf_printf(out,
                ",\"queue\":{\"interactive\":%" PRIu64 ",\"normal\":%" PRIu64 ",\"batch\":%" PRIu64
                ",\"ready\":%" PRIu64 ",\"running\":%" PRIu64 "}",
-               q.backlog[QUEUE_INTERACTIVE], q.backlog[QUEUE_NORMAL], q.backlog[QUEUE_BATCH], q.ready, q.running);
+               q.backlog[QUEUE_INTERACTIVE], q.backlog[QUEUE_NORMAL], q.backlog[QUEUE_BATCH], q.ready,
+               q.running);
 }
 
 void handle_health(struct call *c)

@@ -37,11 +37,13 @@ bool view_ended(const struct view *v)
 
 const char *view_status_name(enum view_status status)
 {
-    static const char *const names[] = {"queued", "running", "completed", "failed", "timed_out", "cancelled", "dead"};
+    static const char *const names[] = {"queued",    "running",   "completed", "failed",
+                                        "timed_out", "cancelled", "dead"};
     return names[status];
 }
 
-/* ---- the fold ------------------------------------------------------------------------------------------------------- */
+/* ---- the fold
+ * ------------------------------------------------------------------------------------------------------- */
 
 static void keep(struct buf *where, struct str data)
 {
@@ -107,7 +109,8 @@ void view_apply(struct view *v, const struct event *event)
     }
 }
 
-/* ---- the result ------------------------------------------------------------------------------------------------------- */
+/* ---- the result
+ * ------------------------------------------------------------------------------------------------------- */
 
 static json_t *object_of(const struct buf *text)
 {
@@ -141,8 +144,10 @@ static void describe(struct facts *f)
     else if (f->view->status == VIEW_CANCELLED)
         n = snprintf(f->message, sizeof f->message, "The run was cancelled.");
     else if (f->view->status == VIEW_DEAD)
-        n = snprintf(f->message, sizeof f->message, "The program was tried several times and gave no result.");
-    else if (f->view->status == VIEW_FAILED && f->reason != NULL && reason_parse(str_of(f->reason), &reason) == ERR_OK)
+        n = snprintf(f->message, sizeof f->message,
+                     "The program was tried several times and gave no result.");
+    else if (f->view->status == VIEW_FAILED && f->reason != NULL &&
+             reason_parse(str_of(f->reason), &reason) == ERR_OK)
         n = snprintf(f->message, sizeof f->message, "%s", reason_row(reason)->text);
     else if (f->view->status == VIEW_FAILED)
         n = snprintf(f->message, sizeof f->message, "The run failed.");
@@ -187,8 +192,8 @@ static void write_number(struct buf *out, const char *name, const json_t *value)
         buf_printf(out, ",\"%s\":null", name);
 }
 
-/* `text` when the bytes are UTF-8; else with U+FFFD, and the exact bytes in `name`_base64. `note` goes on a line of
-   its own behind it. */
+/* `text` when the bytes are UTF-8; else with U+FFFD, and the exact bytes in `name`_base64. `note` goes on a
+   line of its own behind it. */
 static void write_output(struct buf *out, const char *name, struct str bytes, const char *note)
 {
     buf_printf(out, ",\"%s\":", name);
@@ -200,7 +205,8 @@ static void write_output(struct buf *out, const char *name, struct str bytes, co
     auto_buf text = BUF_INIT(3 * bytes.n + 1024);
     utf8_sanitize(&text, bytes);
     if (note != NULL)
-        buf_printf(&text, "%s[millrace] %s\n", text.len > 0 && text.data[text.len - 1] != '\n' ? "\n" : "", note);
+        buf_printf(&text, "%s[millrace] %s\n", text.len > 0 && text.data[text.len - 1] != '\n' ? "\n" : "",
+                   note);
     json_write_string(out, buf_str(&text));
     if (good)
         return;
@@ -219,7 +225,8 @@ static void write_usage(struct buf *out, const struct facts *f)
     const json_t *queue = json_object_get(f->started, "queue_ms");
     const json_t *warm = json_object_get(f->started, "warm");
     if (json_is_integer(queue))
-        buf_printf(out, "%s\"queue_ms\":%" JSON_INTEGER_FORMAT, inner.n > 0 ? "," : "", json_integer_value(queue));
+        buf_printf(out, "%s\"queue_ms\":%" JSON_INTEGER_FORMAT, inner.n > 0 ? "," : "",
+                   json_integer_value(queue));
     buf_append_char(out, '}');
     if (json_is_boolean(warm))
         write_flag(out, "warm", json_is_true(warm));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a reader knows of a job: the fold of its events. Pure; time comes from the events. `retried` resets it, so that
-   it holds the last attempt only. */
+/* What a reader knows of a job: the fold of its events. Pure; time comes from the events. `retried` resets
+   it, so that it holds the last attempt only. */
 #ifndef MILLRACE_API_VIEW_H
 #define MILLRACE_API_VIEW_H
 
@@ -38,9 +38,10 @@ bool view_ended(const struct view *v);
 const char *view_status_name(enum view_status status);
 
 /* The body of /exec and `result` of a job (DECISIONS 2, CONTRACT 2.1.3), without a line end:
-   session_id, stdout, stderr, files, exit_code, signal, timed_out, status (null | TO | SG | OL), job_status, reason,
-   limit, stage, message, oom, truncated, code, wall_time, job_id, attempt, usage, stdout_base64?, stderr_base64?.
-   Where we ended the program, stderr ends with a line "[millrace] <message>": it is what models are shown. */
+   session_id, stdout, stderr, files, exit_code, signal, timed_out, status (null | TO | SG | OL), job_status,
+   reason, limit, stage, message, oom, truncated, code, wall_time, job_id, attempt, usage, stdout_base64?,
+   stderr_base64?. Where we ended the program, stderr ends with a line "[millrace] <message>": it is what
+   models are shown. */
 void view_write_result(const struct view *v, struct buf *out);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Traps of libcurl 7.88 kept here: curl_multi_socket_action is never called inside the timer callback, a poll handle
-   is stopped at REMOVE before the descriptor is closed, finished transfers are drained after each action. */
+/* Traps of libcurl 7.88 kept here: curl_multi_socket_action is never called inside the timer callback, a poll
+   handle is stopped at REMOVE before the descriptor is closed, finished transfers are drained after each
+   action. */
 #include "io/http_client.h"
 
 #include "base/list.h"
@@ -28,7 +29,7 @@ struct http_call {
     struct http_client *client;
     CURL *easy;
     struct curl_slist *headers;
-    struct buf body;   /* of the answer */
+    struct buf body; /* of the answer */
     char location[LOCATION_MAX];
     int retry_after_s;
     bool connect_only;
@@ -97,7 +98,9 @@ static void call_finish(struct http_call *call, CURLcode code)
         call->cb(call->arg, ERR_OK, NULL, &answer);
         return;
     }
-    const char *why = e == ERR_FULL ? "the answer is too long" : call->error[0] ? call->error : curl_easy_strerror(code);
+    const char *why = e == ERR_FULL    ? "the answer is too long"
+                      : call->error[0] ? call->error
+                                       : curl_easy_strerror(code);
     call_detach(call);
     call->cb(call->arg, e, e ? why : NULL, e ? NULL : &answer);
     call_release(call);
@@ -220,8 +223,7 @@ void http_client_close(struct http_client *c, void (*closed)(void *arg), void *a
     c->closing = true;
     c->closed = closed;
     c->closed_arg = arg;
-    list_each (call, &c->calls, struct http_call, link)
-        http_call_cancel(call);
+    list_each(call, &c->calls, struct http_call, link) http_call_cancel(call);
     curl_multi_cleanup(c->multi); /* removes its sockets: set_watch runs */
     uv_timer_stop(&c->timer);
     uv_close((uv_handle_t *)&c->timer, timer_closed);
@@ -308,8 +310,8 @@ static void call_setup(struct http_call *call, const struct http_call_options *o
         curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
 }
 
-enum err http_client_send(struct http_client *c, const struct http_call_options *options, http_call_cb cb, void *arg,
-                          struct http_call **ret_call)
+enum err http_client_send(struct http_client *c, const struct http_call_options *options, http_call_cb cb,
+                          void *arg, struct http_call **ret_call)
 {
     assert(!c->closing);
     struct http_call *call = calloc(1, sizeof *call);

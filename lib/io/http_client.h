@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* HTTP/1.1 requests from the caller's uv loop (libcurl's multi interface). Keep-alive connections are used again;
-   every call has a deadline, and its answer a maximum. libcurl resolves names on a thread: a program that links this
-   never forks without an immediate exec. */
+/* HTTP/1.1 requests from the caller's uv loop (libcurl's multi interface). Keep-alive connections are used
+   again; every call has a deadline, and its answer a maximum. libcurl resolves names on a thread: a program
+   that links this never forks without an immediate exec. */
 #ifndef MILLRACE_IO_HTTP_CLIENT_H
 #define MILLRACE_IO_HTTP_CLIENT_H
 
@@ -32,20 +32,23 @@ struct http_answer {
 };
 
 /* `answer` is NULL unless e is ERR_OK (whatever the status is); `why` says in words what failed, else NULL.
-   ERR_IO: no connection, or it broke. ERR_TIMEOUT. ERR_FULL. Never called before http_client_send() returned. */
+   ERR_IO: no connection, or it broke. ERR_TIMEOUT. ERR_FULL. Never called before http_client_send() returned.
+ */
 typedef void (*http_call_cb)(void *arg, enum err e, const char *why, const struct http_answer *answer);
 
 MUST_CHECK enum err http_client_open(uv_loop_t *loop, struct http_client **ret_client);
-/* Calls in flight end without a callback; `closed` (may be NULL) runs on the loop when nothing is left on it. */
+/* Calls in flight end without a callback; `closed` (may be NULL) runs on the loop when nothing is left on it.
+ */
 void http_client_close(struct http_client *c, void (*closed)(void *arg), void *arg);
 
-MUST_CHECK enum err http_client_send(struct http_client *c, const struct http_call_options *options, http_call_cb cb,
-                                     void *arg, struct http_call **ret_call);
-void http_call_cancel(struct http_call *call); /* no callback after it returns; not inside the callback itself */
+MUST_CHECK enum err http_client_send(struct http_client *c, const struct http_call_options *options,
+                                     http_call_cb cb, void *arg, struct http_call **ret_call);
+void http_call_cancel(
+    struct http_call *call); /* no callback after it returns; not inside the callback itself */
 
-/* A call with connect_only is told ERR_OK and an answer without status once there is a connection (with TLS when the
-   URL says https). It then lives until http_call_cancel(), which closes the connection; the caller polls the
-   descriptor, and reads until ERR_AGAIN (TLS may hold bytes that the descriptor does not show). */
+/* A call with connect_only is told ERR_OK and an answer without status once there is a connection (with TLS
+   when the URL says https). It then lives until http_call_cancel(), which closes the connection; the caller
+   polls the descriptor, and reads until ERR_AGAIN (TLS may hold bytes that the descriptor does not show). */
 int http_raw_fd(struct http_call *call);
 MUST_CHECK enum err http_raw_send(struct http_call *call, struct str bytes, size_t *ret_sent);
 /* *ret_got is 0 at the end of the stream. */

@@ -4,8 +4,8 @@
 #include "base/clock.h"
 
 #include <assert.h>
-#include <stdlib.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -14,7 +14,8 @@ static int64_t ms_from_now(int ms)
     return clock_mono_ns() + (int64_t)ms * 1000000;
 }
 
-/* ---- states ------------------------------------------------------------------------------------------------------- */
+/* ---- states
+ * ------------------------------------------------------------------------------------------------------- */
 
 /* From when a connection in this state is given up; 0: never by time alone. */
 static int64_t state_deadline(const struct http_conn *c, enum conn_state state)
@@ -81,7 +82,9 @@ void conn_request_free(struct http_conn *c)
     free(r);
 }
 
-/* ---- output --------------------------------------------------------------------------------------------------------- */
+/* ---- output
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 size_t conn_pending(const struct http_conn *c)
 {
@@ -156,8 +159,8 @@ static void tell_drained(struct http_conn *c)
     }
 }
 
-/* The last reply is out: FIN, then wait for the peer's, so that it can read the reply (a close with unread bytes would
-   be a reset that destroys it). */
+/* The last reply is out: FIN, then wait for the peer's, so that it can read the reply (a close with unread
+   bytes would be a reset that destroys it). */
 static void end_output(struct http_conn *c)
 {
     if (c->state != CONN_LAST || conn_pending(c) > 0 || c->blocked)
@@ -187,7 +190,9 @@ void conn_writable(struct http_conn *c)
     conn_process(c);
 }
 
-/* ---- replies ----------------------------------------------------------------------------------------------------------- */
+/* ---- replies
+ * -----------------------------------------------------------------------------------------------------------
+ */
 
 static const char *date_now(struct conn_env *env)
 {
@@ -211,7 +216,8 @@ static void write_head(struct http_conn *c, int status, const char *type, const 
                        const char *request_id)
 {
     conn_out_begin(c);
-    buf_printf(&c->out, "HTTP/1.1 %d %s\r\nDate: %s\r\nX-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n",
+    buf_printf(&c->out,
+               "HTTP/1.1 %d %s\r\nDate: %s\r\nX-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n",
                status, http_status_text(status), date_now(c->env));
     if (request_id[0] != '\0')
         buf_printf(&c->out, "X-Request-Id: %s\r\n", request_id);
@@ -262,7 +268,8 @@ void http_reply(struct http_request *r, int status, const char *content_type, co
     after_reply(c, keep);
 }
 
-void http_stream_begin(struct http_request *r, int status, const char *content_type, const struct http_field *fields)
+void http_stream_begin(struct http_request *r, int status, const char *content_type,
+                       const struct http_field *fields)
 {
     struct http_conn *c = r->conn;
     assert(c->request == r && c->state != CONN_STREAM && r->body_complete);
@@ -334,7 +341,8 @@ static void refuse(struct http_conn *c, int status, const char *details)
     conn_set_state(c, CONN_LAST);
 }
 
-/* ---- requests: one step of progress each; false: nothing to be done now ---------------------------------------------- */
+/* ---- requests: one step of progress each; false: nothing to be done now
+ * ---------------------------------------------- */
 
 static void begin_body(struct http_conn *c, struct http_request *r)
 {
@@ -473,7 +481,8 @@ static bool step(struct http_conn *c)
     return false;
 }
 
-/* Makes all progress that is possible. Replies given inside a handler only note what they did; this loop goes on. */
+/* Makes all progress that is possible. Replies given inside a handler only note what they did; this loop goes
+ * on. */
 void conn_process(struct http_conn *c)
 {
     if (c->processing)
@@ -511,7 +520,8 @@ void conn_received(struct http_conn *c, struct str bytes)
         buf_free(&c->in);
 }
 
-/* ---- time and the end ------------------------------------------------------------------------------------------------------ */
+/* ---- time and the end
+ * ------------------------------------------------------------------------------------------------------ */
 
 static void expired(struct http_conn *c)
 {
@@ -564,7 +574,9 @@ void conn_gone(struct http_conn *c)
     free(c);
 }
 
-/* ---- accessors --------------------------------------------------------------------------------------------------------------- */
+/* ---- accessors
+ * ---------------------------------------------------------------------------------------------------------------
+ */
 
 struct str http_method(const struct http_request *r)
 {

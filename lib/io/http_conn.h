@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One connection of the HTTP server as a state machine over any transport: bytes in, bytes out, deadlines. Private to
-   lib/io (http_server.h is the interface); apart from it so that unit tests can drive it without a socket. */
+/* One connection of the HTTP server as a state machine over any transport: bytes in, bytes out, deadlines.
+   Private to lib/io (http_server.h is the interface); apart from it so that unit tests can drive it without a
+   socket. */
 #ifndef MILLRACE_IO_HTTP_CONN_H
 #define MILLRACE_IO_HTTP_CONN_H
 
@@ -12,10 +13,10 @@
 
 enum {
     CONN_MAGIC = 0x4854434e,
-    CONN_OUT_PRE = 32,             /* free bytes before what is written, as libwebsockets wants them */
-    CONN_IN_MAX = 64 * 1024,       /* pipelined bytes kept while a request is answered */
-    CONN_HIGH_WATER = 64 * 1024,   /* a stream's writer is told to stop */
-    CONN_OVER_MARK = 256 * 1024,   /* a writer that does not stop loses its client */
+    CONN_OUT_PRE = 32,              /* free bytes before what is written, as libwebsockets wants them */
+    CONN_IN_MAX = 64 * 1024,        /* pipelined bytes kept while a request is answered */
+    CONN_HIGH_WATER = 64 * 1024,    /* a stream's writer is told to stop */
+    CONN_OVER_MARK = 256 * 1024,    /* a writer that does not stop loses its client */
     CONN_PENDING_MOST = 256 * 1024, /* answers that wait, above which no further request is served */
     CONN_REPLY_MAX = 512 * 1024 * 1024,
     CONN_WRITE_PIECE = 64 * 1024,
@@ -51,9 +52,9 @@ enum conn_state {
     CONN_HANDLER, /* the handler has the request */
     CONN_STREAM,  /* the handler writes a reply in pieces */
     CONN_WS,
-    CONN_LAST,    /* the last reply is on its way out; nothing more is read as a request */
-    CONN_LINGER,  /* FIN sent; what comes is thrown away until the peer's FIN */
-    CONN_DEAD,    /* the transport was told to close */
+    CONN_LAST,   /* the last reply is on its way out; nothing more is read as a request */
+    CONN_LINGER, /* FIN sent; what comes is thrown away until the peer's FIN */
+    CONN_DEAD,   /* the transport was told to close */
 };
 
 struct http_conn;

@@ -11,7 +11,8 @@ static enum err refuse(struct http_refusal *refusal, int status, const char *det
     return ERR_PROTOCOL;
 }
 
-/* ---- the end of a head ------------------------------------------------------------------------------------------ */
+/* ---- the end of a head
+ * ------------------------------------------------------------------------------------------ */
 
 /* One byte and its neighbour before it: line ends are CRLF and nothing else. */
 static const char *bad_line_byte(unsigned char before, unsigned char c)
@@ -59,7 +60,8 @@ enum err http_head_end(struct str in, size_t *scanned, size_t *ret_length, struc
     return ERR_AGAIN;
 }
 
-/* ---- request line ------------------------------------------------------------------------------------------------- */
+/* ---- request line
+ * ------------------------------------------------------------------------------------------------- */
 
 static bool is_token(struct str s)
 {
@@ -77,7 +79,8 @@ static bool is_digit(char c)
 static enum err parse_version(struct str v, struct http_head *head, struct http_refusal *refusal)
 {
     if (v.n != 8 || memcmp(v.p, "HTTP/", 5) != 0 || !is_digit(v.p[5]) || v.p[6] != '.' || !is_digit(v.p[7]))
-        return refuse(refusal, 400, "the request line needs a method, a target and HTTP/1.1, one space between");
+        return refuse(refusal, 400,
+                      "the request line needs a method, a target and HTTP/1.1, one space between");
     if (v.p[5] != '1' || v.p[7] > '1')
         return refuse(refusal, 505, "only HTTP/1.1 and HTTP/1.0 are spoken here");
     head->minor = (unsigned)(v.p[7] - '0');
@@ -90,7 +93,8 @@ static enum err parse_request_line(struct str line, struct http_head *head, stru
     head->method = str_split(&rest, ' ');
     head->target = str_split(&rest, ' ');
     if (rest.p == NULL || !is_token(head->method) || head->method.n > 32 || head->target.n == 0)
-        return refuse(refusal, 400, "the request line needs a method, a target and HTTP/1.1, one space between");
+        return refuse(refusal, 400,
+                      "the request line needs a method, a target and HTTP/1.1, one space between");
     for (size_t i = 0; i < head->target.n; i++) {
         unsigned char c = (unsigned char)head->target.p[i];
         if (c <= 0x20 || c >= 0x7f || c == '#')
@@ -99,7 +103,8 @@ static enum err parse_request_line(struct str line, struct http_head *head, stru
     return parse_version(rest, head, refusal);
 }
 
-/* ---- headers ------------------------------------------------------------------------------------------------------- */
+/* ---- headers
+ * ------------------------------------------------------------------------------------------------------- */
 
 static enum err parse_header(struct str line, struct http_head *head, struct http_refusal *refusal)
 {
@@ -152,7 +157,8 @@ static bool any_list_has(const struct http_head *head, struct str name, struct s
     return false;
 }
 
-/* ---- what the headers mean for the connection ----------------------------------------------------------------------- */
+/* ---- what the headers mean for the connection
+ * ----------------------------------------------------------------------- */
 
 static enum err check_length(struct str text, struct http_head *head, struct http_refusal *refusal)
 {
@@ -235,7 +241,9 @@ enum err http_head_parse(struct str text, struct http_head *ret_head, struct htt
     return e == ERR_OK ? check_connection(head, refusal) : e;
 }
 
-/* ---- target ---------------------------------------------------------------------------------------------------------- */
+/* ---- target
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 static int hex_digit(char c)
 {
@@ -313,7 +321,8 @@ static enum err parse_query(struct str query, struct arena *arena, struct http_t
         struct http_pair pair = {.name = decode(name, true, arena),
                                  .value = value.p != NULL ? decode(value, true, arena) : STR("")};
         if (pair.name.p == NULL || pair.value.p == NULL)
-            return refuse(refusal, 400, "the query has a bad percent-escape, a control character or bad UTF-8");
+            return refuse(refusal, 400,
+                          "the query has a bad percent-escape, a control character or bad UTF-8");
         t->query[t->query_count++] = pair;
     }
     return ERR_OK;
@@ -336,7 +345,9 @@ enum err http_target_parse(struct str target, struct arena *arena, struct http_t
     return parse_query(query, arena, ret_target, refusal);
 }
 
-/* ---- statuses ----------------------------------------------------------------------------------------------------------- */
+/* ---- statuses
+ * -----------------------------------------------------------------------------------------------------------
+ */
 
 const char *http_status_text(int status)
 {
@@ -344,14 +355,35 @@ const char *http_status_text(int status)
         int status;
         const char *text;
     } table[] = {
-        {200, "OK"}, {201, "Created"}, {202, "Accepted"}, {204, "No Content"}, {206, "Partial Content"},
-        {304, "Not Modified"}, {400, "Bad Request"}, {401, "Unauthorized"}, {403, "Forbidden"}, {404, "Not Found"},
-        {405, "Method Not Allowed"}, {408, "Request Timeout"}, {409, "Conflict"}, {410, "Gone"},
-        {412, "Precondition Failed"}, {413, "Content Too Large"}, {414, "URI Too Long"},
-        {415, "Unsupported Media Type"}, {416, "Range Not Satisfiable"}, {417, "Expectation Failed"},
-        {422, "Unprocessable Content"}, {426, "Upgrade Required"}, {429, "Too Many Requests"},
-        {431, "Request Header Fields Too Large"}, {500, "Internal Server Error"}, {501, "Not Implemented"},
-        {503, "Service Unavailable"}, {504, "Gateway Timeout"}, {505, "HTTP Version Not Supported"},
+        {200, "OK"},
+        {201, "Created"},
+        {202, "Accepted"},
+        {204, "No Content"},
+        {206, "Partial Content"},
+        {304, "Not Modified"},
+        {400, "Bad Request"},
+        {401, "Unauthorized"},
+        {403, "Forbidden"},
+        {404, "Not Found"},
+        {405, "Method Not Allowed"},
+        {408, "Request Timeout"},
+        {409, "Conflict"},
+        {410, "Gone"},
+        {412, "Precondition Failed"},
+        {413, "Content Too Large"},
+        {414, "URI Too Long"},
+        {415, "Unsupported Media Type"},
+        {416, "Range Not Satisfiable"},
+        {417, "Expectation Failed"},
+        {422, "Unprocessable Content"},
+        {426, "Upgrade Required"},
+        {429, "Too Many Requests"},
+        {431, "Request Header Fields Too Large"},
+        {500, "Internal Server Error"},
+        {501, "Not Implemented"},
+        {503, "Service Unavailable"},
+        {504, "Gateway Timeout"},
+        {505, "HTTP Version Not Supported"},
     };
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
         if (table[i].status == status)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The head of an HTTP/1 request, read strictly (RFC 9110, 9112): what two parsers could read differently is refused.
-   And the path and query of its target. Pure. */
+/* The head of an HTTP/1 request, read strictly (RFC 9110, 9112): what two parsers could read differently is
+   refused. And the path and query of its target. Pure. */
 #ifndef MILLRACE_IO_HTTP_HEAD_H
 #define MILLRACE_IO_HTTP_HEAD_H
 
@@ -33,11 +33,14 @@ struct http_refusal {
 };
 
 /* Looks for the end of a head in `in`; *scanned (0 at first) is where to look on when more has come.
-   ERR_OK: *ret_length is the head's length, the empty line included. ERR_AGAIN. ERR_PROTOCOL: refused already. */
-MUST_CHECK enum err http_head_end(struct str in, size_t *scanned, size_t *ret_length, struct http_refusal *refusal);
+   ERR_OK: *ret_length is the head's length, the empty line included. ERR_AGAIN. ERR_PROTOCOL: refused
+   already. */
+MUST_CHECK enum err http_head_end(struct str in, size_t *scanned, size_t *ret_length,
+                                  struct http_refusal *refusal);
 
 /* `text` is a whole head as http_head_end() found it. ERR_PROTOCOL with the refusal. */
-MUST_CHECK enum err http_head_parse(struct str text, struct http_head *ret_head, struct http_refusal *refusal);
+MUST_CHECK enum err http_head_parse(struct str text, struct http_head *ret_head,
+                                    struct http_refusal *refusal);
 
 /* {NULL, 0} when absent; *ret_count (may be NULL) is how often it came. */
 struct str http_head_find(const struct http_head *head, struct str name, unsigned *ret_count);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The glue to libwebsockets: sockets are accepted here and adopted in its raw role; it polls them on our uv loop and
-   writes. Its HTTP role is not used: it merges repeated headers, reads Content-Length with atoll, accepts bare LF and
-   unmasked frames, and hands out no raw head to check, so no strict reading can be put on top of it. */
+/* The glue to libwebsockets: sockets are accepted here and adopted in its raw role; it polls them on our uv
+   loop and writes. Its HTTP role is not used: it merges repeated headers, reads Content-Length with atoll,
+   accepts bare LF and unmasked frames, and hands out no raw head to check, so no strict reading can be put on
+   top of it. */
 #include "io/http_server.h"
 
 #include "base/cleanup.h"
@@ -49,7 +50,8 @@ struct http_server {
     void *closed_arg;
 };
 
-/* ---- the transport of a connection -------------------------------------------------------------------------------------- */
+/* ---- the transport of a connection
+ * -------------------------------------------------------------------------------------- */
 
 static bool wire_write(void *wire, char *bytes, size_t n, bool *ret_blocked)
 {
@@ -57,7 +59,8 @@ static bool wire_write(void *wire, char *bytes, size_t n, bool *ret_blocked)
     if (w->wsi == NULL || lws_write(w->wsi, (unsigned char *)bytes, n, LWS_WRITE_RAW) < (int)n)
         return false;
     *ret_blocked = lws_partial_buffered(w->wsi) != 0;
-    /* While libwebsockets holds unsent bytes it does not read, but would be woken by what it does not read. */
+    /* While libwebsockets holds unsent bytes it does not read, but would be woken by what it does not read.
+     */
     if (*ret_blocked)
         lws_rx_flow_control(w->wsi, 0);
     return true;
@@ -81,7 +84,8 @@ static void wire_finish_writing(void *wire)
 {
     struct wire *w = wire;
     if (w->wsi != NULL)
-        (void)shutdown(lws_get_socket_fd(w->wsi), SHUT_WR); /* a socket that is gone already is closed by its next event */
+        (void)shutdown(lws_get_socket_fd(w->wsi),
+                       SHUT_WR); /* a socket that is gone already is closed by its next event */
 }
 
 static void reap(uv_timer_t *timer)
@@ -149,7 +153,9 @@ static const struct lws_protocols protocols[] = {
     {.name = NULL},
 };
 
-/* ---- accepting ------------------------------------------------------------------------------------------------------------- */
+/* ---- accepting
+ * -------------------------------------------------------------------------------------------------------------
+ */
 
 static void peer_text(const struct sockaddr_storage *address, char out[46])
 {
@@ -244,7 +250,8 @@ static enum err bind_one(const struct addrinfo *ai, int *ret_fd)
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) != 0)
         return ERR_SYSTEM;
     if (ai->ai_family == AF_INET6)
-        (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof zero); /* both families where that is possible */
+        (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero,
+                         sizeof zero); /* both families where that is possible */
     if (bind(fd, ai->ai_addr, ai->ai_addrlen) != 0 || listen(fd, BACKLOG) != 0)
         return ERR_SYSTEM;
     *ret_fd = steal_fd(&fd);
@@ -284,19 +291,21 @@ static enum err open_listener(struct http_server *s, struct errinfo *info)
     int cause = errno;
     freeaddrinfo(list);
     if (e != ERR_OK)
-        return errinfo_set(info, e, cause, "cannot listen at %s port %d: %s", where, o->port, strerror(cause));
+        return errinfo_set(info, e, cause, "cannot listen at %s port %d: %s", where, o->port,
+                           strerror(cause));
     s->port = port_of(s->listen_fd);
     return ERR_OK;
 }
 
-/* ---- life ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- life
+ * ----------------------------------------------------------------------------------------------------------------------
+ */
 
 static void on_tick(uv_timer_t *timer)
 {
     struct http_server *s = timer->data;
     int64_t now = clock_mono_ns();
-    list_each(c, &s->env.conns, struct http_conn, node)
-        conn_tick(c, now);
+    list_each(c, &s->env.conns, struct http_conn, node) conn_tick(c, now);
 }
 
 static void set_defaults(struct http_server *s)
@@ -340,7 +349,8 @@ static enum err open_context(struct http_server *s, struct errinfo *info)
     };
     s->context = lws_create_context(&ci);
     if (s->context == NULL)
-        return errinfo_set(info, ERR_SYSTEM, 0, "libwebsockets could not start (is its libuv plug-in installed?)");
+        return errinfo_set(info, ERR_SYSTEM, 0,
+                           "libwebsockets could not start (is its libuv plug-in installed?)");
     s->vhost = lws_create_vhost(s->context, &ci);
     if (s->vhost == NULL)
         return errinfo_set(info, ERR_SYSTEM, 0, "libwebsockets could not make its virtual host");
@@ -358,8 +368,8 @@ static void open_handles(struct http_server *s)
     uv_timer_start(&s->ticker, on_tick, TICK_MS, TICK_MS);
 }
 
-enum err http_server_open(uv_loop_t *loop, const struct http_server_options *options, struct http_server **ret_server,
-                          struct errinfo *info)
+enum err http_server_open(uv_loop_t *loop, const struct http_server_options *options,
+                          struct http_server **ret_server, struct errinfo *info)
 {
     assert(options->on_request != NULL);
     struct http_server *s = calloc(1, sizeof *s);
@@ -405,8 +415,7 @@ void http_server_drain(struct http_server *s)
         return;
     s->env.draining = true;
     close_listener(s);
-    list_each(c, &s->env.conns, struct http_conn, node)
-        conn_drain(c);
+    list_each(c, &s->env.conns, struct http_conn, node) conn_drain(c);
 }
 
 unsigned http_server_connections(const struct http_server *s)
@@ -440,8 +449,7 @@ void http_server_close(struct http_server *s, void (*closed)(void *arg), void *a
     s->closing = true;
     s->closed = closed;
     s->closed_arg = arg;
-    list_each(w, &s->doomed, struct wire, doomed)
-        list_remove(&w->doomed);
+    list_each(w, &s->doomed, struct wire, doomed) list_remove(&w->doomed);
     uv_close((uv_handle_t *)&s->listener, on_handle_closed);
     uv_close((uv_handle_t *)&s->ticker, on_handle_closed);
     uv_close((uv_handle_t *)&s->reaper, on_handle_closed);

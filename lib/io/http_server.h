@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* HTTP/1.1 and WebSocket on the caller's uv loop. libwebsockets accepts, polls and writes (its raw role); head,
-   body framing and WebSocket frames are read by the strict pure parsers http_head, chunked and ws_frame.
-   One request at a time for each connection, so pipelined ones are answered in order. Everything is bounded: head
-   16 KiB, body by the handler's limit, output by back-pressure, connections by number, every phase by a deadline.
+/* HTTP/1.1 and WebSocket on the caller's uv loop. libwebsockets accepts, polls and writes (its raw role);
+   head, body framing and WebSocket frames are read by the strict pure parsers http_head, chunked and
+   ws_frame. One request at a time for each connection, so pipelined ones are answered in order. Everything is
+   bounded: head 16 KiB, body by the handler's limit, output by back-pressure, connections by number, every
+   phase by a deadline.
 
      #include "io/http_server.h"
-     static void on_request(void *arg, struct http_request *r) { http_reply(r, 200, "text/plain", NULL, STR("ok\n")); }
-     struct http_server_options o = {.address = "127.0.0.1", .port = 0, .on_request = on_request};
-     http_server_open(loop, &o, &server, &info);   port = http_server_port(server); */
+     static void on_request(void *arg, struct http_request *r) { http_reply(r, 200, "text/plain", NULL,
+   STR("ok\n")); } struct http_server_options o = {.address = "127.0.0.1", .port = 0, .on_request =
+   on_request}; http_server_open(loop, &o, &server, &info);   port = http_server_port(server); */
 #ifndef MILLRACE_IO_HTTP_SERVER_H
 #define MILLRACE_IO_HTTP_SERVER_H
 
@@ -31,26 +32,26 @@ struct http_server_options {
     int idle_timeout_ms;      /* between requests; 0: 75 s */
     int write_timeout_ms;     /* a client that reads nothing of what waits for it; 0: 30 s */
 
-    /* The head is complete, the body not yet read. May be NULL. May reply at once (an announced body then closes
-       the connection), may set http_request_limit(). */
+    /* The head is complete, the body not yet read. May be NULL. May reply at once (an announced body then
+       closes the connection), may set http_request_limit(). */
     void (*on_head)(void *arg, struct http_request *r);
     /* The body is complete. Must reply now or later, or upgrade. Not called when on_head replied. */
     void (*on_request)(void *arg, struct http_request *r);
     void *arg;
-    /* Writes the JSON body of an error that the server itself answers (400, 408, 413, 431 ...). NULL: a short one of
-       its own. */
+    /* Writes the JSON body of an error that the server itself answers (400, 408, 413, 431 ...). NULL: a short
+       one of its own. */
     void (*write_error)(int status, const char *details, const char *request_id, struct buf *out);
 };
 
 MUST_CHECK enum err http_server_open(uv_loop_t *loop, const struct http_server_options *options,
                                      struct http_server **ret_server, struct errinfo *info);
 int http_server_port(const struct http_server *s);
-/* Accepts no more, closes idle connections, answers what is in flight with `Connection: close`, closes WebSockets
-   with 1001 after their on_leaving. Returns at once. */
+/* Accepts no more, closes idle connections, answers what is in flight with `Connection: close`, closes
+   WebSockets with 1001 after their on_leaving. Returns at once. */
 void http_server_drain(struct http_server *s);
 unsigned http_server_connections(const struct http_server *s);
-/* Closes everything; requests in flight are told "gone". `closed` (may be NULL) runs on the loop when nothing of the
-   server is left on it. */
+/* Closes everything; requests in flight are told "gone". `closed` (may be NULL) runs on the loop when nothing
+   of the server is left on it. */
 void http_server_close(struct http_server *s, void (*closed)(void *arg), void *arg);
 
 struct http_server_stats {
@@ -60,66 +61,77 @@ struct http_server_stats {
 };
 void http_server_stats(const struct http_server *s, struct http_server_stats *ret_stats);
 
-/* ---- the request: views live as long as it does ---------------------------------------------------------------- */
+/* ---- the request: views live as long as it does
+ * ---------------------------------------------------------------- */
 struct str http_method(const struct http_request *r);
-struct str http_path(const struct http_request *r);  /* decoded once, slashes collapsed, no dot segments, no NUL */
+struct str
+http_path(const struct http_request *r); /* decoded once, slashes collapsed, no dot segments, no NUL */
 struct str http_target(const struct http_request *r); /* as sent, for logs */
 /* {NULL, 0} when absent. Names of headers in any case. A header sent twice is found once (the first). */
 struct str http_header(const struct http_request *r, const char *name);
 unsigned http_header_count(const struct http_request *r, const char *name);
-/* The decoded value of a query parameter; *ret_present may be NULL. A bad escape is refused before on_head. */
+/* The decoded value of a query parameter; *ret_present may be NULL. A bad escape is refused before on_head.
+ */
 struct str http_query(const struct http_request *r, const char *name, bool *ret_present);
 struct str http_body(const struct http_request *r);
 bool http_has_body(const struct http_request *r); /* in on_head: one was announced, and is not empty */
-const char *http_request_id(const struct http_request *r); /* fresh, 21 characters; sent back as X-Request-Id */
-const char *http_peer(const struct http_request *r);       /* numeric address without the port */
-bool http_is_websocket(const struct http_request *r);      /* asks for an upgrade, correctly */
-int64_t http_started_ns(const struct http_request *r);     /* clock_mono_ns at the end of the head */
+const char *
+http_request_id(const struct http_request *r);         /* fresh, 21 characters; sent back as X-Request-Id */
+const char *http_peer(const struct http_request *r);   /* numeric address without the port */
+bool http_is_websocket(const struct http_request *r);  /* asks for an upgrade, correctly */
+int64_t http_started_ns(const struct http_request *r); /* clock_mono_ns at the end of the head */
 
 void http_request_limit(struct http_request *r, size_t max_body); /* in on_head only */
 /* The handler's own. */
 void http_set_user(struct http_request *r, void *user);
 void *http_user(const struct http_request *r);
-/* Told once when the client is gone (FIN counts) before the reply has ended; `r` is invalid when it returns. */
+/* Told once when the client is gone (FIN counts) before the reply has ended; `r` is invalid when it returns.
+ */
 void http_on_gone(struct http_request *r, void (*gone)(void *user, struct http_request *r));
 
-/* ---- the reply -------------------------------------------------------------------------------------------------- */
+/* ---- the reply
+ * -------------------------------------------------------------------------------------------------- */
 struct http_field {
     const char *name, *value;
 };
-/* One whole reply; `fields` ends with {NULL, NULL} or is NULL. Content-Length, Date, X-Request-Id and the security
-   headers are added. `r` is invalid afterwards. For HEAD the body is left out, its length kept. */
+/* One whole reply; `fields` ends with {NULL, NULL} or is NULL. Content-Length, Date, X-Request-Id and the
+   security headers are added. `r` is invalid afterwards. For HEAD the body is left out, its length kept. */
 void http_reply(struct http_request *r, int status, const char *content_type, const struct http_field *fields,
                 struct str body);
 
 /* A reply in pieces (SSE, downloads): chunked, or until close for HTTP/1.0. */
-void http_stream_begin(struct http_request *r, int status, const char *content_type, const struct http_field *fields);
-/* Copies. False: so much waits for the client that the caller should stop until on_drain (it is kept, up to 256 KiB
-   over the mark; beyond it the client is dropped). */
+void http_stream_begin(struct http_request *r, int status, const char *content_type,
+                       const struct http_field *fields);
+/* Copies. False: so much waits for the client that the caller should stop until on_drain (it is kept, up to
+   256 KiB over the mark; beyond it the client is dropped). */
 bool http_stream_write(struct http_request *r, struct str piece);
 size_t http_stream_pending(const struct http_request *r);
 void http_on_drain(struct http_request *r, void (*drain)(void *user, struct http_request *r));
 void http_stream_end(struct http_request *r); /* `r` is invalid afterwards */
 
-/* ---- WebSocket ---------------------------------------------------------------------------------------------------- */
+/* ---- WebSocket
+ * ---------------------------------------------------------------------------------------------------- */
 struct ws_callbacks {
     /* One whole message, UTF-8 checked when `text`. */
     void (*on_message)(void *user, struct ws *ws, bool text, struct str message);
     void (*on_drain)(void *user, struct ws *ws); /* room again after ws_send_text() said false */
     /* The server drains: send what is still to be said; the close 1001 follows at once. May be NULL. */
     void (*on_leaving)(void *user, struct ws *ws);
-    /* Once, the last call: `code` is what the peer sent, 1006 without one. `ws` is invalid when it returns. */
+    /* Once, the last call: `code` is what the peer sent, 1006 without one. `ws` is invalid when it returns.
+     */
     void (*on_closed)(void *user, struct ws *ws, unsigned code);
-    size_t max_message; /* 0: 64 KiB; larger ones close with 1009 */
+    size_t max_message;               /* 0: 64 KiB; larger ones close with 1009 */
     unsigned max_messages_per_second; /* 0: 500; more close with 1008 */
 };
-/* Answers 101; only after http_is_websocket(). `callbacks` must stay. NULL never; `r` is invalid afterwards. */
+/* Answers 101; only after http_is_websocket(). `callbacks` must stay. NULL never; `r` is invalid afterwards.
+ */
 struct ws *http_upgrade(struct http_request *r, const struct ws_callbacks *callbacks, void *user);
 bool ws_send_text(struct ws *ws, struct str text); /* as http_stream_write */
 size_t ws_pending(const struct ws *ws);
 /* Reads no more messages until it is called again with false; the client's writes then block. */
 void ws_pause_reading(struct ws *ws, bool pause);
-/* Sends a close after what waits; on_closed follows when the peer answered, or after 2 s. Repeats do nothing. */
+/* Sends a close after what waits; on_closed follows when the peer answered, or after 2 s. Repeats do nothing.
+ */
 void ws_close(struct ws *ws, unsigned code, struct str reason);
 
 #endif

@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- handshake ------------------------------------------------------------------------------------------------------ */
+/* ---- handshake
+ * ------------------------------------------------------------------------------------------------------ */
 
 /* 16 bytes in base64: 22 characters and "==". */
 static bool key_valid(struct str key)
@@ -17,7 +18,8 @@ static bool key_valid(struct str key)
         return false;
     for (size_t i = 0; i < 22; i++) {
         char c = key.p[i];
-        bool good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '+' || c == '/';
+        bool good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '+' ||
+                    c == '/';
         if (!good)
             return false;
     }
@@ -31,9 +33,9 @@ bool http_is_websocket(const struct http_request *r)
     struct str upgrade = http_head_find(h, STR("upgrade"), &upgrades);
     struct str version = http_head_find(h, STR("sec-websocket-version"), &versions);
     struct str key = http_head_find(h, STR("sec-websocket-key"), &keys);
-    return str_eq(h->method, STR("GET")) && h->minor == 1 && h->framing == HTTP_BODY_NONE && h->connection_upgrade &&
-           upgrades == 1 && str_eq_nocase(upgrade, STR("websocket")) && versions == 1 && str_eq(version, STR("13")) &&
-           keys == 1 && key_valid(key);
+    return str_eq(h->method, STR("GET")) && h->minor == 1 && h->framing == HTTP_BODY_NONE &&
+           h->connection_upgrade && upgrades == 1 && str_eq_nocase(upgrade, STR("websocket")) &&
+           versions == 1 && str_eq(version, STR("13")) && keys == 1 && key_valid(key);
 }
 
 /* RFC 6455 4.2.2: base64 of SHA-1 of the key and a fixed text. */
@@ -75,7 +77,9 @@ struct ws *http_upgrade(struct http_request *r, const struct ws_callbacks *callb
     return ws;
 }
 
-/* ---- sending --------------------------------------------------------------------------------------------------------- */
+/* ---- sending
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 static void send_frame(struct http_conn *c, enum ws_opcode opcode, struct str payload)
 {
@@ -133,7 +137,9 @@ void ws_pause_reading(struct ws *ws, bool pause)
     conn_process(ws->conn);
 }
 
-/* ---- receiving --------------------------------------------------------------------------------------------------------- */
+/* ---- receiving
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 static void tell_closed(struct ws *ws, unsigned code)
 {
@@ -211,7 +217,8 @@ bool conn_step_ws(struct http_conn *c)
     return c->state == CONN_WS && c->in.len > 0;
 }
 
-/* ---- time and the end ---------------------------------------------------------------------------------------------------- */
+/* ---- time and the end
+ * ---------------------------------------------------------------------------------------------------- */
 
 /* Silence is asked with a ping, and ended after three. */
 void conn_ws_tick(struct http_conn *c, int64_t now_ns)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* WebSocket frames of RFC 6455 as a server (or, with `from_server`, a client) reads and writes them, strictly: masked
-   (or not), no extension bits, minimal lengths, text checked as UTF-8 byte by byte, close codes checked. Pure. */
+/* WebSocket frames of RFC 6455 as a server (or, with `from_server`, a client) reads and writes them,
+   strictly: masked (or not), no extension bits, minimal lengths, text checked as UTF-8 byte by byte, close
+   codes checked. Pure. */
 #ifndef MILLRACE_IO_WS_FRAME_H
 #define MILLRACE_IO_WS_FRAME_H
 
@@ -10,14 +11,14 @@ enum ws_opcode { WS_CONTINUE = 0, WS_TEXT = 1, WS_BINARY = 2, WS_CLOSE = 8, WS_P
 enum { WS_CONTROL_MAX = 125, WS_HEADER_MAX = 14 };
 
 struct ws_decoder {
-    struct buf message;    /* its maximum is the largest message */
-    size_t checked;        /* of a text message: so much is known to be UTF-8 */
-    enum ws_opcode kind;   /* of the message under way; WS_CONTINUE: none */
+    struct buf message;  /* its maximum is the largest message */
+    size_t checked;      /* of a text message: so much is known to be UTF-8 */
+    enum ws_opcode kind; /* of the message under way; WS_CONTINUE: none */
     unsigned char header[WS_HEADER_MAX];
-    unsigned char have;    /* bytes of the header so far */
+    unsigned char have; /* bytes of the header so far */
     bool in_payload;
-    bool from_server;      /* set it after ws_decoder_init(): the peer's frames are not masked */
-    uint64_t left;         /* of the payload */
+    bool from_server; /* set it after ws_decoder_init(): the peer's frames are not masked */
+    uint64_t left;    /* of the payload */
     unsigned mask_at;
     unsigned char control[WS_CONTROL_MAX];
     unsigned char control_len;

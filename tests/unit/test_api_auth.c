@@ -47,14 +47,15 @@ static void test_keys(void **state)
     assert_string_equal(who(&a, NULL, "Bearer " ALICE), "alice");
     assert_string_equal(who(&a, NULL, "bearer  " ALICE), "alice");
     assert_string_equal(who(&a, NULL, "ApiKey " PLAIN), "default");
-    assert_string_equal(who(&a, NULL, "Basic YWxpY2Uta2V5LTAxMjM0NTY3ODk="), "alice");  /* no colon */
-    assert_string_equal(who(&a, NULL, "Basic YWxpY2Uta2V5LTAxMjM0NTY3ODk6"), "alice");  /* "key:" */
+    assert_string_equal(who(&a, NULL, "Basic YWxpY2Uta2V5LTAxMjM0NTY3ODk="), "alice");     /* no colon */
+    assert_string_equal(who(&a, NULL, "Basic YWxpY2Uta2V5LTAxMjM0NTY3ODk6"), "alice");     /* "key:" */
     assert_string_equal(who(&a, NULL, "Basic dTphbGljZS1rZXktMDEyMzQ1Njc4OQ=="), "alice"); /* "u:key" */
-    assert_string_equal(who(&a, "wrong-key-0123456789", "Bearer " ALICE), "alice"); /* any valid one */
+    assert_string_equal(who(&a, "wrong-key-0123456789", "Bearer " ALICE), "alice");        /* any valid one */
     static const char *const bad[] = {"", "x", PLAIN "x", "plain-key-012345678", "alice:" ALICE, "alice"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_string_equal(who(&a, bad[i], NULL), "");
-    static const char *const worse[] = {"Bearer", "Bearer ", ALICE, "Basic !!", "Basic Og==", "Digest " ALICE};
+    static const char *const worse[] = {"Bearer",   "Bearer ",    ALICE,
+                                        "Basic !!", "Basic Og==", "Digest " ALICE};
     for (size_t i = 0; i < sizeof worse / sizeof worse[0]; i++)
         assert_string_equal(who(&a, NULL, worse[i]), "");
     auth_close(&a);
@@ -78,7 +79,8 @@ static void test_no_key_is_refused(void **state)
     config_release(&config.base);
 }
 
-/* ---- messages of a WebSocket ------------------------------------------------------------------------------------------- */
+/* ---- messages of a WebSocket
+ * ------------------------------------------------------------------------------------------- */
 
 static void message(const char *text, enum event_type type, const char *bytes, const char *data)
 {
@@ -107,10 +109,20 @@ static void test_bad_messages(void **state)
 {
     (void)state;
     static const char *const bad[] = {
-        "", "x", "[]", "1", "{}", "{\"type\":5}", "{\"type\":\"output\"}", "{\"type\":\"stdin\"}",
-        "{\"type\":\"stdin\",\"data\":5}", "{\"type\":\"stdin\",\"data\":\"!\",\"encoding\":\"base64\"}",
-        "{\"type\":\"stdin\",\"data\":\"\",\"encoding\":\"hex\"}", "{\"type\":\"signal\"}",
-        "{\"type\":\"signal\",\"signal\":\"SEGVX\"}", "{\"type\":\"signal\",\"signal\":9}",
+        "",
+        "x",
+        "[]",
+        "1",
+        "{}",
+        "{\"type\":5}",
+        "{\"type\":\"output\"}",
+        "{\"type\":\"stdin\"}",
+        "{\"type\":\"stdin\",\"data\":5}",
+        "{\"type\":\"stdin\",\"data\":\"!\",\"encoding\":\"base64\"}",
+        "{\"type\":\"stdin\",\"data\":\"\",\"encoding\":\"hex\"}",
+        "{\"type\":\"signal\"}",
+        "{\"type\":\"signal\",\"signal\":\"SEGVX\"}",
+        "{\"type\":\"signal\",\"signal\":9}",
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct stream_message m;

@@ -69,14 +69,18 @@ static void test_all_fields(void **state)
 {
     (void)state;
     struct exec_request r = {.detach = false};
-    auto_json v = accepted(false, PY ",\"args\":[\"a\",\"\xc3\xa4\"],\"stdin\":\"aGk=\",\"stdin_encoding\":\"base64\","
-                                     "\"env\":{\"A_1\":\"b\"},\"timeout_ms\":5,\"memory_mb\":64,\"priority\":\"batch\","
-                                     "\"retry\":false,\"detach\":true,\"interactive\":true,"
-                                     "\"session_id\":\"V1StGXR8_Z5jdHi6B-myT\",\"files\":[],\"user_id\":7}", &r);
+    auto_json v =
+        accepted(false,
+                 PY ",\"args\":[\"a\",\"\xc3\xa4\"],\"stdin\":\"aGk=\",\"stdin_encoding\":\"base64\","
+                    "\"env\":{\"A_1\":\"b\"},\"timeout_ms\":5,\"memory_mb\":64,\"priority\":\"batch\","
+                    "\"retry\":false,\"detach\":true,\"interactive\":true,"
+                    "\"session_id\":\"V1StGXR8_Z5jdHi6B-myT\",\"files\":[],\"user_id\":7}",
+                 &r);
     assert_string_equal(json_string_value(json_object_get(v, "stdin_encoding")), "base64");
     assert_string_equal(json_string_value(json_object_get(json_object_get(v, "env"), "A_1")), "b");
     assert_int_equal(json_integer_value(json_object_get(json_object_get(v, "limits"), "wall_ms")), 5);
-    assert_int_equal(json_integer_value(json_object_get(json_object_get(v, "limits"), "memory_bytes")), 64 << 20);
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(v, "limits"), "memory_bytes")),
+                     64 << 20);
     assert_true(json_is_true(json_object_get(v, "stdin_open")) && r.stdin_open);
     assert_true(!r.retry && r.detach && r.priority == QUEUE_BATCH);
     assert_string_equal(r.session.text, "V1StGXR8_Z5jdHi6B-myT");
@@ -86,9 +90,18 @@ static void test_all_fields(void **state)
 static void test_not_json(void **state)
 {
     (void)state;
-    static const char *const bodies[] = {"", "{", "{}x", "{\"a\":1,}", "{'a':1}", "{\"lang\":\"py\",\"lang\":\"js\"}",
-                                         "{\"lang\":\"py\",\"\\u006cang\":\"js\"}", "{\"code\":\"\\ud800\"}",
-                                         "{\"timeout_ms\":01}", "{\"timeout_ms\":NaN}", "{\"timeout\":1e400}", "\xff"};
+    static const char *const bodies[] = {"",
+                                         "{",
+                                         "{}x",
+                                         "{\"a\":1,}",
+                                         "{'a':1}",
+                                         "{\"lang\":\"py\",\"lang\":\"js\"}",
+                                         "{\"lang\":\"py\",\"\\u006cang\":\"js\"}",
+                                         "{\"code\":\"\\ud800\"}",
+                                         "{\"timeout_ms\":01}",
+                                         "{\"timeout_ms\":NaN}",
+                                         "{\"timeout\":1e400}",
+                                         "\xff"};
     for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++)
         refused(true, bodies[i], CE_BAD_JSON, "");
     refused(true, "null", CE_INVALID_FIELD, "object");
@@ -108,9 +121,9 @@ static void test_lang_and_code(void **state)
     char body[1200] = "{\"lang\":\"py\",\"code\":\"";
     size_t n = strlen(body);
     memset(body + n, ' ', 1001);
-    memcpy(body + n + 1001, "\"}", 3);
+    snprintf(body + n + 1001, 3, "\"}");
     refused(true, body, CE_TOO_LARGE, "code: ");
-    memcpy(body + n + 1000, "\"}", 3); /* only spaces, and just at the limit */
+    snprintf(body + n + 1000, 3, "\"}"); /* only spaces, and just at the limit */
     struct exec_request r = {.detach = false};
     auto_json v = accepted(true, body, &r);
     exec_request_free(&r);
@@ -156,7 +169,8 @@ static void test_env(void **state)
 static void test_limits(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"0", "-1", "30001", "1.5", "1.0", "\"5\"", "true", "[]", "9007199254740993"};
+    static const char *const bad[] = {"0",    "-1", "30001",           "1.5", "1.0", "\"5\"",
+                                      "true", "[]", "9007199254740993"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         char body[200];
         snprintf(body, sizeof body, PY ",\"timeout_ms\":%s}", bad[i]);
@@ -175,13 +189,15 @@ static void test_contract_timeout_is_clamped(void **state)
     static const struct {
         const char *given;
         int wall_ms;
-    } table[] = {{"5000", 5000}, {"0", 1}, {"-7", 1}, {"1e300", 30000}, {"99999999", 30000}, {"2.9", 2}, {"null", 30000}};
+    } table[] = {{"5000", 5000},      {"0", 1},   {"-7", 1},      {"1e300", 30000},
+                 {"99999999", 30000}, {"2.9", 2}, {"null", 30000}};
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         char body[200];
         snprintf(body, sizeof body, PY ",\"timeout\":%s}", table[i].given);
         struct exec_request r = {.detach = false};
         auto_json v = accepted(true, body, &r);
-        assert_int_equal(json_integer_value(json_object_get(json_object_get(v, "limits"), "wall_ms")), table[i].wall_ms);
+        assert_int_equal(json_integer_value(json_object_get(json_object_get(v, "limits"), "wall_ms")),
+                         table[i].wall_ms);
         exec_request_free(&r);
     }
 }
@@ -189,7 +205,8 @@ static void test_contract_timeout_is_clamped(void **state)
 static void test_session(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"../../x", "a\\nb", "*", "{tag}", "a:b", "", "V1StGXR8_Z5jdHi6B-my", "\xc3\xa4"};
+    static const char *const bad[] = {"../../x", "a\\nb", "*", "{tag}", "a:b", "", "V1StGXR8_Z5jdHi6B-my",
+                                      "\xc3\xa4"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         char body[200];
         snprintf(body, sizeof body, PY ",\"session_id\":\"%s\"}", bad[i]);

@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-static void expect(const char *method, const char *path, int handler, const char *param, const char *allow_want)
+static void expect(const char *method, const char *path, int handler, const char *param,
+                   const char *allow_want)
 {
     struct str got = {NULL, 0};
     auto_buf allow = BUF_INIT(256);
@@ -46,8 +47,19 @@ static void test_methods(void **state)
 static void test_unknown(void **state)
 {
     (void)state;
-    static const char *const paths[] = {"/", "", "/exec/", "/execute", "/EXEC", "/exec;x", "/v1", "/v1/jobs/", "/v1/jobs//x",
-                                        "/v1/jobs/a/b", "/v1/jobs/a/events/", "/HEALTH", "/healthX"};
+    static const char *const paths[] = {"/",
+                                        "",
+                                        "/exec/",
+                                        "/execute",
+                                        "/EXEC",
+                                        "/exec;x",
+                                        "/v1",
+                                        "/v1/jobs/",
+                                        "/v1/jobs//x",
+                                        "/v1/jobs/a/b",
+                                        "/v1/jobs/a/events/",
+                                        "/HEALTH",
+                                        "/healthX"};
     for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++)
         expect("GET", paths[i], -1, NULL, "");
 }

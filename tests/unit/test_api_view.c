@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/sse_text.h"
 #include "api/view.h"
-#include "json/json.h"
 #include "unit.h"
+#include "json/json.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -11,9 +11,12 @@ static uint64_t next_seq;
 
 static void add(struct view *v, enum event_type type, uint32_t attempt, const char *data, struct str bytes)
 {
-    next_seq++;
-    struct event e = {.type = type, .attempt = attempt, .seq = next_seq, .time_ms = 1000 + (int64_t)next_seq,
-                      .data = str_of(data), .bytes = bytes};
+    struct event e = {.type = type,
+                      .attempt = attempt,
+                      .seq = ++next_seq,
+                      .time_ms = 1000 + (int64_t)next_seq,
+                      .data = str_of(data),
+                      .bytes = bytes};
     snprintf(e.id, sizeof e.id, "%llu-0", (unsigned long long)next_seq);
     view_apply(v, &e);
 }
@@ -112,8 +115,8 @@ static void test_retried_starts_anew(void **state)
     view_free(&v);
 }
 
-static void expect_end(enum event_type type, const char *data, const char *status, const char *job_status, const char *signal,
-                       const char *stderr_has)
+static void expect_end(enum event_type type, const char *data, const char *status, const char *job_status,
+                       const char *signal, const char *stderr_has)
 {
     struct view v;
     begin(&v);
@@ -137,8 +140,8 @@ static void test_other_ends(void **state)
     expect_end(EV_TIMED_OUT, "{\"limit\":\"cpu\"}", "TO", "timed_out", "SIGKILL", "CPU");
     expect_end(EV_FAILED, "{\"reason\":\"oom\"}", "SG", "failed", "SIGKILL", "memory");
     expect_end(EV_FAILED, "{\"reason\":\"output_limit\"}", "OL", "failed", "SIGKILL", "output");
-    expect_end(EV_FAILED, "{\"reason\":\"could_not_start\",\"message\":\"no such file\"}", "(null)", "failed", "(null)",
-               "no such file");
+    expect_end(EV_FAILED, "{\"reason\":\"could_not_start\",\"message\":\"no such file\"}", "(null)", "failed",
+               "(null)", "no such file");
     expect_end(EV_FAILED, "{\"reason\":\"of_a_newer_build\"}", "(null)", "failed", "(null)", "failed");
     expect_end(EV_CANCELLED, "{\"reason\":\"x\"}", "(null)", "cancelled", "(null)", "cancelled");
     expect_end(EV_DEAD, "{}", "(null)", "dead", "(null)", "several times");
@@ -163,12 +166,14 @@ static void test_output_is_bounded(void **state)
 static void test_sse(void **state)
 {
     (void)state;
-    struct event e = {.id = "5-1", .type = EV_OUTPUT, .attempt = 1, .seq = 4, .data = STR(OUT), .bytes = STR("a\n\nb")};
+    struct event e = {
+        .id = "5-1", .type = EV_OUTPUT, .attempt = 1, .seq = 4, .data = STR(OUT), .bytes = STR("a\n\nb")};
     auto_buf text = BUF_INIT(1 << 12);
     sse_write(&e, &text);
     assert_int_equal(strncmp(buf_cstr(&text), "id: 5-1\ndata: {", 15), 0);
     assert_non_null(strstr(text.data, "a\\n\\nb"));
-    assert_ptr_equal(strstr(text.data, "\n\n"), text.data + text.len - 2); /* the only empty line is the end */
+    assert_ptr_equal(strstr(text.data, "\n\n"),
+                     text.data + text.len - 2); /* the only empty line is the end */
     assert_true(sse_wanted(STR("text/event-stream")));
     assert_true(sse_wanted(STR("text/html, Text/Event-Stream;q=0.9")));
     assert_false(sse_wanted(STR("application/json, */*")));
@@ -178,12 +183,9 @@ static void test_sse(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_completed),
-        cmocka_unit_test(test_bytes_that_are_not_utf8),
-        cmocka_unit_test(test_retried_starts_anew),
-        cmocka_unit_test(test_other_ends),
-        cmocka_unit_test(test_output_is_bounded),
-        cmocka_unit_test(test_sse),
+        cmocka_unit_test(test_completed),           cmocka_unit_test(test_bytes_that_are_not_utf8),
+        cmocka_unit_test(test_retried_starts_anew), cmocka_unit_test(test_other_ends),
+        cmocka_unit_test(test_output_is_bounded),   cmocka_unit_test(test_sse),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

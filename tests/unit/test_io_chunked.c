@@ -6,7 +6,8 @@
 #include <string.h>
 
 /* Feeds `text` in pieces that end at `cut` and, after it, of `step` bytes. */
-static enum err decode(const char *text, size_t n, size_t cut, size_t step, struct buf *out, size_t *ret_taken)
+static enum err decode(const char *text, size_t n, size_t cut, size_t step, struct buf *out,
+                       size_t *ret_taken)
 {
     struct chunked c = {0};
     enum err e = ERR_AGAIN;
@@ -70,9 +71,26 @@ static void test_bad(void **state)
 {
     (void)state;
     const char *table[] = {
-        "-1\r\n", "0x5\r\nhello\r\n0\r\n\r\n", "5_0\r\n", "11111111111111111\r\n", "\r\nhello", " 5\r\nhello\r\n0\r\n\r\n",
-        "5 ;\r\nhello", "5\nhello\n0\n\n", "5\r\nhelloX\r\n0\r\n\r\n", "5\r\nhello\n", "5;a\nb\r\n", "5\rX", "g\r\n",
-        "0\r\nX: y\n\r\n", "0\r\n folded\r\n\r\n", "0\r\nX: \x01\r\n\r\n", "5;\x01\r\n", "0\r\n\rX", "0\rX", "+5\r\nhello\r\n",
+        "-1\r\n",
+        "0x5\r\nhello\r\n0\r\n\r\n",
+        "5_0\r\n",
+        "11111111111111111\r\n",
+        "\r\nhello",
+        " 5\r\nhello\r\n0\r\n\r\n",
+        "5 ;\r\nhello",
+        "5\nhello\n0\n\n",
+        "5\r\nhelloX\r\n0\r\n\r\n",
+        "5\r\nhello\n",
+        "5;a\nb\r\n",
+        "5\rX",
+        "g\r\n",
+        "0\r\nX: y\n\r\n",
+        "0\r\n folded\r\n\r\n",
+        "0\r\nX: \x01\r\n\r\n",
+        "5;\x01\r\n",
+        "0\r\n\rX",
+        "0\rX",
+        "+5\r\nhello\r\n",
     };
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
         bad(table[i]);

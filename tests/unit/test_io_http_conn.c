@@ -93,9 +93,14 @@ static void open_scene(struct scene *s)
     buf_init(&s->sent, 1 << 24);
     buf_init(&s->called, 1 << 20);
     s->env = (struct conn_env){.ops = &ops};
-    s->env.options = (struct http_server_options){.max_body = 1000, .head_timeout_ms = 1000, .body_timeout_ms = 1000,
-                                                  .idle_timeout_ms = 1000, .write_timeout_ms = 1000,
-                                                  .on_head = on_head, .on_request = on_request, .arg = s};
+    s->env.options = (struct http_server_options){.max_body = 1000,
+                                                  .head_timeout_ms = 1000,
+                                                  .body_timeout_ms = 1000,
+                                                  .idle_timeout_ms = 1000,
+                                                  .write_timeout_ms = 1000,
+                                                  .on_head = on_head,
+                                                  .on_request = on_request,
+                                                  .arg = s};
     list_init(&s->env.conns);
     s->conn = conn_new(&s->env, s, "192.0.2.1");
     assert_non_null(s->conn);
@@ -142,7 +147,7 @@ static void expect(struct str in, const char *called, const char *status, unsign
     }
 }
 
-#define HEAD " HTTP/1.1\r\nHost: a\r\n"
+#define HEAD   " HTTP/1.1\r\nHost: a\r\n"
 #define POISON "GET /poison" HEAD "\r\n"
 
 static void test_plain(void **state)
@@ -150,13 +155,15 @@ static void test_plain(void **state)
     (void)state;
     expect(STR("GET /a" HEAD "\r\n"), "GET /a[];", "200 OK", 1, false);
     expect(STR("GET /a" HEAD "\r\nGET /b" HEAD "\r\n"), "GET /a[];GET /b[];", "200 OK", 2, false);
-    expect(STR("POST /a" HEAD "Content-Length: 3\r\n\r\nabcGET /b" HEAD "\r\n"), "POST /a[abc];GET /b[];", "200", 2,
-           false);
-    expect(STR("POST /a" HEAD "Transfer-Encoding: chunked\r\n\r\n3;x\r\nabc\r\n0\r\nHost: evil\r\n\r\nGET /b" HEAD "\r\n"),
+    expect(STR("POST /a" HEAD "Content-Length: 3\r\n\r\nabcGET /b" HEAD "\r\n"), "POST /a[abc];GET /b[];",
+           "200", 2, false);
+    expect(STR("POST /a" HEAD
+               "Transfer-Encoding: chunked\r\n\r\n3;x\r\nabc\r\n0\r\nHost: evil\r\n\r\nGET /b" HEAD "\r\n"),
            "POST /a[abc];GET /b[];", "200", 2, false);
     expect(STR("GET /a" HEAD "Connection: close\r\n\r\n" POISON), "GET /a[];", "Connection: close", 1, true);
     expect(STR("GET /a HTTP/1.0\r\n\r\n" POISON), "GET /a[];", "Connection: close", 1, true);
-    expect(STR("GET /stream" HEAD "\r\nGET /b" HEAD "\r\n"), "GET /stream[];GET /b[];", "3\r\nabc\r\n0\r\n\r\n", 2, false);
+    expect(STR("GET /stream" HEAD "\r\nGET /b" HEAD "\r\n"), "GET /stream[];GET /b[];",
+           "3\r\nabc\r\n0\r\n\r\n", 2, false);
     expect(STR("GET /stream HTTP/1.0\r\n\r\n"), "GET /stream[];", "\r\n\r\nabc", 1, true);
 }
 
@@ -273,7 +280,9 @@ static void test_deadlines(void **state)
     static const struct {
         const char *in;
         const char *status; /* "" : closed without a word */
-    } table[] = {{"", ""}, {"GET / HT", "408 "}, {"POST /a" HEAD "Content-Length: 5\r\n\r\nab", "408 "},
+    } table[] = {{"", ""},
+                 {"GET / HT", "408 "},
+                 {"POST /a" HEAD "Content-Length: 5\r\n\r\nab", "408 "},
                  {"GET /a" HEAD "\r\n", "200 OK"}};
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         struct scene s;

@@ -66,7 +66,9 @@ static void test_heads(void **state)
         {LINE "Transfer-Encoding: identity, chunked\r\n\r\n", 501},
         {LINE "Transfer-Encoding: chunked, chunked\r\n\r\n", 501},
         {LINE "Transfer-Encoding: xchunked\r\n\r\n", 501},
-        {LINE "Transfer-Encoding: \x0b" "chunked\r\n\r\n", 400},
+        {LINE "Transfer-Encoding: \x0b"
+              "chunked\r\n\r\n",
+         400},
         {LINE "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
         {"GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
         {"GET / HTTP/0.9\r\n\r\n", 505},
@@ -109,12 +111,14 @@ static void test_long(void **state)
     struct http_refusal refusal = {0};
     size_t scanned = 0, length = 0;
     memset(text, 'a', sizeof text);
-    assert_int_equal(http_head_end((struct str){text, HTTP_LINE_MAX}, &scanned, &length, &refusal), ERR_PROTOCOL);
+    assert_int_equal(http_head_end((struct str){text, HTTP_LINE_MAX}, &scanned, &length, &refusal),
+                     ERR_PROTOCOL);
     assert_int_equal(refusal.status, 414);
     size_t n = (size_t)snprintf(text, sizeof text, LINE "X: ");
     text[n] = 'a';
     scanned = 0;
-    assert_int_equal(http_head_end((struct str){text, sizeof text}, &scanned, &length, &refusal), ERR_PROTOCOL);
+    assert_int_equal(http_head_end((struct str){text, sizeof text}, &scanned, &length, &refusal),
+                     ERR_PROTOCOL);
     assert_int_equal(refusal.status, 431);
 }
 
@@ -134,7 +138,8 @@ static void test_meaning(void **state)
 {
     (void)state;
     struct http_head head;
-    assert_int_equal(parse("POST /x?y HTTP/1.1\r\nhost: a\r\nCONTENT-LENGTH: 7\r\nX: \t v \r\nx: w\r\n\r\n", &head), 0);
+    assert_int_equal(
+        parse("POST /x?y HTTP/1.1\r\nhost: a\r\nCONTENT-LENGTH: 7\r\nX: \t v \r\nx: w\r\n\r\n", &head), 0);
     assert_true(str_eq(head.method, STR("POST")) && str_eq(head.target, STR("/x?y")));
     assert_int_equal(head.framing, HTTP_BODY_LENGTH);
     assert_int_equal(head.content_length, 7);
@@ -166,7 +171,9 @@ static void test_split_anywhere(void **state)
     }
 }
 
-/* ---- targets ------------------------------------------------------------------------------------------------------------ */
+/* ---- targets
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 static void test_targets(void **state)
 {
@@ -174,12 +181,35 @@ static void test_targets(void **state)
     static const struct {
         const char *target, *path; /* NULL: 400 */
     } table[] = {
-        {"/exec", "/exec"}, {"//exec", "/exec"}, {"/v1//jobs///x", "/v1/jobs/x"}, {"/", "/"}, {"/a/", "/a/"},
-        {"/%65xec", "/exec"}, {"/a%20b", "/a b"}, {"/%2565xec", "/%65xec"}, {"http://evil/exec", "/exec"},
-        {"HTTPS://evil", "/"}, {"/exec;x", "/exec;x"}, {"/%c3%a4", "\xc3\xa4"}, {"//evil", "/evil"},
-        {"/../etc/passwd", NULL}, {"/%2e%2e/", NULL}, {"/a/./b", NULL}, {"/a/..", NULL}, {"/health/../exec", NULL},
-        {"/health%2f..%2fexec", NULL}, {"/exec%00", NULL}, {"/%c0%ae%c0%ae/", NULL}, {"/%zz", NULL}, {"/%", NULL},
-        {"/%4", NULL}, {"*", NULL}, {"exec", NULL}, {"ftp://a/b", NULL}, {"/%0a", NULL}, {"/%ff", NULL},
+        {"/exec", "/exec"},
+        {"//exec", "/exec"},
+        {"/v1//jobs///x", "/v1/jobs/x"},
+        {"/", "/"},
+        {"/a/", "/a/"},
+        {"/%65xec", "/exec"},
+        {"/a%20b", "/a b"},
+        {"/%2565xec", "/%65xec"},
+        {"http://evil/exec", "/exec"},
+        {"HTTPS://evil", "/"},
+        {"/exec;x", "/exec;x"},
+        {"/%c3%a4", "\xc3\xa4"},
+        {"//evil", "/evil"},
+        {"/../etc/passwd", NULL},
+        {"/%2e%2e/", NULL},
+        {"/a/./b", NULL},
+        {"/a/..", NULL},
+        {"/health/../exec", NULL},
+        {"/health%2f..%2fexec", NULL},
+        {"/exec%00", NULL},
+        {"/%c0%ae%c0%ae/", NULL},
+        {"/%zz", NULL},
+        {"/%", NULL},
+        {"/%4", NULL},
+        {"*", NULL},
+        {"exec", NULL},
+        {"ftp://a/b", NULL},
+        {"/%0a", NULL},
+        {"/%ff", NULL},
     };
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         auto_arena arena = ARENA_INIT(1 << 16);
@@ -211,9 +241,10 @@ static void test_query(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_heads),     cmocka_unit_test(test_nul),     cmocka_unit_test(test_long),
-        cmocka_unit_test(test_many_headers), cmocka_unit_test(test_meaning), cmocka_unit_test(test_split_anywhere),
-        cmocka_unit_test(test_targets),   cmocka_unit_test(test_query),
+        cmocka_unit_test(test_heads),   cmocka_unit_test(test_nul),
+        cmocka_unit_test(test_long),    cmocka_unit_test(test_many_headers),
+        cmocka_unit_test(test_meaning), cmocka_unit_test(test_split_anywhere),
+        cmocka_unit_test(test_targets), cmocka_unit_test(test_query),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -70,7 +70,10 @@ static void test_messages(void **state)
     frame(&in, FIN | WS_BINARY, "x", 1);
     frame(&in, FIN | WS_TEXT, "", 0);
     frame(&in, FIN | WS_PONG, "", 0);
-    frame(&in, FIN | WS_CLOSE, "\x03\xe8" "bye", 5);
+    frame(&in, FIN | WS_CLOSE,
+          "\x03\xe8"
+          "bye",
+          5);
     expect(buf_str(&in), "M(hi)P(p)M(a\xc3\xa4)B(x)M()O()C1000");
 }
 
@@ -87,23 +90,23 @@ static void test_length_of_16_bits(void **state)
 static void test_refused(void **state)
 {
     (void)state;
-    expect(STR("\x81\x02hi"), "F1002");                       /* not masked */
-    expect_frame(FIN | 0x40 | WS_TEXT, "", 0, "F1002");        /* RSV1 */
+    expect(STR("\x81\x02hi"), "F1002");                 /* not masked */
+    expect_frame(FIN | 0x40 | WS_TEXT, "", 0, "F1002"); /* RSV1 */
     expect_frame(FIN | 0x20 | WS_TEXT, "", 0, "F1002");
     expect_frame(FIN | 0x10 | WS_TEXT, "", 0, "F1002");
     for (unsigned opcode = 3; opcode < 16; opcode++)
         if (opcode < 8 || opcode > 10)
             expect_frame(FIN | opcode, "", 0, "F1002");
-    expect_frame(WS_PING, "", 0, "F1002");                     /* fragmented control */
-    expect(STR("\x89\xfe\x00\x7e"), "F1002");                  /* ping of 126 bytes */
-    expect_frame(FIN | WS_CONTINUE, "", 0, "F1002");           /* continues nothing */
-    expect(STR("\x81\xfe\x00\x05\x01\x02\x03\x04"), "F1002");  /* length not minimal */
+    expect_frame(WS_PING, "", 0, "F1002");                    /* fragmented control */
+    expect(STR("\x89\xfe\x00\x7e"), "F1002");                 /* ping of 126 bytes */
+    expect_frame(FIN | WS_CONTINUE, "", 0, "F1002");          /* continues nothing */
+    expect(STR("\x81\xfe\x00\x05\x01\x02\x03\x04"), "F1002"); /* length not minimal */
     expect(STR("\x81\xff\x00\x00\x00\x00\x00\x00\x00\x05\x01\x02\x03\x04"), "F1002");
     expect(STR("\x81\xff\x80\x00\x00\x00\x00\x00\x00\x00\x01\x02\x03\x04"), "F1002");
     expect(STR("\x81\xff\x7f\xff\xff\xff\xff\xff\xff\xff\x01\x02\x03\x04"), "F1009");
     expect_frame(FIN | WS_TEXT, "\xff", 1, "F1007");
-    expect_frame(WS_TEXT, "ab\xc0\xae", 4, "F1007");           /* before the message ends */
-    expect_frame(FIN | WS_TEXT, "\xc3", 1, "F1007");           /* cut */
+    expect_frame(WS_TEXT, "ab\xc0\xae", 4, "F1007"); /* before the message ends */
+    expect_frame(FIN | WS_TEXT, "\xc3", 1, "F1007"); /* cut */
     expect_frame(FIN | WS_CLOSE, "\x03", 1, "F1002");
     expect_frame(FIN | WS_CLOSE, "\x03\xe8\xff", 3, "F1007");
 }
