@@ -51,11 +51,11 @@ static void test_keys(void **state)
     assert_string_equal(who(&a, NULL, "Basic YWxpY2Uta2V5LTAxMjM0NTY3ODk6"), "alice");     /* "key:" */
     assert_string_equal(who(&a, NULL, "Basic dTphbGljZS1rZXktMDEyMzQ1Njc4OQ=="), "alice"); /* "u:key" */
     assert_string_equal(who(&a, "wrong-key-0123456789", "Bearer " ALICE), "alice");        /* any valid one */
-    static const char *const bad[] = {"", "x", PLAIN "x", "plain-key-012345678", "alice:" ALICE, "alice"};
+    static const char *const bad[] = {"", "x", (PLAIN "x"), "plain-key-012345678", ("alice:" ALICE), "alice"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_string_equal(who(&a, bad[i], NULL), "");
     static const char *const worse[] = {"Bearer",   "Bearer ",    ALICE,
-                                        "Basic !!", "Basic Og==", "Digest " ALICE};
+                                        "Basic !!", "Basic Og==", ("Digest " ALICE)};
     for (size_t i = 0; i < sizeof worse / sizeof worse[0]; i++)
         assert_string_equal(who(&a, NULL, worse[i]), "");
     auth_close(&a);

@@ -126,6 +126,7 @@ static void test_lang_and_code(void **state)
     snprintf(body + n + 1000, 3, "\"}"); /* only spaces, and just at the limit */
     struct exec_request r = {.detach = false};
     auto_json v = accepted(true, body, &r);
+    assert_non_null(v);
     exec_request_free(&r);
     auto_json nul = accepted(true, "{\"lang\":\"py\",\"code\":\"a\\u0000b\"}", &r);
     assert_int_equal(json_string_length(json_object_get(nul, "code")), 3);
@@ -213,6 +214,7 @@ static void test_session(void **state)
         refused(false, body, CE_INVALID_FIELD, "session_id: ");
         struct exec_request r = {.detach = false};
         auto_json v = accepted(true, body, &r);
+        assert_non_null(v);
         assert_string_equal(r.session.text, "");
         exec_request_free(&r);
     }

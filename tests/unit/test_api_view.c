@@ -11,9 +11,10 @@ static uint64_t next_seq;
 
 static void add(struct view *v, enum event_type type, uint32_t attempt, const char *data, struct str bytes)
 {
+    ++next_seq;
     struct event e = {.type = type,
                       .attempt = attempt,
-                      .seq = ++next_seq,
+                      .seq = next_seq,
                       .time_ms = 1000 + (int64_t)next_seq,
                       .data = str_of(data),
                       .bytes = bytes};
