@@ -126,8 +126,14 @@ static void feed(struct scene *s, struct str in, size_t cut, size_t step)
 static unsigned count_of(const struct buf *b, const char *needle)
 {
     unsigned n = 0;
-    for (const char *p = b->data; p != NULL && (p = strstr(p, needle)) != NULL; p++)
+    size_t length = strlen(needle);
+    for (size_t at = 0; at + length <= b->len;) {
+        const char *p = memmem(b->data + at, b->len - at, needle, length);
+        if (p == NULL)
+            break;
         n++;
+        at = (size_t)(p - b->data) + 1;
+    }
     return n;
 }
 
