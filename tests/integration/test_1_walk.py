@@ -118,9 +118,9 @@ def test_bytes_that_are_not_text(api):
     assert base64.b64decode(body["stdout_base64"]) == b"a\xff\x00b"
 
 
-def test_the_working_directory_is_empty_and_writable(api):
-    body = api.exec("py", "import os; print(os.getcwd(), os.listdir()); open('f', 'w').write('x'); print(os.listdir())")
-    assert body["stdout"] == "/mnt/data []\n['f']\n"
+def test_the_working_directory_holds_the_source_and_is_writable(api):
+    body = api.exec("py", "import os; print(os.getcwd(), os.listdir()); open('f', 'w').write('x'); print(sorted(os.listdir()))")
+    assert body["stdout"] == "/mnt/data ['main.py']\n['f', 'main.py']\n"
 
 
 def test_nothing_stays_for_the_next_run(api):
