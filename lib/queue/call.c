@@ -5,7 +5,9 @@
 
 #include <string.h>
 
-enum { MAX_CALL = 80 << 20, RETRY_FOR_MS = 60000, TRANSIENT_PAUSE_MS = 100 };
+/* A client is told at once that the store is away, and asks again by its key; a restart of a few hundred ms it need not
+   notice. What a worker has to say can wait. */
+enum { MAX_CALL = 80 << 20, RETRY_FOR_MS = 60000, CLIENT_RETRY_FOR_MS = 600, TRANSIENT_PAUSE_MS = 100 };
 
 struct part {
     size_t at, len;
@@ -18,7 +20,7 @@ struct call {
     struct part *parts;
     size_t count, cap;
     const struct script_text *script; /* NULL: a plain command */
-    bool again, early, in_flight, whole, failed;
+    bool again, early, hasty, in_flight, whole, failed;
     uint64_t deadline, not_before; /* by uv_now */
     call_cb cb;
     void *arg;
@@ -99,6 +101,11 @@ struct call *call_plain(struct queue *q, const char *command)
 void call_early(struct call *c)
 {
     c->early = true;
+}
+
+void call_hasty(struct call *c)
+{
+    c->hasty = true;
 }
 
 struct call *call_script(struct queue *q, enum script s, const struct keyset *keys, bool again)
@@ -200,7 +207,7 @@ void call_go_keys(struct call *c, size_t more_keys, call_cb cb, void *arg)
 {
     c->cb = cb;
     c->arg = arg;
-    c->deadline = uv_now(c->q->loop) + RETRY_FOR_MS;
+    c->deadline = uv_now(c->q->loop) + (c->hasty ? CLIENT_RETRY_FOR_MS : RETRY_FOR_MS);
     if (c->script) {
         size_t at = c->text.len;
         buf_printf(&c->text, "%zu", count_keys(c) + more_keys);

@@ -120,6 +120,7 @@ static struct call *submit_call(struct queue *q, const struct submission *s, con
     write_details(s, submit, &submitted_d);
     buf_printf(&queued_d, "{\"class\":\"" STR_FMT "\",\"position\":", STR_ARG(submit->class_name));
     struct call *c = call_script(q, SCRIPT_submit, keys, true);
+    call_hasty(c);
     call_cstr(c, s->job.text);
     call_cstr(c, q->options.key_prefix);
     call_cstr(c, s->session.text);
@@ -223,6 +224,7 @@ void queue_send(struct queue *q, struct str tenant, struct id job, uint64_t seq,
     }
     struct keyset keys = {.partition = id_partition(str_of(job.text), q->partitions), .job = str_of(job.text)};
     struct call *c = call_script(q, SCRIPT_send, &keys, true);
+    call_hasty(c);
     call_cstr(c, job.text);
     call_cstr(c, q->options.key_prefix);
     call_str(c, tenant);
@@ -262,6 +264,7 @@ static void on_cancel_head(void *arg, const struct redis_value *v)
         struct keyset keys = {.partition = id_partition(str_of(x->job.text), q->partitions),
                               .job = str_of(x->job.text), .session = session, .class_name = class_name};
         struct call *c = call_script(q, SCRIPT_cancel, &keys, true);
+        call_hasty(c);
         call_cstr(c, x->job.text);
         call_cstr(c, q->options.key_prefix);
         call_str(c, buf_str(&x->tenant));

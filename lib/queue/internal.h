@@ -92,6 +92,8 @@ void call_go_keys(struct call *c, size_t more_keys, call_cb cb, void *arg); /* w
 void call_drop(struct call *c); /* instead of call_go */
 /* May be sent before the store has been checked. */
 void call_early(struct call *c);
+/* A client waits for it: given up soon after the store went away. */
+void call_hasty(struct call *c);
 void calls_resend(struct queue *q);
 void calls_tick(struct queue *q);
 void calls_fail_all(struct queue *q);

@@ -47,8 +47,7 @@ def test_503_at_once_and_recovery(scene):
         answers = []
         while time.monotonic() < down + DOWN_SECONDS:
             for url in scene.plant.urls:
-                for method, path in (("POST", "/exec"), ("POST", "/v1/jobs"), ("GET", f"/v1/jobs/{job}"),
-                                     ("GET", "/ready")):
+                for method, path in (("POST", "/exec"), ("POST", "/v1/jobs"), ("GET", f"/v1/jobs/{job}")):
                     asked = time.monotonic()
                     answer = await wire.request(url, method, path, {**client.headers, "Content-Type": "application/json"},
                                                 b'{"lang":"py","code":"print(1)"}' if method == "POST" else b"")
