@@ -26,11 +26,11 @@ static struct script_text table[SCRIPT_COUNT] = {
 #ifdef MILLRACE_TEST_BUILD
 #define OFF_MARK "local OFF = {}"
 
-/* MILLRACE_TEST_OFF=fencing,idempotency,fairness: the script without these defences. The tests show with it
+/* MILLRACE_TEST_QUEUE_OFF=fencing,idempotency,fairness: the script without these defences. The tests show with it
    that their checks would find what the defences are for. */
 static void take_out(struct script_text *script)
 {
-    const char *off = getenv("MILLRACE_TEST_OFF");
+    const char *off = getenv("MILLRACE_TEST_QUEUE_OFF");
     const char *mark = strstr(script->text, OFF_MARK);
     if (off == NULL || mark == NULL || strspn(off, "abcdefghijklmnopqrstuvwxyz,") != strlen(off))
         return;

@@ -41,7 +41,7 @@ PLAYS = [("fencing", zombie, {"attempts_fenced"}), ("idempotency", lost_answer, 
 @pytest.mark.parametrize("off", (False, True), ids=("in", "out"))
 @pytest.mark.parametrize("defence, play, wanted", PLAYS, ids=[row[0] for row in PLAYS])
 def test_real_history(tmp_path, defence, play, wanted, off):
-    scene = Scene(tmp_path, preset="test", env={"MILLRACE_TEST_OFF": defence} if off else {})
+    scene = Scene(tmp_path, preset="test", env={"MILLRACE_TEST_QUEUE_OFF": defence} if off else {})
     scene.plant.__enter__()
     try:
         scene.run(play(scene))

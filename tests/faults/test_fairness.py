@@ -96,5 +96,5 @@ def test_a_crowd_does_not_slow_the_other_tenant(tmp_path):
 
 @pytest.mark.timeout(900)
 def test_first_come_first_served_would(tmp_path):
-    alone, crowded = measure(tmp_path, {"MILLRACE_TEST_OFF": "fairness"}, 20, preset="test")
+    alone, crowded = measure(tmp_path, {"MILLRACE_TEST_QUEUE_OFF": "fairness"}, 20, preset="test")
     assert crowded > 2 * alone
