@@ -64,6 +64,7 @@ struct script_text {
 };
 /* With its SHA-1, computed once. */
 const struct script_text *script_get(enum script s);
+void scripts_take_out(struct script_text *scripts, size_t count); /* scripts_off.c, in test builds */
 
 /* What the keys of a script are made of; what it does not declare may be empty. */
 struct keyset {
