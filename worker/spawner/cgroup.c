@@ -14,7 +14,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { IDLE_MAX = 2048, RESIDUE_MAX = 1 << 20 };
+enum { IDLE_MAX = 2048, RESIDUE_MAX = 1 << 20, RESIDUE_LOOK = 8 };
 
 static const struct cgroup_tree *tree_of(const struct cgroups *c, enum cgroup_controller which, size_t *ret_index)
 {
@@ -178,22 +178,17 @@ enum err cgroup_set_limits(struct cgroups *c, struct cgroup *g, const struct pod
     return ERR_OK;
 }
 
-/* Counters that cannot be set to zero are taken as they are now. */
+/* A used one counts on from where its last pod ended; its page cache is given back when it has grown. */
 static void reset(struct cgroups *c, struct cgroup *g)
 {
     bool v2 = false;
     int dir = dir_of(c, g, CG_MEMORY, &v2);
-    struct pod_usage now = {0};
-    g->cpu_base = g->oom_base = g->refused_base = 0;
-    if (dir >= 0 && !v2) {
-        if (cgroup_read_u64(dir, "memory.usage_in_bytes") > RESIDUE_MAX)
-            cgroup_write_u64(dir, "memory.force_empty", 0);
-        cgroup_write_u64(dir, "memory.max_usage_in_bytes", 0);
-    }
-    cgroup_usage(c, g, &now);
-    g->cpu_base = now.cpu_ns;
-    g->oom_base = now.oom_kills;
-    g->refused_base = now.pids_refused;
+    g->base = g->seen;
+    if (g->uses++ == 0 || dir < 0 || v2)
+        return;
+    if (g->uses % RESIDUE_LOOK == 0 && cgroup_read_u64(dir, "memory.usage_in_bytes") > RESIDUE_MAX)
+        cgroup_write_u64(dir, "memory.force_empty", 0);
+    cgroup_write_u64(dir, "memory.max_usage_in_bytes", 0);
 }
 
 enum err cgroup_take(struct cgroups *c, const struct pod_limits *limits, unsigned off, struct cgroup **ret,
@@ -222,14 +217,24 @@ static uint64_t since(uint64_t now, uint64_t base)
     return now > base ? now - base : 0;
 }
 
-void cgroup_usage(struct cgroups *c, const struct cgroup *g, struct pod_usage *ret)
+static uint64_t read_cpu_ns(const struct cgroup *g, bool v2)
+{
+    char text[512];
+    ssize_t n = g->cpu < 0 ? -1 : pread(g->cpu, text, sizeof text - 1, 0);
+    if (n <= 0)
+        return 0;
+    text[n] = '\0';
+    /* v2 begins with "usage_usec N". */
+    return v2 ? strtoull(text + strcspn(text, " "), NULL, 10) * 1000 : strtoull(text, NULL, 10);
+}
+
+void cgroup_usage(struct cgroups *c, struct cgroup *g, struct pod_usage *ret)
 {
     struct pod_usage u = {0};
     bool v2 = false;
-    int dir = dir_of(c, g, CG_CPUACCT, &v2);
-    if (dir >= 0)
-        u.cpu_ns = v2 ? cgroup_read_key(dir, "cpu.stat", "usage_usec") * 1000 : cgroup_read_u64(dir, "cpuacct.usage");
-    dir = dir_of(c, g, CG_MEMORY, &v2);
+    if (dir_of(c, g, CG_CPUACCT, &v2) >= 0)
+        u.cpu_ns = read_cpu_ns(g, v2);
+    int dir = dir_of(c, g, CG_MEMORY, &v2);
     if (dir >= 0) {
         u.memory_peak_bytes = cgroup_read_u64(dir, v2 ? "memory.peak" : "memory.max_usage_in_bytes");
         u.oom_kills = cgroup_read_key(dir, v2 ? "memory.events" : "memory.oom_control", "oom_kill");
@@ -237,20 +242,21 @@ void cgroup_usage(struct cgroups *c, const struct cgroup *g, struct pod_usage *r
     dir = dir_of(c, g, CG_PIDS, &v2);
     if (dir >= 0)
         u.pids_refused = cgroup_read_key(dir, "pids.events", "max");
-    u.cpu_ns = since(u.cpu_ns, g->cpu_base);
-    u.oom_kills = since(u.oom_kills, g->oom_base);
-    u.pids_refused = since(u.pids_refused, g->refused_base);
+    g->seen = u;
+    u.cpu_ns = since(u.cpu_ns, g->base.cpu_ns);
+    u.oom_kills = since(u.oom_kills, g->base.oom_kills);
+    u.pids_refused = since(u.pids_refused, g->base.pids_refused);
     *ret = u;
 }
 
-/* v2 cannot reset its peak, so only v1 cgroups are used twice. */
+/* v2 cannot reset its peak, so only v1 cgroups are used twice. Whoever is in one tree is in all. */
 static bool reusable(const struct cgroups *c, const struct cgroup *g)
 {
     for (size_t i = 0; i < c->trees_n; i++) {
-        if (c->trees[i].v2 || !cgroup_is_empty(g->dir[i]))
+        if (c->trees[i].v2)
             return false;
     }
-    return c->idle_n < IDLE_MAX;
+    return c->idle_n < IDLE_MAX && c->trees_n > 0 && cgroup_is_empty(g->dir[0]);
 }
 
 void cgroup_give_back(struct cgroups *c, struct cgroup *g)

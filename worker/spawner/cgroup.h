@@ -35,7 +35,9 @@ struct cgroup {
     int procs[CG_CONTROLLERS]; /* by tree: cgroup.procs for writing */
     int cpu, memory;           /* cpuacct.usage or cpu.stat; memory.oom_control or memory.events; -1: not there */
     struct pod_limits limits;  /* as they are set */
-    uint64_t cpu_base, oom_base, refused_base;
+    struct pod_usage base; /* counters that cannot be set to zero, as the last pod left them */
+    struct pod_usage seen; /* as they were when last looked at */
+    unsigned uses;
 };
 
 /* Make the base directories, named `name`. `below` NULL: at the top of each hierarchy when `privileged`, else in our own
@@ -50,8 +52,8 @@ MUST_CHECK enum err cgroup_take(struct cgroups *c, const struct pod_limits *limi
                                 struct errinfo *info);
 MUST_CHECK enum err cgroup_set_limits(struct cgroups *c, struct cgroup *g, const struct pod_limits *limits, unsigned off,
                                       struct errinfo *info);
-void cgroup_usage(struct cgroups *c, const struct cgroup *g, struct pod_usage *ret);
-/* All processes of it are dead (or nearly: retried). */
+void cgroup_usage(struct cgroups *c, struct cgroup *g, struct pod_usage *ret);
+/* All processes of it are dead (or nearly: retried), and cgroup_usage() has been called since. */
 void cgroup_give_back(struct cgroups *c, struct cgroup *g);
 
 #endif

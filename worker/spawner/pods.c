@@ -292,7 +292,7 @@ static void on_limits(struct spawner *s, const struct spawner_request *r)
     reply(s, info.code == ERR_OK ? SPAWNER_CHANGED : SPAWNER_FAILED, r->tag, r->pod, -1, NULL, info.text);
 }
 
-static void usage_of(struct spawner *s, const struct pod *p, struct pod_usage *ret)
+static void usage_of(struct spawner *s, struct pod *p, struct pod_usage *ret)
 {
     *ret = (struct pod_usage){0};
     if (p != NULL && p->cgroup != NULL)
@@ -302,7 +302,7 @@ static void usage_of(struct spawner *s, const struct pod *p, struct pod_usage *r
 static void on_usage(struct spawner *s, const struct spawner_request *r)
 {
     struct pod_usage usage;
-    const struct pod *p = find(s, r->pod);
+    struct pod *p = find(s, r->pod);
     usage_of(s, p, &usage);
     if (p == NULL)
         reply(s, SPAWNER_FAILED, r->tag, r->pod, -1, NULL, "there is no such pod");
