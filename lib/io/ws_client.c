@@ -11,7 +11,14 @@
 #include <string.h>
 
 enum { OUT_MAX = 1 << 20, HEAD_MAX = 16384, BODY_MAX = 4096, READ_SIZE = 65536, READS_A_TURN = 16 };
-enum { TICK_MS = 5000, PING_AFTER_MS = 10000, GONE_AFTER_MS = 30000, CONNECT_MS = 5000, KEY_LEN = 24, ACCEPT_LEN = 28 };
+enum {
+    TICK_MS = 5000,
+    PING_AFTER_MS = 10000,
+    GONE_AFTER_MS = 30000,
+    CONNECT_MS = 5000,
+    KEY_LEN = 24,
+    ACCEPT_LEN = 28
+};
 
 enum ws_state { WS_CONNECTING, WS_SHAKING, WS_OPEN, WS_OVER };
 
@@ -272,7 +279,8 @@ static void on_connected(void *arg, enum err e, const char *why, const struct ht
         end(ws, e, 0, str_of(why));
         return;
     }
-    if (uv_poll_init_socket(uv_handle_get_loop((uv_handle_t *)&ws->timer), &ws->poll, http_raw_fd(ws->call))) {
+    if (uv_poll_init_socket(uv_handle_get_loop((uv_handle_t *)&ws->timer), &ws->poll,
+                            http_raw_fd(ws->call))) {
         end(ws, ERR_IO, 0, STR("cannot watch the connection"));
         return;
     }

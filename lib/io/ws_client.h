@@ -21,8 +21,8 @@ struct ws_client_options {
     void *arg;
 };
 
-MUST_CHECK enum err ws_client_open(uv_loop_t *loop, struct http_client *http, const struct ws_client_options *options,
-                                   struct ws_client **ret_ws);
+MUST_CHECK enum err ws_client_open(uv_loop_t *loop, struct http_client *http,
+                                   const struct ws_client_options *options, struct ws_client **ret_ws);
 /* Copies. False: more waits than the connection takes now, go on at on_drain (it is kept, up to 1 MiB; beyond it the
    connection ends with ERR_FULL). */
 bool ws_client_send(struct ws_client *ws, struct str text);

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- The client wants it ended. ARGV[4]: the events' JSON object (the reason).
 local job, prefix, tenant, d = unpack(ARGV)
 need(COUNT, 'hash', DUE, 'zset', ORDER, 'list')

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- A worker begins an attempt at the job of a lane entry.
 local job, prefix, entry, worker, capacity, process = unpack(ARGV)
 local j = load(JOB)

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- Deletes a terminal job that is due, or (ARGV[3] = 1) before that.
 local job, prefix, forced = unpack(ARGV)
 need(IDEM, 'hash', TENANT, 'zset', DUE, 'zset', COUNT, 'hash')

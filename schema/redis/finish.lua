@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- The last append of an attempt: its facts, its end, and what follows for the queue, in one step.
 local job, prefix, attempt, n, read = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local cost, worker, capacity = tonumber(ARGV[6]), ARGV[7], ARGV[8]

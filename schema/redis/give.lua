@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- A worker had no slot for what was delivered to it: back into the backlog, with the old tag.
 local job, prefix, entry = unpack(ARGV)
 need_lane()

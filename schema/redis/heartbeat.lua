@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- A worker keeps its leases, tells its capacity and learns what it has not read.
 -- ARGV: worker, capacity, then for each job: attempt, lane entry, client events read. KEYS: the jobs behind the lane's.
 local worker, capacity, first = ARGV[1], ARGV[2], 6

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- A worker goes, or is swept: it offers nothing more. ARGV[2]: what it last told, or '' to not compare.
 local worker, told = unpack(ARGV)
 need(WORKERS, 'hash')

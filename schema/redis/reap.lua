@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- A lapsed lease is taken over: only if entry, attempt and heartbeat counter are still the ones seen.
 local job, prefix, entry, attempt, hb, most = unpack(ARGV)
 need(COUNT, 'hash', DUE, 'zset', ORDER, 'list')

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- The owner hands a claimed job back. ARGV[4]: the reason as a JSON string, [5]: counts as an attempt without a
 -- result, [6]: how many of those there may be, [7]: the program was released.
 local job, prefix, attempt, why, counts, most, released, worker, capacity = unpack(ARGV)

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- A client event for the job's owner.
 local INBOX_MAX = 65536
 local job, prefix, tenant, sender, count, kind, d, b = unpack(ARGV)

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- Makes the store's identity at first start, or tells it. ARGV: epoch, partitions, version.
 need(STORE, 'hash')
 if call('EXISTS', STORE) == 0 then

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- Accepts a job, or says why not.
 local job, prefix, session, tenant, user, class, prio, lang, request, hash, sync, retry, ordered, cost, ttl, max_jobs,
       max_tenant, max_bytes, submitted, queued, idem = unpack(ARGV)

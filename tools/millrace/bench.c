@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `bench`: a closed loop of requests over keep-alive connections, plain sockets on libuv, so that the generator costs
    little beside what it measures. */
-#include "base/clock.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "io/config_load.h"
-#include "json/json.h"
 #include "schema/config.h"
 #include "tools/millrace/cli.h"
 #include "tools/millrace/histogram.h"
+#include "json/json.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -15,7 +15,14 @@
 #include <string.h>
 #include <uv.h>
 
-enum { REQUEST_MAX = 64 << 20, READ_SIZE = 65536, HEAD_MAX = 16384, RETRY_MS = 20, GIVE_UP = 250, DEFAULT_SECONDS = 10 };
+enum {
+    REQUEST_MAX = 64 << 20,
+    READ_SIZE = 65536,
+    HEAD_MAX = 16384,
+    RETRY_MS = 20,
+    GIVE_UP = 250,
+    DEFAULT_SECONDS = 10
+};
 
 struct connection {
     struct bench *bench;
@@ -26,7 +33,7 @@ struct connection {
     bool open, waiting;
     int64_t sent_ns;
     char head[HEAD_MAX];
-    size_t have;       /* of the head */
+    size_t have; /* of the head */
     bool in_body, chunked;
     uint64_t body_left; /* with Content-Length */
     char tail[5];       /* the last bytes of a chunked body */
@@ -283,8 +290,8 @@ static void append_key(struct bench *b, const char *url)
     struct config config = {0};
     struct config_request request = {0};
     struct errinfo info;
-    if (!config_load(&config_table, &config.base, &request, &info) && config.client_api_key && config.client_api_key[0] &&
-        str_starts(str_of(url), str_of(config.client_url)))
+    if (!config_load(&config_table, &config.base, &request, &info) && config.client_api_key &&
+        config.client_api_key[0] && str_starts(str_of(url), str_of(config.client_url)))
         buf_printf(&b->request, "x-api-key: %s\r\n", config.client_api_key);
     config_release(&config.base);
 }
@@ -295,7 +302,8 @@ static enum err build_request(struct bench *b, struct errinfo *info)
     enum err e = b->cli->body ? read_body(b->cli->body, &body, info) : ERR_OK;
     if (e)
         return e;
-    buf_printf(&b->request, "%s %s HTTP/1.1\r\nHost: %s:%s\r\n", b->cli->body ? "POST" : "GET", b->path, b->host, b->port);
+    buf_printf(&b->request, "%s %s HTTP/1.1\r\nHost: %s:%s\r\n", b->cli->body ? "POST" : "GET", b->path,
+               b->host, b->port);
     append_key(b, b->cli->args[0]);
     for (size_t i = 0; i < b->cli->headers.count; i++)
         buf_printf(&b->request, "%s\r\n", b->cli->headers.items[i]);
@@ -324,28 +332,32 @@ static int report(const struct bench *b)
 {
     const struct histogram *h = &b->latency;
     double seconds = (double)(b->ended_ns - b->began_ns) / 1e9;
-    uint64_t bad = b->status[0] + b->status[3] + b->status[4] + b->status[5] + b->broken + b->failed_connections;
+    uint64_t bad =
+        b->status[0] + b->status[3] + b->status[4] + b->status[5] + b->broken + b->failed_connections;
     auto_json all = json_pack(
-        "{s:s, s:I, s:I, s:f, s:f, s:I, s:{s:f, s:f, s:f, s:f, s:f, s:f}, s:{s:I, s:I, s:I, s:I}, s:I, s:I}", "url",
-        b->cli->args[0], "clients", (json_int_t)b->count, "requests", (json_int_t)h->count, "seconds", seconds,
-        "requests_per_second", seconds > 0 ? (double)h->count / seconds : 0.0, "errors", (json_int_t)bad, "latency_ms", "p50",
-        ms(histogram_quantile(h, 0.5)), "p90", ms(histogram_quantile(h, 0.9)), "p99", ms(histogram_quantile(h, 0.99)), "p999",
-        ms(histogram_quantile(h, 0.999)), "max", ms(h->most_ns), "mean", histogram_mean(h) / 1e6, "status", "2xx",
-        (json_int_t)b->status[2], "3xx", (json_int_t)b->status[3], "4xx", (json_int_t)b->status[4], "5xx",
-        (json_int_t)b->status[5], "broken_requests", (json_int_t)b->broken, "failed_connections",
+        "{s:s, s:I, s:I, s:f, s:f, s:I, s:{s:f, s:f, s:f, s:f, s:f, s:f}, s:{s:I, s:I, s:I, s:I}, s:I, s:I}",
+        "url", b->cli->args[0], "clients", (json_int_t)b->count, "requests", (json_int_t)h->count, "seconds",
+        seconds, "requests_per_second", seconds > 0 ? (double)h->count / seconds : 0.0, "errors",
+        (json_int_t)bad, "latency_ms", "p50", ms(histogram_quantile(h, 0.5)), "p90",
+        ms(histogram_quantile(h, 0.9)), "p99", ms(histogram_quantile(h, 0.99)), "p999",
+        ms(histogram_quantile(h, 0.999)), "max", ms(h->most_ns), "mean", histogram_mean(h) / 1e6, "status",
+        "2xx", (json_int_t)b->status[2], "3xx", (json_int_t)b->status[3], "4xx", (json_int_t)b->status[4],
+        "5xx", (json_int_t)b->status[5], "broken_requests", (json_int_t)b->broken, "failed_connections",
         (json_int_t)b->failed_connections);
     auto_buf text = BUF_INIT(65536);
     if (b->cli->json && !json_write(all, &text)) {
         puts(buf_cstr(&text));
     } else {
-        printf("%llu requests in %.2f s, %zu clients: %.1f/s\n", (unsigned long long)h->count, seconds, b->count,
-               seconds > 0 ? (double)h->count / seconds : 0.0);
+        printf("%llu requests in %.2f s, %zu clients: %.1f/s\n", (unsigned long long)h->count, seconds,
+               b->count, seconds > 0 ? (double)h->count / seconds : 0.0);
         printf("latency ms   p50 %.3f   p90 %.3f   p99 %.3f   p99.9 %.3f   max %.3f   mean %.3f\n",
-               ms(histogram_quantile(h, 0.5)), ms(histogram_quantile(h, 0.9)), ms(histogram_quantile(h, 0.99)),
-               ms(histogram_quantile(h, 0.999)), ms(h->most_ns), histogram_mean(h) / 1e6);
+               ms(histogram_quantile(h, 0.5)), ms(histogram_quantile(h, 0.9)),
+               ms(histogram_quantile(h, 0.99)), ms(histogram_quantile(h, 0.999)), ms(h->most_ns),
+               histogram_mean(h) / 1e6);
         printf("status       2xx %llu   3xx %llu   4xx %llu   5xx %llu   broken %llu   not connected %llu\n",
-               (unsigned long long)b->status[2], (unsigned long long)b->status[3], (unsigned long long)b->status[4],
-               (unsigned long long)b->status[5], (unsigned long long)b->broken, (unsigned long long)b->failed_connections);
+               (unsigned long long)b->status[2], (unsigned long long)b->status[3],
+               (unsigned long long)b->status[4], (unsigned long long)b->status[5],
+               (unsigned long long)b->broken, (unsigned long long)b->failed_connections);
     }
     return bad || !h->count;
 }

@@ -14,8 +14,14 @@ struct command {
 
 static const struct command commands[] = {
 #define X(symbol, function, name_, arguments_, least_, most_, end_, summary_, more_)                         \
-    [CMD_##symbol] = {.run = function, .name = name_, .arguments = arguments_, .least = least_, .most = most_, \
-                      .options_end = end_, .summary = summary_, .more = more_},
+    [CMD_##symbol] = {.run = function,                                                                       \
+                      .name = name_,                                                                         \
+                      .arguments = arguments_,                                                               \
+                      .least = least_,                                                                       \
+                      .most = most_,                                                                         \
+                      .options_end = end_,                                                                   \
+                      .summary = summary_,                                                                   \
+                      .more = more_},
 #include "tools/millrace/commands.def"
 #undef X
 };
@@ -36,8 +42,15 @@ struct option_row {
 #define C(symbol) (1u << CMD_##symbol)
 static const struct option_row options[] = {
 #define X(field, kind_, name_, letter_, metavar_, least_, most_, commands_, help_)                           \
-    {.kind = kind_, .name = name_, .letter = letter_, .metavar = metavar_, .least = least_, .most = most_,   \
-     .commands = commands_, .help = help_, .offset = offsetof(struct cli, field)},
+    {.kind = kind_,                                                                                          \
+     .name = name_,                                                                                          \
+     .letter = letter_,                                                                                      \
+     .metavar = metavar_,                                                                                    \
+     .least = least_,                                                                                        \
+     .most = most_,                                                                                          \
+     .commands = commands_,                                                                                  \
+     .help = help_,                                                                                          \
+     .offset = offsetof(struct cli, field)},
 #include "tools/millrace/options.def"
 #undef X
 };
@@ -84,18 +97,20 @@ static enum err option_unknown(struct parse *p, struct str word)
         }
     }
     if (near)
-        return errinfo_set(p->info, ERR_INVALID, 0, "unknown option '" STR_FMT "'; did you mean %s?", STR_ARG(word), near);
-    return errinfo_set(p->info, ERR_INVALID, 0, "unknown option '" STR_FMT "'; see `millrace %s --help`", STR_ARG(word),
-                       commands[p->cli->command].name);
+        return errinfo_set(p->info, ERR_INVALID, 0, "unknown option '" STR_FMT "'; did you mean %s?",
+                           STR_ARG(word), near);
+    return errinfo_set(p->info, ERR_INVALID, 0, "unknown option '" STR_FMT "'; see `millrace %s --help`",
+                       STR_ARG(word), commands[p->cli->command].name);
 }
 
 static enum err store_int(struct parse *p, const struct option_row *row, const char *value)
 {
     int64_t number;
     if (str_to_i64(str_of(value), &number) || number < row->least || number > row->most)
-        return errinfo_set(p->info, ERR_INVALID, 0, "%s wants an integer from %lld to %lld, not '%s'", row->name,
-                           (long long)row->least, (long long)row->most, value);
-    *(struct cli_int *)(void *)((char *)p->cli + row->offset) = (struct cli_int){.given = true, .value = number};
+        return errinfo_set(p->info, ERR_INVALID, 0, "%s wants an integer from %lld to %lld, not '%s'",
+                           row->name, (long long)row->least, (long long)row->most, value);
+    *(struct cli_int *)(void *)((char *)p->cli + row->offset) =
+        (struct cli_int){.given = true, .value = number};
     return ERR_OK;
 }
 
@@ -171,7 +186,8 @@ static enum err parse_words(struct parse *p)
     p->cli->arg_count = count;
     if (p->cli->help || (count >= command->least && (command->most < 0 || count <= command->most)))
         return ERR_OK;
-    return errinfo_set(p->info, ERR_INVALID, 0, "usage: millrace %s [options] %s", command->name, command->arguments);
+    return errinfo_set(p->info, ERR_INVALID, 0, "usage: millrace %s [options] %s", command->name,
+                       command->arguments);
 }
 
 enum err cli_parse(int argc, char **argv, struct cli *ret_cli, struct errinfo *info)
@@ -183,8 +199,8 @@ enum err cli_parse(int argc, char **argv, struct cli *ret_cli, struct errinfo *i
         struct parse p = {.cli = ret_cli, .argc = argc, .argv = argv, .at = 2, .info = info};
         return parse_words(&p);
     }
-    return errinfo_set(info, ERR_INVALID, 0, "%s '%s'; see `millrace --help`", argc > 1 ? "no command" : "which command",
-                       argc > 1 ? argv[1] : "?");
+    return errinfo_set(info, ERR_INVALID, 0, "%s '%s'; see `millrace --help`",
+                       argc > 1 ? "no command" : "which command", argc > 1 ? argv[1] : "?");
 }
 
 void cli_help(struct buf *out)
@@ -192,14 +208,17 @@ void cli_help(struct buf *out)
     buf_append_cstr(out, "usage: millrace COMMAND [options] [arguments]\n\n");
     for (size_t i = 0; i < CMD_COUNT; i++)
         buf_printf(out, "  %-8s %s\n", commands[i].name, commands[i].summary);
-    buf_append_cstr(out, "\n`millrace COMMAND --help` tells more. The API is found by MILLRACE_URL, its key is MILLRACE_API_KEY;\n"
-                         "`eval \"$(millrace up env)\"` sets both for a system that `millrace up` started.\n");
+    buf_append_cstr(out,
+                    "\n`millrace COMMAND --help` tells more. The API is found by MILLRACE_URL, its key is "
+                    "MILLRACE_API_KEY;\n"
+                    "`eval \"$(millrace up env)\"` sets both for a system that `millrace up` started.\n");
 }
 
 void cli_command_help(enum command_id id, struct buf *out)
 {
     const struct command *command = &commands[id];
-    buf_printf(out, "usage: millrace %s [options] %s\n\n%s\n", command->name, command->arguments, command->summary);
+    buf_printf(out, "usage: millrace %s [options] %s\n\n%s\n", command->name, command->arguments,
+               command->summary);
     if (command->more[0])
         buf_printf(out, "%s\n", command->more);
     buf_append_cstr(out, "\noptions:\n");
@@ -209,7 +228,8 @@ void cli_command_help(enum command_id id, struct buf *out)
             continue;
         char left[64];
         snprintf(left, sizeof left, "%c%c%s%s%s%s", row->letter ? '-' : ' ', row->letter ? row->letter : ' ',
-                 row->letter ? ", " : "  ", row->name, row->metavar ? " " : "", row->metavar ? row->metavar : "");
+                 row->letter ? ", " : "  ", row->name, row->metavar ? " " : "",
+                 row->metavar ? row->metavar : "");
         buf_printf(out, "  %-28s %s\n", left, row->help);
     }
 }

@@ -6,7 +6,13 @@
 #include "base/buf.h"
 
 /* Exit codes of our own; a program's are passed on. */
-enum { EXIT_USAGE = 2, EXIT_TIMED_OUT = 124, EXIT_CANNOT = 125, EXIT_CANCELLED = 130, EXIT_SIGNAL_BASE = 128 };
+enum {
+    EXIT_USAGE = 2,
+    EXIT_TIMED_OUT = 124,
+    EXIT_CANNOT = 125,
+    EXIT_CANCELLED = 130,
+    EXIT_SIGNAL_BASE = 128
+};
 
 enum command_id {
 #define X(symbol, ...) CMD_##symbol,
@@ -47,7 +53,7 @@ static inline int64_t cli_int_or(struct cli_int option, int64_t fallback)
 /* argv[1] is the command. ERR_INVALID with a sentence. With --help, *ret_cli has help set and is otherwise not
    checked. */
 MUST_CHECK enum err cli_parse(int argc, char **argv, struct cli *ret_cli, struct errinfo *info);
-void cli_help(struct buf *out);                              /* all commands */
+void cli_help(struct buf *out); /* all commands */
 void cli_command_help(enum command_id command, struct buf *out);
 int cli_run(const struct cli *cli); /* the exit code */
 

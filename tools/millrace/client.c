@@ -7,7 +7,13 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PATIENCE_MS = 20000, FIRST_PAUSE_MS = 100, MAX_PAUSE_MS = 2000, CALL_TIMEOUT_MS = 120000, KEY_HEADER_MAX = 300 };
+enum {
+    PATIENCE_MS = 20000,
+    FIRST_PAUSE_MS = 100,
+    MAX_PAUSE_MS = 2000,
+    CALL_TIMEOUT_MS = 120000,
+    KEY_HEADER_MAX = 300
+};
 
 void client_answer_free(struct client_answer *answer)
 {
@@ -75,7 +81,8 @@ void client_print_fault(int status, struct str body)
         json_unpack(fault, "{s?s, s?s, s?o, s?s}", "error", &error, "error_type", &type, "details", &details,
                     "request_id", &id) ||
         !error) {
-        fprintf(stderr, "millrace: the API answered %d: %.*s\n", status, (int)(body.n > 500 ? 500 : body.n), body.p);
+        fprintf(stderr, "millrace: the API answered %d: %.*s\n", status, (int)(body.n > 500 ? 500 : body.n),
+                body.p);
         return;
     }
     fprintf(stderr, "millrace: %s", error);
@@ -180,8 +187,12 @@ enum err client_call(struct client *c, const char *method, const char *path, str
         headers[c->headers[1] ? 2 : 1] = key;
     }
     client_url(c, path, url);
-    struct http_call_options options = {.method = method, .url = url, .headers = headers, .body = body,
-                                        .timeout_ms = CALL_TIMEOUT_MS, .max_body = CLIENT_ANSWER_MAX};
+    struct http_call_options options = {.method = method,
+                                        .url = url,
+                                        .headers = headers,
+                                        .body = body,
+                                        .timeout_ms = CALL_TIMEOUT_MS,
+                                        .max_body = CLIENT_ANSWER_MAX};
     struct one_call call = {.client = c, .answer = ret_answer, .fault = BUF_INIT(65536)};
     bool safe = idempotency_key || strcmp(method, "POST") != 0;
     int64_t until = clock_mono_ns() + (int64_t)PATIENCE_MS * 1000000;

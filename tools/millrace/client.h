@@ -4,9 +4,9 @@
 #define MILLRACE_TOOLS_CLIENT_H
 
 #include "io/http_client.h"
-#include "json/json.h"
 #include "schema/config.h"
 #include "tools/millrace/cli.h"
+#include "json/json.h"
 
 enum { CLIENT_URL_MAX = 2048, CLIENT_ANSWER_MAX = 128 << 20 };
 
@@ -15,9 +15,9 @@ struct client {
     uv_loop_t loop;
     struct http_client *http;
     struct config config;
-    char base[1024];             /* without a slash at its end */
+    char base[1024]; /* without a slash at its end */
     char key_header[320];
-    const char *headers[4];      /* the key's, the content type; NULL-terminated */
+    const char *headers[4]; /* the key's, the content type; NULL-terminated */
 };
 
 /* Prints what is wrong itself. */

@@ -48,7 +48,8 @@ int cmd_config(const struct cli *cli)
 {
     const struct view *view = find_view(cli->args[0]);
     if (!view) {
-        fprintf(stderr, "millrace: no '%s'; there are validate, summary, template and export\n", cli->args[0]);
+        fprintf(stderr, "millrace: no '%s'; there are validate, summary, template and export\n",
+                cli->args[0]);
         return EXIT_USAGE;
     }
     struct config config = {0};
@@ -59,7 +60,8 @@ int cmd_config(const struct cli *cli)
     if (e && !config.base.problems.count && view->print != print_template)
         fprintf(stderr, "millrace: %s\n", info.text); /* a file that cannot be read at all */
     else
-        (e && view->needs_good ? config_print_verdict : view->print)(&config, cli->json ? CONFIG_JSON : CONFIG_TEXT, &out);
+        (e && view->needs_good ? config_print_verdict
+                               : view->print)(&config, cli->json ? CONFIG_JSON : CONFIG_TEXT, &out);
     fputs(buf_cstr(&out), e && view->needs_good ? stderr : stdout);
     config_release(&config.base);
     return e && view->print != print_template ? EXIT_BAD_CONFIG : 0;

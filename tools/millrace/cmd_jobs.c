@@ -74,7 +74,10 @@ static void append_query(struct buf *path, const char *name, const char *value)
         return;
     buf_printf(path, "%c%s=", memchr(path->data, '?', path->len) ? '&' : '?', name);
     for (const char *p = value; *p; p++)
-        buf_printf(path, strchr("-_.", *p) || (*p >= '0' && *p <= '9') || ((*p | 32) >= 'a' && (*p | 32) <= 'z') ? "%c" : "%%%02X",
+        buf_printf(path,
+                   strchr("-_.", *p) || (*p >= '0' && *p <= '9') || ((*p | 32) >= 'a' && (*p | 32) <= 'z')
+                       ? "%c"
+                       : "%%%02X",
                    (unsigned char)*p);
 }
 
@@ -91,7 +94,8 @@ static void print_job(const json_t *job)
     char when[32];
     json_int_t place = json_integer_value(json_object_get(job, "position"));
     print_time((int64_t)json_integer_value(json_object_get(job, "created_at")), when);
-    printf("%-21s  %-10s %-5s %s", text_of(job, "job_id"), text_of(job, "status"), text_of(job, "lang"), when);
+    printf("%-21s  %-10s %-5s %s", text_of(job, "job_id"), text_of(job, "status"), text_of(job, "lang"),
+           when);
     if (place > 0)
         printf("  place %lld", (long long)place);
     putchar('\n');
@@ -115,8 +119,7 @@ static int list_jobs(struct client *c, const struct cli *cli)
     }
     size_t i;
     json_t *job;
-    json_array_foreach(json_object_get(answer.body, "jobs"), i, job)
-        print_job(job);
+    json_array_foreach(json_object_get(answer.body, "jobs"), i, job) print_job(job);
     if (text_of(answer.body, "next_cursor")[0])
         fprintf(stderr, "more: --cursor %s\n", text_of(answer.body, "next_cursor"));
     return 0;

@@ -145,10 +145,10 @@ static void show_end(struct show *s, const json_t *event)
 
 static bool on_event(void *arg, const json_t *event)
 {
-    static void (*const shows[EV_COUNT])(struct show *s, const json_t *event) = {
-        [EV_OUTPUT] = show_output,  [EV_INPUT] = show_input, [EV_EOF] = show_eof,       [EV_RETRIED] = show_retried,
-        [EV_COMPLETED] = show_end,  [EV_FAILED] = show_end,  [EV_TIMED_OUT] = show_end, [EV_CANCELLED] = show_end,
-        [EV_DEAD] = show_end,
+    static void (*const shows[EV_COUNT])(struct show * s, const json_t *event) = {
+        [EV_OUTPUT] = show_output,   [EV_INPUT] = show_input,   [EV_EOF] = show_eof,
+        [EV_RETRIED] = show_retried, [EV_COMPLETED] = show_end, [EV_FAILED] = show_end,
+        [EV_TIMED_OUT] = show_end,   [EV_CANCELLED] = show_end, [EV_DEAD] = show_end,
     };
     struct show *s = arg;
     enum event_type type;
@@ -237,8 +237,13 @@ static enum err show_open(struct show *s, const struct cli *cli)
 
 static enum err show_run(struct show *s)
 {
-    struct follow_options options = {.job = s->job, .after = s->cli->after, .on_event = on_event, .on_ready = on_ready,
-                                     .on_drain = on_drain, .on_end = on_end, .arg = s};
+    struct follow_options options = {.job = s->job,
+                                     .after = s->cli->after,
+                                     .on_event = on_event,
+                                     .on_ready = on_ready,
+                                     .on_drain = on_drain,
+                                     .on_end = on_end,
+                                     .arg = s};
     for (int i = 0; i < 2; i++) {
         outlet_open(&s->out[i], &s->client.loop, i + 1);
         s->out[i].on_room = on_room;
@@ -284,7 +289,8 @@ static enum err submit(struct show *s)
         fprintf(stderr, "millrace: %s\n", info.text);
         return e;
     }
-    e = client_call(&s->client, "POST", "/v1/jobs", buf_str(&body), s->cli->key ? s->cli->key : key.text, &answer);
+    e = client_call(&s->client, "POST", "/v1/jobs", buf_str(&body), s->cli->key ? s->cli->key : key.text,
+                    &answer);
     const char *job = json_string_value(json_object_get(answer.body, "job_id"));
     if (!e && (!job || strlen(job) != ID_LEN))
         e = ERR_PROTOCOL;

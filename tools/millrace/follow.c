@@ -9,7 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PATIENCE_MS = 120000, FIRST_PAUSE_MS = 50, MAX_PAUSE_MS = 1000, PATH_MAX_LEN = 256, MESSAGE_MAX = 8 << 20 };
+enum {
+    PATIENCE_MS = 120000,
+    FIRST_PAUSE_MS = 50,
+    MAX_PAUSE_MS = 1000,
+    PATH_MAX_LEN = 256,
+    MESSAGE_MAX = 8 << 20
+};
 
 struct follow {
     struct client *client;
@@ -67,7 +73,8 @@ static void take_event(struct follow *f, const json_t *event)
     const char *id = json_string_value(json_object_get(event, "id"));
     const char *type = json_string_value(json_object_get(event, "type"));
     enum event_type kind;
-    if (f->over || !id || !type || strlen(id) >= sizeof f->after || (f->after[0] && event_id_compare(id, f->after) <= 0))
+    if (f->over || !id || !type || strlen(id) >= sizeof f->after ||
+        (f->after[0] && event_id_compare(id, f->after) <= 0))
         return;
     snprintf(f->after, sizeof f->after, "%s", id);
     bool last = !event_type_parse(str_of(type), &kind) && event_is_terminal(kind);
@@ -152,9 +159,14 @@ static void connect_ws(struct follow *f)
     char path[PATH_MAX_LEN], url[CLIENT_URL_MAX];
     snprintf(path, sizeof path, "/v1/jobs/%s/stream%s%s", f->job, f->after[0] ? "?after=" : "", f->after);
     client_url(f->client, path, url);
-    struct ws_client_options options = {.url = url, .headers = f->client->headers, .max_message = MESSAGE_MAX,
-                                        .on_open = on_open, .on_message = on_message, .on_drain = on_drain,
-                                        .on_closed = on_closed, .arg = f};
+    struct ws_client_options options = {.url = url,
+                                        .headers = f->client->headers,
+                                        .max_message = MESSAGE_MAX,
+                                        .on_open = on_open,
+                                        .on_message = on_message,
+                                        .on_drain = on_drain,
+                                        .on_closed = on_closed,
+                                        .arg = f};
     if (ws_client_open(&f->client->loop, f->client->http, &options, &f->ws))
         again(f, STR("out of memory"));
 }
@@ -170,8 +182,7 @@ static void take_page(struct follow *f, const struct http_answer *answer)
     json_t *events = json_object_get(page, "events"), *event;
     size_t i;
     heard(f);
-    json_array_foreach(events, i, event)
-        take_event(f, event);
+    json_array_foreach(events, i, event) take_event(f, event);
     if (f->over)
         return;
     if (json_array_size(events))
@@ -197,9 +208,13 @@ static void on_page(void *arg, enum err e, const char *why, const struct http_an
 static void catch_up(struct follow *f)
 {
     char path[PATH_MAX_LEN], url[CLIENT_URL_MAX];
-    snprintf(path, sizeof path, "/v1/jobs/%s/events?wait=0%s%s", f->job, f->after[0] ? "&after=" : "", f->after);
+    snprintf(path, sizeof path, "/v1/jobs/%s/events?wait=0%s%s", f->job, f->after[0] ? "&after=" : "",
+             f->after);
     client_url(f->client, path, url);
-    struct http_call_options call = {.method = "GET", .url = url, .headers = f->client->headers, .timeout_ms = 30000,
+    struct http_call_options call = {.method = "GET",
+                                     .url = url,
+                                     .headers = f->client->headers,
+                                     .timeout_ms = 30000,
                                      .max_body = CLIENT_ANSWER_MAX};
     if (http_client_send(f->client->http, &call, on_page, f, &f->poll))
         again(f, STR("out of memory"));

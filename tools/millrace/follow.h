@@ -20,7 +20,8 @@ struct follow_options {
     void *arg;
 };
 
-MUST_CHECK enum err follow_open(struct client *c, const struct follow_options *options, struct follow **ret_follow);
+MUST_CHECK enum err follow_open(struct client *c, const struct follow_options *options,
+                                struct follow **ret_follow);
 /* False when not connected or when there is no room: wait for on_ready or on_drain. A message is kept only when true
    or when connected. */
 bool follow_ready(const struct follow *f);

@@ -5,7 +5,11 @@
 
 #include <stdint.h>
 
-enum { HISTOGRAM_BITS = 7, HISTOGRAM_POWERS = 34, HISTOGRAM_BUCKETS = (HISTOGRAM_POWERS + 1) << HISTOGRAM_BITS };
+enum {
+    HISTOGRAM_BITS = 7,
+    HISTOGRAM_POWERS = 34,
+    HISTOGRAM_BUCKETS = (HISTOGRAM_POWERS + 1) << HISTOGRAM_BITS
+};
 
 struct histogram {
     uint64_t count, most_ns;

@@ -52,7 +52,8 @@ static enum err language_of_first_line(struct str code, enum language *ret_lang)
     return language_parse(word, ret_lang, NULL);
 }
 
-static enum err find_language(const struct cli *cli, struct str code, const char **ret_name, struct errinfo *info)
+static enum err find_language(const struct cli *cli, struct str code, const char **ret_name,
+                              struct errinfo *info)
 {
     enum language lang;
     auto_buf known = BUF_INIT(1024);
@@ -61,8 +62,8 @@ static enum err find_language(const struct cli *cli, struct str code, const char
         return ERR_OK;
     if (language_of_file(str_of(cli->args[0]), &lang) && language_of_first_line(code, &lang)) {
         language_list(&known);
-        return errinfo_set(info, ERR_INVALID, 0, "the language of %.150s is not known; use --lang %s", cli->args[0],
-                           buf_cstr(&known));
+        return errinfo_set(info, ERR_INVALID, 0, "the language of %.150s is not known; use --lang %s",
+                           cli->args[0], buf_cstr(&known));
     }
     *ret_name = language_row(lang)->id;
     return ERR_OK;
@@ -81,7 +82,8 @@ static enum err write_texts(const struct cli *cli, struct buf *out, struct errin
     for (size_t i = 0; i < cli->env.count; i++) {
         struct str value = str_of(cli->env.items[i]), name = str_split(&value, '=');
         if (!value.p || !utf8_valid(value) || !utf8_valid(name))
-            return errinfo_set(info, ERR_INVALID, 0, "--env wants NAME=VALUE in UTF-8, not '%.100s'", cli->env.items[i]);
+            return errinfo_set(info, ERR_INVALID, 0, "--env wants NAME=VALUE in UTF-8, not '%.100s'",
+                               cli->env.items[i]);
         buf_append_cstr(out, i ? "," : "");
         json_write_string(out, name);
         buf_append_char(out, ':');
@@ -130,7 +132,8 @@ static int failed_end(const json_t *event)
 {
     const char *reason = json_string_value(json_object_get(event, "reason"));
     const char *message = json_string_value(json_object_get(event, "message"));
-    fprintf(stderr, "millrace: the run failed: %s%s%s\n", reason ? reason : "?", message ? ": " : "", message ? message : "");
+    fprintf(stderr, "millrace: the run failed: %s%s%s\n", reason ? reason : "?", message ? ": " : "",
+            message ? message : "");
     int own = own_end(event);
     return own > 0 ? own : EXIT_CANNOT;
 }
@@ -153,15 +156,15 @@ static int dead_end(const json_t *event)
 {
     auto_buf text = BUF_INIT(4096);
     const json_t *reasons = json_object_get(event, "reasons");
-    fprintf(stderr, "millrace: gave no result, and is not tried again%s%s\n", reasons && !json_write(reasons, &text) ? ": " : "",
-            buf_cstr(&text));
+    fprintf(stderr, "millrace: gave no result, and is not tried again%s%s\n",
+            reasons && !json_write(reasons, &text) ? ": " : "", buf_cstr(&text));
     return EXIT_CANNOT;
 }
 
 int program_exit_code(const json_t *event)
 {
     static int (*const ends[EV_COUNT])(const json_t *event) = {
-        [EV_COMPLETED] = own_end,     [EV_FAILED] = failed_end, [EV_TIMED_OUT] = timed_out_end,
+        [EV_COMPLETED] = own_end,       [EV_FAILED] = failed_end, [EV_TIMED_OUT] = timed_out_end,
         [EV_CANCELLED] = cancelled_end, [EV_DEAD] = dead_end,
     };
     const char *name = json_string_value(json_object_get(event, "type"));

@@ -3,11 +3,12 @@
 #ifndef MILLRACE_TOOLS_PROGRAM_H
 #define MILLRACE_TOOLS_PROGRAM_H
 
-#include "json/json.h"
 #include "tools/millrace/cli.h"
+#include "json/json.h"
 
 /* Reads cli->args[0] ("-": standard input); the rest are the program's. ERR_INVALID with a sentence. */
-MUST_CHECK enum err program_body(const struct cli *cli, bool interactive, struct buf *out, struct errinfo *info);
+MUST_CHECK enum err program_body(const struct cli *cli, bool interactive, struct buf *out,
+                                 struct errinfo *info);
 
 /* Of a terminal event; says on stderr what the program itself could not say. */
 int program_exit_code(const json_t *event);

@@ -12,7 +12,13 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { TICK_MS = 5, SERVING_TICK_MS = 100, START_LIMIT_MS = 60000, QUICK_ENDS_MAX = 5, API_PORT_USUAL = 8000 };
+enum {
+    TICK_MS = 5,
+    SERVING_TICK_MS = 100,
+    START_LIMIT_MS = 60000,
+    QUICK_ENDS_MAX = 5,
+    API_PORT_USUAL = 8000
+};
 
 static const int watched_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGCHLD};
 
@@ -207,7 +213,8 @@ static enum err add_child(struct up *up, enum up_part part, int number, int port
     struct up_child *child = &up->children[up->count++];
     *child = (struct up_child){.up = up, .part = part, .number = number};
     if (up_free_port(port, &child->port))
-        return errinfo_set(info, ERR_EXISTS, 0, "port %d is taken (another --port, or 0 for a free one)", port);
+        return errinfo_set(info, ERR_EXISTS, 0, "port %d is taken (another --port, or 0 for a free one)",
+                           port);
     return ERR_OK;
 }
 
@@ -239,11 +246,13 @@ static enum err load_settings(struct up *up, struct errinfo *info)
     struct config_request request = {0};
     enum err e = config_load(&config_table, &up->config.base, &request, info);
     const struct config_row *row = config_find(&config_table, STR("REDIS_URL"));
-    bool given = up->cli->redis_url || (!e && up->config.base.origins[row - config_table.rows].source != CONFIG_DEFAULT);
+    bool given = up->cli->redis_url ||
+                 (!e && up->config.base.origins[row - config_table.rows].source != CONFIG_DEFAULT);
     up->own_redis = !given;
     if (!e && getenv("MILLRACE_CONFIG"))
         e = errinfo_set(info, ERR_INVALID, 0,
-                        "MILLRACE_CONFIG is set, but `up` writes a configuration file of its own; use .env or the environment");
+                        "MILLRACE_CONFIG is set, but `up` writes a configuration file of its own; use .env "
+                        "or the environment");
     return e;
 }
 

@@ -33,7 +33,7 @@ enum up_part {
 #define X(symbol, name, stops, grace_ms) UP_##symbol,
     UP_PART_TABLE(X)
 #undef X
-    UP_PARTS
+        UP_PARTS
 };
 
 struct up_child {
@@ -71,14 +71,16 @@ struct up {
 
 /* up_state.c: the state folder. Paths are built with up_path(); `out` is UP_PATH_MAX bytes. */
 MUST_CHECK enum err up_state_find(struct up *up, struct errinfo *info); /* only names it */
-MUST_CHECK enum err up_state_make(struct up *up, struct errinfo *info); /* folders, lock, keys, config files */
+MUST_CHECK enum err up_state_make(struct up *up,
+                                  struct errinfo *info); /* folders, lock, keys, config files */
 void up_path(const struct up *up, const char *name, char out[UP_PATH_MAX]);
 /* The pid of a living supervisor, or 0. */
 pid_t up_state_owner(const struct up *up);
 void up_state_tell(const struct up *up); /* writes up.json */
 void up_state_remove(struct up *up);     /* what goes at the end; with --ephemeral all of it */
 MUST_CHECK enum err up_file_read(const struct up *up, const char *name, struct buf *out);
-MUST_CHECK enum err up_file_write(const struct up *up, const char *name, struct str text, struct errinfo *info);
+MUST_CHECK enum err up_file_write(const struct up *up, const char *name, struct str text,
+                                  struct errinfo *info);
 MUST_CHECK enum err up_free_port(int wanted, int *ret_port); /* 0: any. ERR_EXISTS: taken */
 
 /* up_child.c: one process. */

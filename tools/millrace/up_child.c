@@ -195,7 +195,8 @@ static void ended(struct up_child *child, int status)
         return;
     child->restarts++;
     log_limited(LOG_WARN, "a program ended and is started again", F_STR("part", up_part_name(child->part)),
-                F_INT("number", child->number), F_INT("exit_code", WIFEXITED(status) ? WEXITSTATUS(status) : -1),
+                F_INT("number", child->number),
+                F_INT("exit_code", WIFEXITED(status) ? WEXITSTATUS(status) : -1),
                 F_INT("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0));
 }
 

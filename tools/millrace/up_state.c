@@ -2,8 +2,8 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/id.h"
-#include "json/json.h"
 #include "tools/millrace/up.h"
+#include "json/json.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -56,7 +56,9 @@ enum err up_state_find(struct up *up, struct errinfo *info)
     else {
         char here[256];
         if (!getcwd(here, sizeof here))
-            return errinfo_set(info, ERR_SYSTEM, errno, "the working directory has no path, or a long one; name the folder absolutely");
+            return errinfo_set(
+                info, ERR_SYSTEM, errno,
+                "the working directory has no path, or a long one; name the folder absolutely");
         if (snprintf(up->state, sizeof up->state, "%s/%s", here, up->cli->state) >= UP_PATH_MAX)
             return errinfo_set(info, ERR_RANGE, 0, "the path of the state folder is too long");
     }
@@ -161,7 +163,8 @@ static enum err write_redis_conf(const struct up *up, struct errinfo *info)
 {
     auto_buf text = BUF_INIT(FILE_MAX);
     buf_printf(&text,
-               "bind 127.0.0.1\nport %d\nprotected-mode yes\nrequirepass %s\ndir %s/redis\ndaemonize no\nlogfile \"\"\n"
+               "bind 127.0.0.1\nport %d\nprotected-mode yes\nrequirepass %s\ndir %s/redis\ndaemonize "
+               "no\nlogfile \"\"\n"
                "appendonly yes\nappendfsync always\nsave \"\"\nmaxmemory 1gb\nmaxmemory-policy noeviction\n",
                up->children[0].port, up->redis_key, up->state);
     return up_file_write(up, "redis.conf", buf_str(&text), info);
@@ -183,11 +186,12 @@ static enum err write_worker_config(struct up *up, struct str text, struct errin
     struct stat st;
     snprintf(folder, sizeof folder, "/run/millrace-up-%016llx", (unsigned long long)hash);
     snprintf(up->worker_config, sizeof up->worker_config, "%s/worker.yaml", folder);
-    if ((mkdir(folder, 0711) && errno != EEXIST) || lstat(folder, &st) || !S_ISDIR(st.st_mode) || st.st_uid != 0 ||
-        chmod(folder, 0711) || (unlink(up->worker_config) && errno != ENOENT))
+    if ((mkdir(folder, 0711) && errno != EEXIST) || lstat(folder, &st) || !S_ISDIR(st.st_mode) ||
+        st.st_uid != 0 || chmod(folder, 0711) || (unlink(up->worker_config) && errno != ENOENT))
         return errinfo_set(info, ERR_SYSTEM, errno, "cannot use %s", folder);
     auto_fd fd = open(up->worker_config, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0 || write(fd, text.p, text.n) != (ssize_t)text.n || fchown(fd, 0, WORKER_GID) || fchmod(fd, 0640))
+    if (fd < 0 || write(fd, text.p, text.n) != (ssize_t)text.n || fchown(fd, 0, WORKER_GID) ||
+        fchmod(fd, 0640))
         return errinfo_set(info, ERR_SYSTEM, errno, "cannot write %s", up->worker_config);
     return ERR_OK;
 }
@@ -230,9 +234,9 @@ static json_t *child_json(const struct up_child *child)
 {
     char log[UP_PATH_MAX];
     up_child_log_path(child, log);
-    return json_pack("{s:s, s:i, s:i, s:i, s:i, s:b, s:s}", "part", up_part_name(child->part), "number", child->number,
-                     "pid", (int)child->pid, "port", child->port, "restarts", (int)child->restarts, "ready",
-                     (int)(child->ready && child->pid), "log", log);
+    return json_pack("{s:s, s:i, s:i, s:i, s:i, s:b, s:s}", "part", up_part_name(child->part), "number",
+                     child->number, "pid", (int)child->pid, "port", child->port, "restarts",
+                     (int)child->restarts, "ready", (int)(child->ready && child->pid), "log", log);
 }
 
 void up_state_tell(const struct up *up)
@@ -245,8 +249,9 @@ void up_state_tell(const struct up *up)
         port = up->children[i].part == UP_API ? up->children[i].port : port;
     char url[64];
     snprintf(url, sizeof url, "http://127.0.0.1:%d", port);
-    auto_json all = json_pack("{s:i, s:s, s:s, s:b, s:s, s:O}", "pid", (int)getpid(), "url", url, "state", up->state,
-                              "ready", (int)(up->phase == UP_SERVING), "bin", up->bin, "children", children);
+    auto_json all =
+        json_pack("{s:i, s:s, s:s, s:b, s:s, s:O}", "pid", (int)getpid(), "url", url, "state", up->state,
+                  "ready", (int)(up->phase == UP_SERVING), "bin", up->bin, "children", children);
     auto_buf text = BUF_INIT(FILE_MAX);
     struct errinfo info;
     if (json_write(all, &text) || up_file_write(up, "up.json", buf_str(&text), &info))
@@ -279,7 +284,8 @@ enum err up_free_port(int wanted, int *ret_port)
     socklen_t length = sizeof at;
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on))
         return ERR_SYSTEM;
-    if (bind(fd, (struct sockaddr *)&at, sizeof at) || listen(fd, 1) || getsockname(fd, (struct sockaddr *)&at, &length))
+    if (bind(fd, (struct sockaddr *)&at, sizeof at) || listen(fd, 1) ||
+        getsockname(fd, (struct sockaddr *)&at, &length))
         return ERR_EXISTS;
     *ret_port = ntohs(at.sin_port);
     return ERR_OK;

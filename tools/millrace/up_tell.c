@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/clock.h"
-#include "json/json.h"
 #include "tools/millrace/up.h"
+#include "json/json.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -11,8 +11,9 @@
 
 enum { FILE_MAX = 1 << 20, DEMO_TIMEOUT_MS = 60000, DOWN_LIMIT_MS = 60000, EXIT_DOWN = 3 };
 
-static const char demo_program[] = "import sys\n"
-                                   "print(f\"Hello from Python {sys.version.split()[0]}, in a pod of its own.\")\n";
+static const char demo_program[] =
+    "import sys\n"
+    "print(f\"Hello from Python {sys.version.split()[0]}, in a pod of its own.\")\n";
 
 static const struct up_child *first_api(const struct up *up)
 {
@@ -38,9 +39,11 @@ static bool print_demo(const struct http_answer *answer, int64_t ns)
     int exit_code = -1;
     if (json_parse(answer->body, &body, &info) ||
         json_unpack(body, "{s:s, s?s, s?i}", "stdout", &out, "stderr", &err, "exit_code", &exit_code))
-        fprintf(stderr, "up: the first program: HTTP %d: " STR_FMT "\n", answer->status, STR_ARG(answer->body));
+        fprintf(stderr, "up: the first program: HTTP %d: " STR_FMT "\n", answer->status,
+                STR_ARG(answer->body));
     else
-        printf("\n$ millrace run hello.py     # the first program, %.1f ms\n%s%s\n", (double)ns / 1e6, out, err);
+        printf("\n$ millrace run hello.py     # the first program, %.1f ms\n%s%s\n", (double)ns / 1e6, out,
+               err);
     return out && answer->status == 200 && exit_code == 0;
 }
 
@@ -65,8 +68,11 @@ void up_demo(struct up *up, void (*done)(struct up *up, bool good))
     json_write_string(&body, str_of(demo_program));
     buf_append_char(&body, '}');
     const char *const headers[] = {key, "Content-Type: application/json", NULL};
-    struct http_call_options call = {
-        .method = "POST", .url = url, .headers = headers, .body = buf_str(&body), .timeout_ms = DEMO_TIMEOUT_MS};
+    struct http_call_options call = {.method = "POST",
+                                     .url = url,
+                                     .headers = headers,
+                                     .body = buf_str(&body),
+                                     .timeout_ms = DEMO_TIMEOUT_MS};
     if (demo)
         *demo = (struct demo){.up = up, .done = done, .began_ns = clock_mono_ns()};
     if (demo && !http_client_send(up->http, &call, on_demo, demo, NULL))
@@ -78,18 +84,22 @@ void up_demo(struct up *up, void (*done)(struct up *up, bool good))
 void up_print_welcome(const struct up *up)
 {
     int port = first_api(up)->port;
-    printf("Millrace is up.\n\n"
-           "  URL    http://127.0.0.1:%d\n"
-           "  key    %s\n"
-           "  state  %s\n\n"
-           "Three things to try, in another terminal:\n\n"
-           "  curl -s http://127.0.0.1:%d/exec -H 'x-api-key: %s' -H 'content-type: application/json' \\\n"
-           "       -d '{\"lang\":\"py\",\"code\":\"print(6*7)\"}'\n"
-           "  eval \"$(%s/millrace up env%s%s)\"; echo 'print(input())' > p.py; echo hello | millrace run p.py\n"
-           "  echo 'import time\n[print(i, flush=True) or time.sleep(.5) for i in range(9)]' | millrace submit --lang py - | xargs millrace tail\n\n",
-           port, up->key, up->state, port, up->key, up->bin, up->cli->state || up->cli->ephemeral ? " --state " : "",
-           up->cli->state || up->cli->ephemeral ? up->state : "");
-    printf(up->cli->detach ? "It runs in the background; `millrace up down` stops it.\n" : "Ctrl-C stops it.\n");
+    printf(
+        "Millrace is up.\n\n"
+        "  URL    http://127.0.0.1:%d\n"
+        "  key    %s\n"
+        "  state  %s\n\n"
+        "Three things to try, in another terminal:\n\n"
+        "  curl -s http://127.0.0.1:%d/exec -H 'x-api-key: %s' -H 'content-type: application/json' \\\n"
+        "       -d '{\"lang\":\"py\",\"code\":\"print(6*7)\"}'\n"
+        "  eval \"$(%s/millrace up env%s%s)\"; echo 'print(input())' > p.py; echo hello | millrace run p.py\n"
+        "  echo 'import time\n[print(i, flush=True) or time.sleep(.5) for i in range(9)]' | millrace submit "
+        "--lang py - | xargs millrace tail\n\n",
+        port, up->key, up->state, port, up->key, up->bin,
+        up->cli->state || up->cli->ephemeral ? " --state " : "",
+        up->cli->state || up->cli->ephemeral ? up->state : "");
+    printf(up->cli->detach ? "It runs in the background; `millrace up down` stops it.\n"
+                           : "Ctrl-C stops it.\n");
     fflush(stdout);
 }
 
@@ -109,11 +119,12 @@ static void print_child(const json_t *child)
 {
     const char *part = "", *log = "";
     int pid = 0, port = 0, restarts = 0, ready = 0, number = 0;
-    if (json_unpack_ex((json_t *)(uintptr_t)child, NULL, 0, "{s:s, s:i, s:i, s:i, s:i, s:b, s:s}", "part", &part,
-                       "number", &number, "pid", &pid, "port", &port, "restarts", &restarts, "ready", &ready, "log", &log))
+    if (json_unpack_ex((json_t *)(uintptr_t)child, NULL, 0, "{s:s, s:i, s:i, s:i, s:i, s:b, s:s}", "part",
+                       &part, "number", &number, "pid", &pid, "port", &port, "restarts", &restarts, "ready",
+                       &ready, "log", &log))
         return;
-    printf("  %-7s %2d  %-9s pid %-7d port %-5d restarts %-3d %s\n", part, number, ready ? "ready" : "not ready", pid,
-           port, restarts, log);
+    printf("  %-7s %2d  %-9s pid %-7d port %-5d restarts %-3d %s\n", part, number,
+           ready ? "ready" : "not ready", pid, port, restarts, log);
 }
 
 int up_print_status(struct up *up)
@@ -130,12 +141,11 @@ int up_print_status(struct up *up)
         return 0;
     }
     bool ready = json_is_true(json_object_get(all, "ready"));
-    printf("%s at %s, state in %s\n", ready ? "up" : "starting or stopping", json_string_value(json_object_get(all, "url")),
-           up->state);
+    printf("%s at %s, state in %s\n", ready ? "up" : "starting or stopping",
+           json_string_value(json_object_get(all, "url")), up->state);
     size_t i;
     json_t *child;
-    json_array_foreach(json_object_get(all, "children"), i, child)
-        print_child(child);
+    json_array_foreach(json_object_get(all, "children"), i, child) print_child(child);
     return 0;
 }
 

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- An attempt ended without a result. `why` is a JSON string.
 local function another_attempt(j, job, f, why, counts, most, released)
     leave_lane(j, f)

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- Before this come the names of the keys and ACTIONS, the script's column of job_machine.def; behind it other parts
 -- that scripts.def names for the script, then the script.
 local call = redis.call

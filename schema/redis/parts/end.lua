@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- Ends of jobs and of attempts.
 
 -- The session's next ordered job leaves the queue of its session for the backlog of its class.

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- Appending to the log, and telling of it.
 local MESSAGE_MAX, OWED_MAX = 65536, 65536
 

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- The job's projection. NUMBERS are 0 when absent. Changes go through set(); save() writes them in one command.
 local NUMBERS = {'prio', 'cost', 'attempt', 'seq', 'n', 'ms', 'created', 'finished', 'hb', 'fails', 'tag', 'ttl', 'ins',
                  'inb', 'bytes', 'owed', 'released'}

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- The backlog, the fair order, the ready lane.
 local REFILL_MAX, RESERVE_MS, RESERVE_FROM = 64, 10000, 4
 

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- What append and finish share. The guard of a step: nil when it may be taken, else the answer.
 local ANSWERS = {dup = 1, missing = 1, fenced = 1, conflict = 1}
 local function refuse_step(j, attempt, n)
