@@ -91,6 +91,11 @@ void frame_put_exit(uint8_t out[FRAME_EXIT_SIZE], const struct frame_exit *in)
     put_u64(out + 24, in->user_ns);
     put_u64(out + 32, in->system_ns);
     put_u64(out + 40, in->max_rss_bytes);
+    put_u32(out + 48, in->counted);
+    put_u32(out + 52, 0);
+    put_u64(out + 56, in->pod_cpu_ns);
+    put_u64(out + 64, in->pod_peak_bytes);
+    put_u64(out + 72, in->pod_oom_kills);
 }
 
 enum err frame_get_exit(struct str payload, struct frame_exit *ret_exit)
@@ -107,6 +112,10 @@ enum err frame_get_exit(struct str payload, struct frame_exit *ret_exit)
         .user_ns = get_u64(p + 24),
         .system_ns = get_u64(p + 32),
         .max_rss_bytes = get_u64(p + 40),
+        .counted = get_u32(p + 48),
+        .pod_cpu_ns = get_u64(p + 56),
+        .pod_peak_bytes = get_u64(p + 64),
+        .pod_oom_kills = get_u64(p + 72),
     };
     return ERR_OK;
 }

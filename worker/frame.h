@@ -30,7 +30,7 @@
    does (or ends). So send at most this much before START, the rest after it with SPEC_STDIN_OPEN 1, and have the pod
    destroyed when a KILL is not answered by EXIT in time. */
 enum { FRAME_STDIN_HELD_MAX = 1024 * 1024 };
-enum { FRAME_VERSION = 1, FRAME_HEADER_SIZE = 8, FRAME_PAYLOAD_MAX = 65536, FRAME_EXIT_SIZE = 48 };
+enum { FRAME_VERSION = 1, FRAME_HEADER_SIZE = 8, FRAME_PAYLOAD_MAX = 65536, FRAME_EXIT_SIZE = 80 };
 
 /* Wire values; new rows at the end of their half. */
 enum frame_type {
@@ -81,7 +81,13 @@ struct frame_exit {
     uint64_t wall_ns;  /* from release to the end of the main process */
     uint64_t user_ns;
     uint64_t system_ns;
-    uint64_t max_rss_bytes; /* of the largest process; the cgroup's peak comes from the spawner */
+    uint64_t max_rss_bytes; /* of the largest process */
+    /* Of the whole pod, by its cgroup, where PID 1 can read it; else the worker asks the backend. */
+    uint32_t counted; /* 1: the rest is there */
+    uint32_t reserved;
+    uint64_t pod_cpu_ns; /* since the release */
+    uint64_t pod_peak_bytes;
+    uint64_t pod_oom_kills;
 };
 
 /* The run specification: a sequence of {u16 tag, u16 zero, u32 length, bytes}. A tag that is not known is an error. */

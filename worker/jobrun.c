@@ -249,8 +249,18 @@ static void on_exit_told(struct jobrun *run, const struct frame_exit *exit)
 {
     run->facts.exited = true;
     run->facts.exit = *exit;
-    if (run->state == JR_RUNNING || run->state == JR_STARTING)
+    if (run->state != JR_RUNNING && run->state != JR_STARTING)
+        return;
+    if (!exit->counted) {
         ask_usage(run);
+        return;
+    }
+    run->facts.used = true;
+    run->facts.usage = (struct pod_usage){.cpu_ns = exit->pod_cpu_ns,
+                                          .memory_peak_bytes = exit->pod_peak_bytes,
+                                          .oom_kills = exit->pod_oom_kills};
+    jobrun_set_state(run, JR_ENDING);
+    jobrun_finish(run);
 }
 
 static void on_usage(struct jobrun *run, const struct pod_event *event)

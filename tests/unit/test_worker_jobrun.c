@@ -190,6 +190,18 @@ static void a_short_run_is_one_finish(void **state)
     assert_true(pod->destroyed);
 }
 
+static void what_the_pod_counted_is_not_asked_for(void **state)
+{
+    (void)state;
+    struct pod *pod = running(PRINT, true);
+    fake_says(pod, POD_STARTED);
+    fake_tell(pod, (struct pod_event){.type = POD_EXIT,
+                                      .exit = {.signal = SIGKILL, .exit_code = -1, .counted = 1, .pod_oom_kills = 1}});
+    assert_int_equal(pod->usages, 0);
+    assert_non_null(strstr(logged.text, "\"reason\":\"oom\""));
+    answer(QUEUE_OK);
+}
+
 static void output_is_live_and_its_appends_are_counted(void **state)
 {
     (void)state;
@@ -471,6 +483,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(a_short_run_is_one_finish),
+        T(what_the_pod_counted_is_not_asked_for),
         T(output_is_live_and_its_appends_are_counted),
         T(a_program_that_is_silent_is_said_to_have_started),
         T(without_retry_started_comes_before_the_release),

@@ -14,7 +14,8 @@ enum runner_fd {
     RUNNER_FD_STDOUT = 12,
     RUNNER_FD_STDERR = 13,
     RUNNER_FD_GO = 14,
-    RUNNER_FD_END = 15,
+    RUNNER_FD_PEAK = 15,    /* memory.max_usage_in_bytes (v1) or memory.peak (v2) of the pod */
+    RUNNER_FD_END = 16,
     RUNNER_CGROUPS_MAX = 4,
 };
 

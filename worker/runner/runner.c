@@ -356,12 +356,25 @@ static void second_stage(struct runner *r)
     r->state = RUN_PREPARING;
 }
 
+/* What the whole pod used since the release. The worker need not ask for it then. */
+static void count_pod(struct runner *r)
+{
+    struct frame_exit *e = &r->exit;
+    uint64_t kills = 0, cpu = 0;
+    if (!usage_oom_kills(r, &kills) || !usage_cpu_ns(r, &cpu) || !usage_peak_bytes(r, &e->pod_peak_bytes))
+        return;
+    e->pod_oom_kills = kills > r->oom_base ? kills - r->oom_base : 0;
+    e->pod_cpu_ns = cpu > r->cpu_base_ns ? cpu - r->cpu_base_ns : 0;
+    e->counted = 1;
+}
+
 /* Everything but us is dead and every byte is on its way. */
 static void finish(struct runner *r)
 {
     uint64_t kills = 0;
     if (usage_oom_kills(r, &kills) && kills > r->oom_base && r->exit.end == PE_OWN && r->exit.signal == SIGKILL)
         r->exit.end = PE_MEMORY;
+    count_pod(r);
     if (r->compile && r->exit.end == PE_OWN) {
         second_stage(r);
         if (r->compiled.exit_code == 0)

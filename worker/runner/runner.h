@@ -60,6 +60,7 @@ MUST_CHECK enum err pump_hold_input(struct runner *r, struct str bytes);
 /* usage.c: what the pod's cgroup tells. */
 bool usage_cpu_ns(const struct runner *r, uint64_t *ret_ns);
 bool usage_oom_kills(const struct runner *r, uint64_t *ret_count);
+bool usage_peak_bytes(const struct runner *r, uint64_t *ret_bytes);
 
 /* start.c: pipes, the go socket, the program. */
 MUST_CHECK enum err start_program(struct runner *r, bool second, struct errinfo *info);

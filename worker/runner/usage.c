@@ -45,3 +45,12 @@ bool usage_oom_kills(const struct runner *r, uint64_t *ret_count)
     *ret_count = strtoull(at + sizeof key - 1, NULL, 10);
     return true;
 }
+
+bool usage_peak_bytes(const struct runner *r, uint64_t *ret_bytes)
+{
+    char text[32];
+    if (!read_counter(r, RUNNER_FD_PEAK, text, sizeof text))
+        return false;
+    *ret_bytes = strtoull(text, NULL, 10);
+    return true;
+}

@@ -39,14 +39,14 @@ static int dir_of(const struct cgroups *c, const struct cgroup *g, enum cgroup_c
 
 static void close_dirs(struct cgroup *g)
 {
-    int *fds[] = {&g->cpu, &g->memory};
+    int *fds[] = {&g->cpu, &g->memory, &g->peak};
     for (size_t i = 0; i < CG_CONTROLLERS; i++) {
         if (g->dir[i] >= 0)
             close(g->dir[i]);
         if (g->procs[i] >= 0)
             close(g->procs[i]);
     }
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
         if (*fds[i] >= 0)
             close(*fds[i]);
     }
@@ -86,7 +86,7 @@ static struct cgroup *make(struct cgroups *c, struct errinfo *info)
         return NULL;
     list_init(&g->node);
     g->number = c->next++;
-    g->cpu = g->memory = -1;
+    g->cpu = g->memory = g->peak = -1;
     memset(g->dir, 0xff, sizeof g->dir);
     memset(g->procs, 0xff, sizeof g->procs);
     for (size_t i = 0; i < c->trees_n; i++) {
@@ -100,8 +100,10 @@ static struct cgroup *make(struct cgroups *c, struct errinfo *info)
     if (dir >= 0)
         g->cpu = openat(dir, v2 ? "cpu.stat" : "cpuacct.usage", O_RDONLY | O_CLOEXEC);
     dir = dir_of(c, g, CG_MEMORY, &v2);
-    if (dir >= 0)
+    if (dir >= 0) {
         g->memory = openat(dir, v2 ? "memory.events" : "memory.oom_control", O_RDONLY | O_CLOEXEC);
+        g->peak = openat(dir, v2 ? "memory.peak" : "memory.max_usage_in_bytes", O_RDONLY | O_CLOEXEC);
+    }
     return g;
 }
 

@@ -33,7 +33,9 @@ struct cgroup {
     unsigned number;
     int dir[CG_CONTROLLERS];   /* by tree */
     int procs[CG_CONTROLLERS]; /* by tree: cgroup.procs for writing */
-    int cpu, memory;           /* cpuacct.usage or cpu.stat; memory.oom_control or memory.events; -1: not there */
+    /* cpuacct.usage or cpu.stat; memory.oom_control or memory.events; memory.max_usage_in_bytes or memory.peak;
+       -1: not there */
+    int cpu, memory, peak;
     struct pod_limits limits;  /* as they are set */
     struct pod_usage base; /* counters that cannot be set to zero, as the last pod left them */
     struct pod_usage seen; /* as they were when last looked at */

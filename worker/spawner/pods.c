@@ -176,6 +176,8 @@ static void give_cgroup(struct spawner *s, struct pod *p, bool procs, struct fd_
         give(l, p->cgroup->cpu, RUNNER_FD_CPU);
     if (p->cgroup->memory >= 0)
         give(l, p->cgroup->memory, RUNNER_FD_MEMORY);
+    if (p->cgroup->peak >= 0)
+        give(l, p->cgroup->peak, RUNNER_FD_PEAK);
 }
 
 #define NODE_KIND "js" /* a node that the runner starts, and that waits */
