@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The figures of the system, each a median over rounds, beside `python3 -c 'print(1)'` started by hand in the same run.
+
+Writes build/bench/figures.json, and with --docs the table in docs/BENCHMARKS.md.
+"""
+import argparse
+import json
+import os
+import pathlib
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from system import BIN, ROOT, System, free_port, wait_until  # noqa: E402
+from contract import Api  # noqa: E402
+from websockets.sync.client import connect  # noqa: E402
+
+PRINT_1 = {"lang": "py", "code": "print(1)"}
+# Tells when it wrote, while it goes on running.
+WRITER = "import time\ntime.sleep(0.3)\nprint(time.time_ns(), flush=True)\ntime.sleep(0.3)\n"
+
+
+class PlainRedis:
+    """A Redis with another fsync policy than up's own."""
+
+    def __init__(self, directory, appendfsync):
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}"
+        self.process = subprocess.Popen(
+            ["/usr/bin/redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(directory),
+             "--appendonly", "yes", "--appendfsync", appendfsync, "--save", "", "--maxmemory", "1gb",
+             "--maxmemory-policy", "noeviction"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        ping = ["/usr/bin/redis-cli", "-p", str(self.port), "PING"]
+        wait_until("Redis answers", lambda: b"PONG" in subprocess.run(ping, capture_output=True, check=False).stdout)
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(20)
+
+
+def p50(values):
+    return statistics.median(values)
+
+
+def by_hand(count):
+    """Milliseconds of `python3 -c 'print(1)'`, started as a shell does."""
+    took = []
+    for _ in range(count):
+        began = time.perf_counter()
+        subprocess.run(["/usr/bin/python3", "-c", "print(1)"], stdout=subprocess.DEVNULL, check=True)
+        took.append((time.perf_counter() - began) * 1e3)
+    return p50(took)
+
+
+def load(system, directory, *options):
+    """One run of `millrace bench` against POST /exec."""
+    body = pathlib.Path(directory) / "body.json"
+    body.write_text(json.dumps(PRINT_1))
+    done = system.millrace("bench", "--json", "-d", body, *options, system.url + "/exec", timeout=300)
+    told = json.loads(done.stdout)
+    assert done.returncode == 0 and told["errors"] == 0, told
+    return told
+
+
+def direct(directory, runs):
+    """The same program in the same pods without api, log and queue: p50 in ms."""
+    done = subprocess.run([BIN / "millrace-spawner", "--state", pathlib.Path(directory) / "spawner-direct", "--",
+                           BIN / "bench-pod-direct", "--runs", str(runs)],
+                          capture_output=True, text=True, timeout=300, check=True, stdin=subprocess.DEVNULL)
+    return json.loads(done.stdout.splitlines()[-1])["p50_ms"]
+
+
+def first_output(system, count):
+    """From the program's write to the event at a WebSocket client, which was connected before: ms, p50."""
+    took = []
+    with Api(system) as api:
+        for _ in range(count):
+            job = api.submit("py", WRITER, priority="interactive")
+            with connect(f"{system.url.replace('http', 'ws', 1)}/v1/jobs/{job}/stream",
+                         additional_headers={"x-api-key": system.key}) as socket:
+                for message in socket:
+                    arrived = time.time_ns()
+                    event = json.loads(message)
+                    if event["type"] == "output":
+                        took.append((arrived - int(event["data"])) / 1e6)
+                        assert api.job(job)["status"] == "running"
+                        break
+    return p50(took)
+
+
+def one_system(directory, name, options, rounds, runs, seconds, everything):
+    """Rounds on one system: by hand, through the queue, directly, in turn, so that a noisy minute hits all alike."""
+    found = {"by_hand": [], "exec": [], "direct": [], "per_second": [], "first_output": []}
+    system = System(pathlib.Path(directory) / name, options=options)
+    try:
+        load(system, directory, "-r", "50")
+        for _ in range(rounds):
+            found["by_hand"].append(by_hand(30))
+            found["exec"].append(load(system, directory, "-r", str(runs), "--warmup", "20")["latency_ms"]["p50"])
+            found["direct"].append(direct(directory, runs))
+            if everything:
+                found["per_second"].append(load(system, directory, "-t", str(seconds), "-c", "16")["requests_per_second"])
+                found["first_output"].append(first_output(system, 10))
+    finally:
+        assert system.stop() == 0
+    return {key: p50(values) for key, values in found.items() if values}
+
+
+def rows(always, everysec):
+    hand = always["by_hand"]
+    yield "`python3 -c 'print(1)'` by hand, p50", f"{hand:.2f} ms", "", "1"
+    yield ("warm Python `print(1)` through `POST /exec`, one client, p50", f"{always['exec']:.2f} ms", "4 ms",
+           f"{always['exec'] / hand:.2f}")
+    yield "fresh isolated Python runs, full path, 16 clients", f"{always['per_second']:.0f}/s", "200/s", ""
+    yield ("the same run in a pod without api, log and queue, p50", f"{always['direct']:.2f} ms", "",
+           f"{always['direct'] / hand:.2f}")
+    yield ("queue overhead, `appendfsync always`, p50", f"{always['exec'] - always['direct']:.2f} ms", "1.5 ms",
+           f"{(always['exec'] - always['direct']) / hand:.2f}")
+    yield ("queue overhead, `appendfsync everysec`, p50", f"{everysec['exec'] - everysec['direct']:.2f} ms", "1.0 ms",
+           f"{(everysec['exec'] - everysec['direct']) / hand:.2f}")
+    yield ("first output event at a WebSocket client after the write, p50", f"{always['first_output']:.2f} ms", "6 ms", "")
+
+
+def table(always, everysec):
+    lines = ["| figure | measured | goal | beside by hand |", "|---|---|---|---|"]
+    lines += [f"| {' | '.join(row)} |" for row in rows(always, everysec)]
+    return "\n".join(lines)
+
+
+def machine():
+    model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo", encoding="utf-8") if "model name" in line), "?")
+    return (f"{os.cpu_count()} cores ({model}), Linux {platform.release()}, load average "
+            f"{os.getloadavg()[0]:.1f} at the start, load generator included")
+
+
+def write_docs(text, where):
+    path = ROOT / "docs" / "BENCHMARKS.md"
+    path.write_text(f"# Figures\n\nMade by `tests/bench/run --docs` on {time.strftime('%Y-%m-%d')}: {where}. "
+                    "Medians over rounds; everything of a round is\nmeasured in turn, so that a noisy minute hits all "
+                    f"alike.\n\n{text}\n\nQueue overhead is the p50 through the API less the p50 of the same program in "
+                    "the same pods without api, log and queue\n(`bench-pod-direct`). `millrace bench` is the load "
+                    "generator; `queue_bench` measures the queue alone.\n")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="one small round, to see that it works")
+    parser.add_argument("--docs", action="store_true", help="write docs/BENCHMARKS.md")
+    options = parser.parse_args()
+    rounds, runs, seconds = (1, 40, 2) if options.quick else (options.rounds, 300, 5)
+    where = machine()
+    with tempfile.TemporaryDirectory(prefix="millrace-bench-") as directory:
+        os.chmod(directory, 0o755)
+        always = one_system(directory, "always", [], rounds, runs, seconds, True)
+        store = PlainRedis(directory, "everysec")
+        try:
+            everysec = one_system(directory, "everysec", ["--redis-url", store.url], rounds, runs, seconds, False)
+        finally:
+            store.stop()
+    out = ROOT / "build" / "bench"
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "figures.json").write_text(json.dumps({"machine": where, "always": always, "everysec": everysec}, indent=1))
+    print(f"{where}\n\n{table(always, everysec)}")
+    if options.docs:
+        write_docs(table(always, everysec), where)
+
+
+if __name__ == "__main__":
+    main()
