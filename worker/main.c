@@ -46,10 +46,14 @@ bool worker_ready(const struct worker *w, const char **ret_why)
     return why == NULL;
 }
 
+/* No more than could start at once: what has to wait for a pod waits in the queue, which is fair, and not here. */
 unsigned worker_free_slots(const struct worker *w)
 {
     size_t used = jobruns_count(w->runs);
-    return w->stopping || used >= w->slots || !pools_idle(w->pools, "py") ? 0 : w->slots - (unsigned)used;
+    if (w->stopping || used >= w->slots || !pools_idle(w->pools, "py"))
+        return 0;
+    unsigned room = pools_room(w->pools, "py"), slots = w->slots - (unsigned)used;
+    return room < slots ? room : slots;
 }
 
 static void on_job(void *arg, const struct claimed_job *job)

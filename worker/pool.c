@@ -4,6 +4,7 @@
 #include "base/log.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -461,6 +462,16 @@ bool pools_idle(const struct pools *pools, const char *kind)
         return !can_make(p) && p->kind.fallback && pools_idle(pools, p->kind.fallback);
     }
     return false;
+}
+
+unsigned pools_room(const struct pools *pools, const char *kind)
+{
+    for (size_t i = 0; i < pools->n; i++) {
+        const struct pool *p = &pools->pool[i];
+        if (strcmp(p->kind.name, kind) == 0 && p->kind.size > 0 && p->failures == 0)
+            return p->count[POD_ST_IDLE] > p->waiting ? p->count[POD_ST_IDLE] - p->waiting : 0;
+    }
+    return UINT_MAX;
 }
 
 size_t pools_stats(const struct pools *pools, struct pool_stats *ret_stats, size_t max)
