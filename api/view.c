@@ -133,26 +133,29 @@ static const char *text_of(const json_t *object, const char *name)
     return json_string_value(json_object_get(object, name));
 }
 
+/* What the row of `reason` says, and what the event adds to it. */
+static void describe_failure(struct facts *f)
+{
+    enum reason reason;
+    const char *told = text_of(f->end, "message");
+    bool known = f->reason != NULL && reason_parse(str_of(f->reason), &reason) == ERR_OK;
+    const char *text = known ? reason_row(reason)->text : "The run failed.";
+    bool adds = told != NULL && strcmp(told, text) != 0;
+    snprintf(f->message, sizeof f->message, "%s%s%.300s", text, adds ? " " : "", adds ? told : "");
+}
+
 static void describe(struct facts *f)
 {
-    enum reason reason = REASON_INTERNAL;
-    const char *told = text_of(f->end, "message");
-    int n = 0;
-    if (f->view->status == VIEW_TIMED_OUT)
-        n = snprintf(f->message, sizeof f->message, "Time limit exceeded (%s time).",
-                     f->limit != NULL && strcmp(f->limit, "cpu") == 0 ? "CPU" : "wall-clock");
-    else if (f->view->status == VIEW_CANCELLED)
-        n = snprintf(f->message, sizeof f->message, "The run was cancelled.");
-    else if (f->view->status == VIEW_DEAD)
-        n = snprintf(f->message, sizeof f->message,
-                     "The program was tried several times and gave no result.");
-    else if (f->view->status == VIEW_FAILED && f->reason != NULL &&
-             reason_parse(str_of(f->reason), &reason) == ERR_OK)
-        n = snprintf(f->message, sizeof f->message, "%s", reason_row(reason)->text);
-    else if (f->view->status == VIEW_FAILED)
-        n = snprintf(f->message, sizeof f->message, "The run failed.");
-    if (told != NULL && n >= 0 && (size_t)n < sizeof f->message)
-        snprintf(f->message + n, sizeof f->message - (size_t)n, "%s%.300s", n > 0 ? " " : "", told);
+    enum view_status status = f->view->status;
+    if (status == VIEW_TIMED_OUT)
+        snprintf(f->message, sizeof f->message, "Time limit exceeded (%s time).",
+                 f->limit != NULL && strcmp(f->limit, "cpu") == 0 ? "CPU" : "wall-clock");
+    else if (status == VIEW_CANCELLED)
+        snprintf(f->message, sizeof f->message, "The run was cancelled.");
+    else if (status == VIEW_DEAD)
+        snprintf(f->message, sizeof f->message, "The program was tried several times and gave no result.");
+    else if (status == VIEW_FAILED)
+        describe_failure(f);
 }
 
 static bool is_reason(const struct facts *f, enum reason reason)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/sse_text.h"
 #include "api/view.h"
+#include "schema/reasons.h"
 #include "unit.h"
 #include "json/json.h"
 
@@ -134,6 +135,21 @@ static void expect_end(enum event_type type, const char *data, const char *statu
     view_free(&v);
 }
 
+/* A worker that has nothing to add repeats the reason's own sentence. */
+static void test_the_reason_is_said_once(void **state)
+{
+    (void)state;
+    struct view v;
+    begin(&v);
+    const char *said = reason_row(REASON_OOM)->text;
+    char data[256];
+    snprintf(data, sizeof data, "{\"reason\":\"oom\",\"message\":\"%s\"}", said);
+    add(&v, EV_FAILED, 1, data, STR(""));
+    auto_json r = result(&v);
+    assert_string_equal(text_of(r, "message"), said);
+    view_free(&v);
+}
+
 static void test_other_ends(void **state)
 {
     (void)state;
@@ -184,9 +200,13 @@ static void test_sse(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_completed),           cmocka_unit_test(test_bytes_that_are_not_utf8),
-        cmocka_unit_test(test_retried_starts_anew), cmocka_unit_test(test_other_ends),
-        cmocka_unit_test(test_output_is_bounded),   cmocka_unit_test(test_sse),
+        cmocka_unit_test(test_completed),
+        cmocka_unit_test(test_bytes_that_are_not_utf8),
+        cmocka_unit_test(test_retried_starts_anew),
+        cmocka_unit_test(test_the_reason_is_said_once),
+        cmocka_unit_test(test_other_ends),
+        cmocka_unit_test(test_output_is_bounded),
+        cmocka_unit_test(test_sse),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
