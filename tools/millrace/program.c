@@ -47,7 +47,7 @@ static enum err language_of_first_line(struct str code, enum language *ret_lang)
         if (next.n && next.p[0] != '-')
             word = next;
     }
-    while (memchr(word.p, '/', word.n))
+    while (word.n && memchr(word.p, '/', word.n))
         str_split(&word, '/');
     return language_parse(word, ret_lang, NULL);
 }
