@@ -237,7 +237,8 @@ static void on_list_head(void *arg, const struct redis_value *v)
 /* All partitions answered: the newest of all are looked at. What lies behind the shortest answer is not yet known. */
 static void read_heads(struct list_query *l)
 {
-    qsort(l->found, l->found_count, sizeof *l->found, newer_first);
+    if (l->found_count > 0) /* an empty list has no memory, which qsort must not be given */
+        qsort(l->found, l->found_count, sizeof *l->found, newer_first);
     size_t known = l->found_count;
     while (l->partial && known > 0 && newer_first(&l->horizon, &l->found[known - 1]) < 0)
         known--;
