@@ -68,6 +68,21 @@ print(multiprocessing.current_process().authkey[:])
         assert len(set(lines)) == len(runs), lines
 
 
+def test_forks_of_the_program_run_the_hooks(host):
+    """The template's own fork goes without them; the program's must not."""
+    program = """import os, random, threading, logging
+threading.Thread(target=lambda: None).start()
+before = random.getstate()
+lock = threading.Lock()
+os.register_at_fork(after_in_child=lambda: print("hook"))
+if os.fork() == 0:
+    print(random.getstate() != before, threading.current_thread() is threading.main_thread())
+    os._exit(logging.lastResort is None)
+print(os.wait()[1])
+"""
+    assert host.run(program) == (0, b"hook\nTrue True\n0\n", b"")
+
+
 def test_the_template_is_out_of_reach(host):
     program = """import os, signal
 print(sorted(int(p) for p in os.listdir("/proc") if p.isdigit()))

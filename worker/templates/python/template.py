@@ -17,8 +17,10 @@ import gc
 import importlib
 import importlib.machinery
 import io
+import logging
 import os
 import signal
+import threading
 import time
 import types
 import _thread
@@ -78,8 +80,12 @@ def standard_streams():
     os.close(writer)
 
 
-def reseed_numpy(numpy):
-    numpy.random.seed()
+def reseed_random(random):
+    random.seed()
+
+
+def reseed_numpy(random):
+    random.seed()
 
 
 def reseed_tempfile(tempfile):
@@ -88,16 +94,17 @@ def reseed_tempfile(tempfile):
 
 
 def reseed_multiprocessing(process):
-    process.current_process().authkey = os.urandom(32)
+    process._current_process._config["authkey"] = process.AuthenticationString(os.urandom(32))
 
 
 def reseed_uuid(uuid):
     uuid._last_timestamp = None
 
 
-# Everything here that the template has loaded is made different in each child. `random` reseeds itself after a fork. OpenSSL
-# takes its seed from the kernel at the first use, and the template uses it never.
+# Everything here that the template has loaded is made different in each child. OpenSSL takes its seed from the kernel at the first
+# use, and the template uses it never.
 RESEED = {
+    "random": reseed_random,
     "numpy.random": reseed_numpy,
     "tempfile": reseed_tempfile,
     "multiprocessing.process": reseed_multiprocessing,
@@ -113,22 +120,39 @@ def clear_names(names):
                 names[key] = None
 
 
+def take_fork_hooks():
+    """What os.register_at_fork() was given, taken away for the template's own forks: [(list, content)].
+
+    The hooks remake locks and idents after a fork from among threads. The template has one thread, holds no lock and keeps its ident;
+    and running them costs each child more pages than anything else. `random` is reseeded by us. The lists are the
+    interpreter's own; where one is not found, its hooks simply run."""
+    taken = []
+    for hook in (threading._after_fork, logging._acquireLock, logging._releaseLock):
+        for hooks in gc.get_referrers(hook):
+            if type(hooks) is list and all(map(callable, hooks)):
+                taken.append((hooks, hooks[:]))
+    for hooks, _ in taken:
+        hooks.clear()
+    return taken
+
+
 class Host:
     """What the C half calls in a child. It keeps what it needs: the program may replace any of it."""
 
     def __init__(self):
         self.modules = sys.modules
         self.reseed = [(f, sys.modules[name]) for name, f in RESEED.items() if name in sys.modules]
-        if "numpy.random" in sys.modules:
-            self.reseed[0] = (reseed_numpy, sys.modules["numpy"])
         self.streams = (sys.stdin, sys.stdout, sys.stderr)
-        self.shutdown = sys.modules["threading"]._shutdown
+        self.shutdown = threading._shutdown
         self.loader = importlib.machinery.SourceFileLoader
         self.baseline = None
+        self.fork_hooks = None
         self.collections = gc.get_stats()[1]["collections"]
 
     def prepare(self, work_dir):
         """Ahead of demand, locked down: become a fresh interpreter."""
+        for hooks, content in self.fork_hooks:
+            hooks[:] = content
         for reseed, module in self.reseed:
             reseed(module)
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -242,6 +266,7 @@ def main():
     assert_one_thread()
     versions = f"python {sys.version.split()[0]}; set {options.set}"
     host.baseline = frozenset(sys.modules)
+    host.fork_hooks = take_fork_hooks()
     gc.collect()
     gc.freeze()
     return serve(CONTROL_FD, versions.encode(), host)
