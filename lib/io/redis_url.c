@@ -60,7 +60,7 @@ static enum err parse_login(struct str login, struct redis_url *url)
 
 static enum err parse_host(struct str s, struct redis_url *url)
 {
-    struct str host = s, port = {0};
+    struct str host, port;
     if (s.n && s.p[0] == '[') {
         const char *end = memchr(s.p, ']', s.n);
         if (!end)

@@ -170,9 +170,10 @@ static void on_fsync(void *arg, const struct redis_value *v)
 
 static const char *unfit(const struct facts *f, bool *ret_hard)
 {
-    unsigned major = 0;
+    uint64_t major = 0;
+    struct str version = str_of(f->version);
     *ret_hard = true;
-    if (sscanf(f->version, "%u.", &major) != 1 || major < 7)
+    if (str_to_u64(str_split(&version, '.'), &major) != ERR_OK || major < 7)
         return "Redis 7.0 or newer is needed";
     *ret_hard = !f->q->options.development;
     if (strcmp(f->policy, "noeviction") != 0)

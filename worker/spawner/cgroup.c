@@ -8,6 +8,7 @@
 #include "worker/spawner/defence.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -155,7 +156,7 @@ static bool set_cpu(const struct cgroups *c, const struct cgroup *g, uint64_t mi
         return true;
     if (!v2)
         return cgroup_write_u64(dir, "cpu.cfs_quota_us", millis * (PERIOD_US / 1000));
-    snprintf(text, sizeof text, "%llu %d", (unsigned long long)(millis * (PERIOD_US / 1000)), PERIOD_US);
+    snprintf(text, sizeof text, "%" PRIu64 " %d", millis * (PERIOD_US / 1000), PERIOD_US);
     return cgroup_write_text(dir, "cpu.max", text);
 }
 
