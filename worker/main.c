@@ -318,7 +318,7 @@ static enum err open_all(struct worker *w, struct errinfo *info)
     if (e == ERR_OK)
         e = open_pools(w);
     if (e == ERR_OK)
-        e = metrics_open(METRICS_WORKER, NULL, &w->metrics);
+        e = metrics_open(METRICS_WORKER, worker_routes, &w->metrics);
     if (e == ERR_OK)
         e = open_queue(w, info);
     if (e != ERR_OK)

@@ -33,6 +33,15 @@ static void set_pools(struct worker *w)
     metrics_set(w->metrics, METRIC_PODS_LOST, 0, (int64_t)lost);
 }
 
+static void set_http(struct worker *w)
+{
+    struct http_server_stats s = {0};
+    http_server_stats(w->http, &s);
+    metrics_set(w->metrics, METRIC_HTTP_CONNECTIONS, 0, s.connections);
+    metrics_set(w->metrics, METRIC_HTTP_REFUSED, 0, (int64_t)s.refused_heads);
+    metrics_set(w->metrics, METRIC_HTTP_TIMEOUTS, 0, (int64_t)s.timeouts);
+}
+
 static void set_queue(struct worker *w)
 {
     struct queue_stats q = {0};
@@ -53,7 +62,7 @@ void worker_write_metrics(struct worker *w, struct buf *out)
     metrics_set(w->metrics, METRIC_READY, 0, worker_ready(w, NULL));
     metrics_set(w->metrics, METRIC_SLOTS, 0, w->slots);
     metrics_set(w->metrics, METRIC_RUNNING, 0, (int64_t)jobruns_count(w->runs));
-    metrics_set(w->metrics, METRIC_HTTP_CONNECTIONS, 0, http_server_connections(w->http));
+    set_http(w);
     set_pools(w);
     set_queue(w);
     metrics_write(w->metrics, out);
@@ -92,51 +101,62 @@ void worker_write_health(const struct worker *w, struct buf *out)
 
 /* ---- HTTP ---- */
 
-static void reply_health(struct worker *w, struct http_request *r)
+/* One answer, counted by its route. */
+static void reply(struct worker *w, struct http_request *r, unsigned route, int status, const char *type,
+                  struct str body)
 {
-    auto_buf body = BUF_INIT(PAGE_MAX);
-    worker_write_health(w, &body);
-    http_reply(r, 200, "application/json", NULL, buf_str(&body));
+    static const struct http_field allow[] = {{"Allow", "GET, HEAD"}, {NULL, NULL}};
+    metrics_add(w->metrics, METRIC_HTTP_RESPONSES, route, (unsigned)(status / 100 - 1), 1);
+    http_reply(r, status, type, status == 405 ? allow : NULL, body);
 }
 
-static void reply_ready(struct worker *w, struct http_request *r)
+static int page_health(struct worker *w, struct buf *out)
+{
+    worker_write_health(w, out);
+    return 200;
+}
+
+static int page_ready(struct worker *w, struct buf *out)
 {
     const char *why = "ready";
-    int status = worker_ready(w, &why) ? 200 : 503;
-    auto_buf body = BUF_INIT(1024);
-    buf_printf(&body, "{\"ready\":%s,\"why\":\"%s\"}", status == 200 ? "true" : "false", why);
-    http_reply(r, status, "application/json", NULL, buf_str(&body));
+    bool ready = worker_ready(w, &why);
+    buf_printf(out, "{\"ready\":%s,\"why\":\"%s\"}", ready ? "true" : "false", why);
+    return ready ? 200 : 503;
 }
 
-static void reply_metrics(struct worker *w, struct http_request *r)
+static int page_metrics(struct worker *w, struct buf *out)
 {
-    auto_buf body = BUF_INIT(PAGE_MAX);
-    worker_write_metrics(w, &body);
-    http_reply(r, 200, METRICS_CONTENT_TYPE, NULL, buf_str(&body));
+    worker_write_metrics(w, out);
+    return 200;
 }
 
-static const struct route {
-    struct str path;
-    void (*reply)(struct worker *w, struct http_request *r);
-} routes[] = {
-    {{"/health", 7}, reply_health},
-    {{"/ready", 6}, reply_ready},
-    {{"/metrics", 8}, reply_metrics},
+#define JSON_TYPE "application/json"
+static const struct page {
+    const char *path, *type;
+    int (*write)(struct worker *w, struct buf *out); /* the status */
+} pages[] = {
+    {"/health", JSON_TYPE, page_health},
+    {"/ready", JSON_TYPE, page_ready},
+    {"/metrics", METRICS_CONTENT_TYPE, page_metrics},
 };
+enum { PAGE_COUNT = sizeof pages / sizeof pages[0] };
+const char *const worker_routes[PAGE_COUNT + 1] = {"/health", "/ready", "/metrics", NULL};
 
 static void on_request(void *arg, struct http_request *r)
 {
-    static const struct http_field allow[] = {{"Allow", "GET, HEAD"}, {NULL, NULL}};
-    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
-        if (!str_eq(http_path(r), routes[i].path))
+    for (unsigned i = 0; i < PAGE_COUNT; i++) {
+        if (!str_eq(http_path(r), str_of(pages[i].path)))
             continue;
-        if (str_eq(http_method(r), STR("GET")) || str_eq(http_method(r), STR("HEAD")))
-            routes[i].reply(arg, r);
-        else
-            http_reply(r, 405, "application/json", allow, STR("{\"error\":\"GET only\"}"));
+        if (!str_eq(http_method(r), STR("GET")) && !str_eq(http_method(r), STR("HEAD"))) {
+            reply(arg, r, i, 405, JSON_TYPE, STR("{\"error\":\"GET only\"}"));
+            return;
+        }
+        auto_buf body = BUF_INIT(PAGE_MAX);
+        int status = pages[i].write(arg, &body);
+        reply(arg, r, i, status, pages[i].type, buf_str(&body));
         return;
     }
-    http_reply(r, 404, "application/json", NULL, STR("{\"error\":\"no such page\"}"));
+    reply(arg, r, PAGE_COUNT, 404, JSON_TYPE, STR("{\"error\":\"no such page\"}"));
 }
 
 enum err worker_http_open(struct worker *w, struct errinfo *info)

@@ -39,6 +39,7 @@ struct worker {
 bool worker_ready(const struct worker *w, const char **ret_why);
 unsigned worker_free_slots(const struct worker *w);
 
+extern const char *const worker_routes[]; /* ends with NULL */
 MUST_CHECK enum err worker_http_open(struct worker *w, struct errinfo *info);
 /* The Prometheus text and the JSON of /health. */
 void worker_write_metrics(struct worker *w, struct buf *out);

@@ -176,6 +176,12 @@ static int compare(const void *a, const void *c)
     return (x > y) - (x < y);
 }
 
+static double percentile_ms(unsigned percent)
+{
+    size_t at = (size_t)b.ended * percent / 100;
+    return (double)b.took_ns[at < b.ended ? at : b.ended - 1] / 1e6;
+}
+
 static void report(void)
 {
     int64_t all = clock_mono_ns() - b.first_ns;
@@ -183,14 +189,13 @@ static void report(void)
     size_t n = pools_stats(b.pools, s, POOL_KINDS_MAX);
     qsort(b.took_ns, b.ended, sizeof *b.took_ns, compare);
     printf("{\"runs\":%u,\"clients\":%u,\"p50_ms\":%.3f,\"p90_ms\":%.3f,\"p99_ms\":%.3f,\"max_ms\":%.3f,"
-           "\"runs_per_second\":%.1f,"
-           "\"completed\":%" PRIu64,
-           b.ended, b.clients, (double)b.took_ns[b.ended / 2] / 1e6,
-           (double)b.took_ns[b.ended * 9 / 10] / 1e6, (double)b.took_ns[b.ended * 99 / 100] / 1e6,
-           (double)b.took_ns[b.ended - 1] / 1e6, b.ended * 1e9 / (double)all,
+           "\"runs_per_second\":%.1f,\"completed\":%" PRIu64,
+           b.ended, b.clients, percentile_ms(50), percentile_ms(90), percentile_ms(99), percentile_ms(100),
+           b.ended * 1e9 / (double)all,
            metrics_get(b.metrics, METRIC_JOBS_FINISHED, LANG_PY, METRIC_COMPLETED));
     for (size_t i = 0; i < n; i++)
-        printf(",\"%s\":{\"hits\":%" PRIu64 ",\"misses\":%" PRIu64 ",\"failed\":%" PRIu64 ",\"made_ms\":%.2f}",
+        printf(",\"%s\":{\"hits\":%" PRIu64 ",\"misses\":%" PRIu64 ",\"failed\":%" PRIu64
+               ",\"made_ms\":%.2f}",
                s[i].kind, s[i].hits, s[i].misses, s[i].failed,
                s[i].ready ? (double)s[i].made_ns / 1e6 / (double)s[i].ready : 0.0);
     printf("}\n");

@@ -263,3 +263,29 @@ def test_inputs_before_it_runs(plant):
         os.kill(spawner, signal.SIGCONT)
     for job in jobs:
         assert text_of(events(plant, job)) == b"a\nb\n"
+
+
+def page(plant, path, method="GET"):
+    request = urllib.request.Request(plant.of("spawner")[0].url + path, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def test_what_a_worker_says_of_itself(plant):
+    status, text = page(plant, "/health")
+    health = json.loads(text)
+    assert status == 200 and health["status"] == "ok" and health["redis"] is True
+    assert health["pools"]["py"]["size"] == POOL and health["pools"]["py"]["why"] == ""
+    assert page(plant, "/ready")[0] == 200
+    assert page(plant, "/nothing")[0] == 404
+    assert page(plant, "/health", "POST")[0] == 405
+    run(plant, "print(1)")
+    status, text = page(plant, "/metrics")
+    assert status == 200
+    for name in ('millrace_jobs_finished_total{lang="py",status="completed"}', "millrace_append_seconds_count",
+                 'millrace_run_seconds_count{lang="py"}', 'millrace_http_responses_total{route="/health",class="2xx"}',
+                 'millrace_pods{state="idle"}', "millrace_worker_slots", "millrace_ready"):
+        assert any(line.startswith(name + " ") for line in text.splitlines()), name
