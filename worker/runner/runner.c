@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -223,6 +224,8 @@ static void on_go(struct runner *r)
     if (whole && m.error == 0 && r->state == RUN_PREPARING) {
         r->main = m.pid;
         r->state = RUN_READY;
+        if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)
+            leave();
         if (r->second)
             release(r);
         else

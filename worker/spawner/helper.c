@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "worker/runner/pod_fds.h"
+#include "worker/runner/runner_main.h"
 #include "worker/spawner/apply.h"
 #include "worker/spawner/fdmsg.h"
 #include "worker/spawner/helper_template.h"
@@ -25,22 +26,10 @@
 #include <unistd.h>
 
 /* Low descriptors are kept occupied, so that none that we receive collides with the numbers a runner is given. */
-enum { LOW_FDS = 32, CHILD_STACK = 256 * 1024, TEXT = 256 };
-
-#if defined(__SANITIZE_ADDRESS__)
-#define SHARE_MEMORY 0
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SHARE_MEMORY 0
-#endif
-#endif
-#ifndef SHARE_MEMORY
-/* The child borrows our memory until it executes the runner: no page table is copied. We only wait meanwhile. */
-#define SHARE_MEMORY CLONE_VM
-#endif
+enum { LOW_FDS = 32, TEXT = 256 };
 
 struct helper {
-    int control, runner, filter, signals;
+    int control, filter, signals;
     unsigned off, owner;
     unsigned long clone_flags;
 };
@@ -51,14 +40,13 @@ struct birth {
     const struct helper_request *request;
     const int *fds;
     int go_read, go_write;     /* we close our end: the maps are written */
-    int told_read, told_write; /* the child: closed by execve, or a text */
+    int told_read, told_write; /* the child: closed when all is done, or a text */
     struct plan plan;
-    char fds_arg[24], off_arg[24];
-    struct errinfo info;
 };
 
-static char child_stack[CHILD_STACK] __attribute__((aligned(16)));
-static char *const no_environment[] = {NULL};
+/* What ps shows of us; a child writes its own name there. */
+static char *own_name;
+static size_t own_name_size;
 
 static enum err take_ids(struct errinfo *info)
 {
@@ -74,8 +62,8 @@ static bool entered(const struct helper_request *q, uint32_t i)
     return q->enter_first != 0 && q->roles[i] >= RUNNER_FD_CGROUP && q->roles[i] < RUNNER_FD_CGROUP + RUNNER_CGROUPS_MAX;
 }
 
-/* The runner's descriptors at their numbers; all others close when it is executed. */
-static enum err place_fds(struct birth *b, struct errinfo *info)
+/* The runner's descriptors at their numbers, and nothing else: the end of `told_write` says that all went well. */
+static enum err place_fds(const struct birth *b, unsigned *ret_present, struct errinfo *info)
 {
     unsigned present = 0;
     int null = open("/dev/null", O_RDWR);
@@ -93,18 +81,18 @@ static enum err place_fds(struct birth *b, struct errinfo *info)
             return errinfo_set(info, ERR_SYSTEM, errno, "descriptors");
         present |= 1U << RUNNER_FD_FILTER;
     }
-    for (int fd = RUNNER_FD_CONTROL; fd < LOW_FDS; fd++) {
+    for (int fd = RUNNER_FD_CONTROL; fd < RUNNER_FD_END; fd++) {
         if ((present & 1U << fd) == 0)
             close(fd);
     }
-    snprintf(b->fds_arg, sizeof b->fds_arg, "--fds=%x", present);
-    snprintf(b->off_arg, sizeof b->off_arg, "--off=%x", b->helper->off);
+    if (close_range(RUNNER_FD_END, ~0U, 0) != 0)
+        return errinfo_set(info, ERR_SYSTEM, errno, "close_range");
+    *ret_present = present;
     return ERR_OK;
 }
 
-static enum err become_runner(struct birth *b, struct errinfo *info)
+static enum err become_first(const struct birth *b, struct runner_start *start, struct errinfo *info)
 {
-    char *argv[4 + HELPER_WARM_ARGS] = {(char[]){"millrace-runner"}, b->fds_arg, b->off_arg};
     char byte;
     if (read(b->go_read, &byte, 1) != 0)
         return errinfo_set(info, ERR_SYSTEM, errno, "wait for the maps");
@@ -113,27 +101,29 @@ static enum err become_runner(struct birth *b, struct errinfo *info)
         e = errinfo_set(info, ERR_SYSTEM, errno, "enter the root");
     if (e == ERR_OK)
         e = apply_plan(&b->plan, info);
-    if (e == ERR_OK)
-        e = place_fds(b, info);
-    if (e != ERR_OK)
-        return e;
-    if (b->request->program == PROGRAM_NODE)
-        helper_node_argv(argv + 3, HELPER_WARM_ARGS);
-    syscall(SYS_execveat, b->helper->runner, "", argv, no_environment, AT_EMPTY_PATH);
-    return errinfo_set(info, ERR_SYSTEM, errno, "start the runner");
+    /* A template may only join who can be looked at; the runner ends that when the program is there. */
+    if (e == ERR_OK && b->request->program == PROGRAM_FORKED && prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) != 0)
+        e = errinfo_set(info, ERR_SYSTEM, errno, "dumpable");
+    return e == ERR_OK ? place_fds(b, &start->fds, info) : e;
 }
 
-static int child_main(void *arg)
+static _Noreturn void child_main(const struct birth *b)
 {
-    struct birth *b = arg;
+    static char *node[HELPER_WARM_ARGS];
     struct errinfo info = {0};
-    syscall(SYS_close, b->go_write);
-    if (become_runner(b, &info) != ERR_OK) {
+    struct runner_start start = {.off = b->helper->off};
+    close(b->go_write);
+    snprintf(own_name, own_name_size, "millrace-runner");
+    prctl(PR_SET_NAME, "millrace-runner", 0, 0, 0);
+    if (become_first(b, &start, &info) != ERR_OK) {
         ssize_t n = write(b->told_write, info.text, strnlen(info.text, sizeof info.text));
-        (void)n; /* without a text the parent says so */
+        _exit(n > 0 ? 1 : 2); /* without a text the parent says so */
     }
-    syscall(SYS_exit_group, 1);
-    return 1;
+    if (b->request->program == PROGRAM_NODE) {
+        helper_node_argv(node, HELPER_WARM_ARGS);
+        start.warm = node + 1; /* behind "--" */
+    }
+    _exit(runner_main(&start));
 }
 
 static enum err write_map(const char *dir, const char *file, uint32_t base, struct errinfo *info)
@@ -168,24 +158,25 @@ static enum err write_maps(const struct birth *b, int pid, struct errinfo *info)
     return e == ERR_OK ? write_map(dir, "uid_map", b->request->uid, info) : e;
 }
 
-/* The creator's effective id owns the namespace; a template of that id may join it. */
-static int clone_as_owner(struct birth *b, int *ret_pidfd)
+/* A fork into new namespaces. The creator's effective id owns the user namespace; a template of that id may join it. */
+static int clone_as_owner(const struct birth *b, int *ret_pidfd)
 {
     unsigned owner = b->request->program == PROGRAM_FORKED ? b->helper->owner : 0;
     if (owner != 0 && syscall(SYS_setresuid, -1, owner, -1) != 0)
         return -1;
-    int pid = clone(child_main, child_stack + sizeof child_stack,
-                    (int)(b->helper->clone_flags | CLONE_PIDFD | SHARE_MEMORY | SIGCHLD), b, ret_pidfd);
+    long pid = syscall(SYS_clone, b->helper->clone_flags | CLONE_PIDFD | SIGCHLD, NULL, ret_pidfd, NULL, NULL);
     int why = errno;
+    if (pid == 0)
+        child_main(b);
     if (owner != 0 && syscall(SYS_setresuid, -1, 0, -1) != 0)
         _exit(71); /* never go on with the wrong id */
     if (owner != 0) /* the change took it away; the control socket's end ends us too */
         prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     errno = why;
-    return pid;
+    return (int)pid;
 }
 
-static enum err wait_for_exec(struct birth *b, struct errinfo *info)
+static enum err wait_until_made(struct birth *b, struct errinfo *info)
 {
     char text[TEXT];
     ssize_t n = read(b->told_read, text, sizeof text - 1);
@@ -195,7 +186,6 @@ static enum err wait_for_exec(struct birth *b, struct errinfo *info)
     return errinfo_set(info, ERR_SYSTEM, 0, "%s", n > 0 ? text : "the pod's first process was lost");
 }
 
-/* The child shares `b`, so nothing of it changes while the child may look at it. */
 static enum err raise_child(struct birth *b, int *ret_pidfd, struct errinfo *info)
 {
     auto_fd pidfd = -1;
@@ -205,10 +195,8 @@ static enum err raise_child(struct birth *b, int *ret_pidfd, struct errinfo *inf
     if (e != ERR_OK && pidfd >= 0)
         syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
     close(b->go_write);
-    if (pid >= 0 && e != ERR_OK)
-        (void)!read(b->told_read, (char[1]){0}, 1); /* its end, which must come before its memory is used again */
     if (e == ERR_OK)
-        e = wait_for_exec(b, info);
+        e = wait_until_made(b, info);
     if (e == ERR_OK)
         *ret_pidfd = steal_fd(&pidfd);
     return e;
@@ -237,7 +225,7 @@ static enum err give_birth(struct birth *b, int *ret_pidfd, struct errinfo *info
 static enum err make_pod(struct helper *h, const struct helper_request *q, const int *fds, int *ret_pidfd,
                          struct errinfo *info)
 {
-    static struct birth b; /* outlives the child's use of it */
+    struct birth b;
     for (uint32_t i = 0; i < q->fd_count; i++) {
         if (q->roles[i] < RUNNER_FD_CONTROL || q->roles[i] >= RUNNER_FD_END)
             return errinfo_set(info, ERR_INVALID, 0, "unknown descriptor role");
@@ -354,7 +342,6 @@ static enum err set_up(struct helper *h, struct errinfo *info)
     if (sigprocmask(SIG_SETMASK, &all, NULL) != 0 || prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0)
         return errinfo_set(info, ERR_SYSTEM, errno, "signals");
     h->control = move_up(HELPER_FD_CONTROL);
-    h->runner = move_up(HELPER_FD_RUNNER);
     h->filter = move_up(HELPER_FD_FILTER);
     h->signals = move_up(signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK));
     enum err e = build_root(h->off, info);
@@ -368,13 +355,20 @@ static enum err set_up(struct helper *h, struct errinfo *info)
     return ERR_OK;
 }
 
-_Noreturn void helper_main(unsigned off, unsigned owner)
+int main(int argc, char **argv)
 {
-    struct helper h = {.off = off, .owner = owner, .clone_flags = plan_clone_flags(off)};
+    if (argc != 3) {
+        fputs("millrace-podhelper is started by millrace-spawner\n", stderr);
+        return 64;
+    }
+    struct helper h = {.off = (unsigned)strtoul(argv[1], NULL, 16), .owner = (unsigned)strtoul(argv[2], NULL, 10)};
+    h.clone_flags = plan_clone_flags(h.off);
+    own_name = argv[0];
+    own_name_size = (size_t)(argv[2] + strlen(argv[2]) - argv[0]) + 1;
     struct errinfo info = {0};
     if (set_up(&h, &info) != ERR_OK) {
         answer(&h, HELPER_FAILED, 0, -1, info.text);
-        _exit(1);
+        return 1;
     }
     answer(&h, HELPER_UP, 0, -1, "");
     for (;;) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The U0 helper: root only inside the outer user namespace U0, PID 1 of a pid namespace that holds every pod and template,
-   so its end is theirs. It builds the root file system that pods inherit, makes pods, and starts templates. It
-   answers requests in order, over one SOCK_SEQPACKET pair. */
+   so its end is theirs. It builds the root file system that pods inherit, makes pods (each first process is a fork of it, which
+   becomes the runner), and starts templates. It answers requests in order, over one SOCK_SEQPACKET pair. */
 #ifndef MILLRACE_WORKER_SPAWNER_HELPER_H
 #define MILLRACE_WORKER_SPAWNER_HELPER_H
 
@@ -50,11 +50,9 @@ struct helper_reply {
     char text[SPAWNER_TEXT_MAX];
 };
 
-/* Descriptors of the helper when it is executed. */
-enum { HELPER_FD_CONTROL = 3, HELPER_FD_RUNNER = 4, HELPER_FD_FILTER = 5 };
-#define HELPER_ARG "--u0-helper"
-
-/* `off`: bits of enum defence; `owner`: the id in U0 that owns pods' user namespaces, and that templates run as. */
-_Noreturn void helper_main(unsigned off, unsigned owner);
+/* Descriptors of the helper when it is executed, and its arguments: bits of enum defence that are off (hexadecimal), and the id
+   in U0 that owns the user namespaces of warm pods and that templates run as. */
+enum { HELPER_FD_CONTROL = 3, HELPER_FD_FILTER = 4 };
+#define HELPER_NAME "millrace-podhelper"
 
 #endif

@@ -15,7 +15,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#ifdef MILLRACE_HAVE_TEMPLATES
 #include "worker/templates/template_exec.h"
 #include "worker/templates/template_proto.h"
 
@@ -52,15 +51,6 @@ enum err helper_start_template(const char *set, int control, unsigned uid, struc
     }
     return ERR_OK;
 }
-#else
-enum err helper_start_template(const char *set, int control, unsigned uid, struct errinfo *info)
-{
-    (void)set;
-    (void)control;
-    (void)uid;
-    return errinfo_set(info, ERR_UNSUPPORTED, 0, "there is no template in this build");
-}
-#endif
 
 void helper_node_argv(char **argv, size_t max)
 {

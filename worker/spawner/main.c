@@ -37,7 +37,7 @@ static void usage(FILE *to)
     fputs("millrace-spawner [options] -- worker [arguments]\n"
           "Starts the worker without privilege and makes its local pods. Both end together.\n\n"
           "  --rootless              without privilege even when there is some (needs /etc/subuid and newuidmap)\n"
-          "  --runner PATH           millrace-runner (beside this program)\n"
+          "  --helper PATH           millrace-podhelper (beside this program)\n"
           "  --state DIR             its name: one spawner a directory (/run/millrace, or ~ without privilege)\n"
           "  --worker-uid N, --worker-gid N   who the worker is (65533)\n"
           "  --accept-missing=NAME   go on without what this host lacks; again for each\n"
@@ -97,8 +97,8 @@ static int parse_option(struct spawner *s, struct options *o, char **argv)
         return accept_missing(a + sizeof accept - 1, o) ? 1 : 0;
     if (argv[1] == NULL)
         return 0;
-    if (strcmp(a, "--runner") == 0)
-        return s->runner_path = argv[1], 2;
+    if (strcmp(a, "--helper") == 0)
+        return s->helper_path = argv[1], 2;
     if (strcmp(a, "--state") == 0)
         return state_dir = argv[1], 2;
     if (strcmp(a, "--worker-uid") == 0)
@@ -336,8 +336,7 @@ static enum err prepare(struct spawner *s, const struct options *o, struct errin
     if (e == ERR_OK)
         e = seccomp_build(&s->filter, info);
     if (e == ERR_OK)
-        e = memfd_copy(s->runner_path != NULL ? s->runner_path : beside_us("millrace-runner"), "millrace-runner",
-                       &s->runner, info);
+        e = memfd_copy(s->helper_path != NULL ? s->helper_path : beside_us(HELPER_NAME), HELPER_NAME, &s->image, info);
     return e;
 }
 
@@ -379,8 +378,6 @@ int main(int argc, char **argv)
     struct options o = {0};
     struct errinfo info = {0};
     char exe[PATH_MAX];
-    if (argc == 4 && strcmp(argv[1], HELPER_ARG) == 0)
-        helper_main((unsigned)strtoul(argv[2], NULL, 16), (unsigned)strtoul(argv[3], NULL, 10));
     if (argc == 2 && strcmp(argv[1], "--help") == 0)
         return usage(stdout), 0;
     ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
@@ -394,7 +391,7 @@ int main(int argc, char **argv)
         return EXIT_SOFTWARE;
     }
     spawner = (struct spawner){.worker_uid = WORKER_ID, .worker_gid = WORKER_ID, .helper = -1, .worker = -1, .filter = -1,
-                               .runner = -1, .epoll = -1, .signals = -1};
+                               .image = -1, .epoll = -1, .signals = -1};
     const char *format = getenv("LOG_FORMAT");
     log_open("spawner", LOG_INFO, isatty(2) || (format != NULL && strcmp(format, "text") == 0));
     if (!parse(&spawner, &o, argv))

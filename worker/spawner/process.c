@@ -41,17 +41,16 @@ static _Noreturn void helper_child(const struct spawner *s, int control, int go)
     char *const no_environment[] = {NULL};
     snprintf(off, sizeof off, "%x", s->off);
     snprintf(owner, sizeof owner, "%d", s->privileged ? HELPER_TEMPLATE_UID : 0);
-    char *const argv[] = {(char[]){"millrace-spawner"}, (char[]){HELPER_ARG}, off, owner, NULL};
+    char *const argv[] = {(char[]){HELPER_NAME}, off, owner, NULL};
     if (read(go, &byte, 1) != 0) /* the maps are written when the other end closes */
         _exit(71);
     if ((setgroups(0, NULL) != 0 && errno != EPERM) || setresgid(0, 0, 0) != 0 || setresuid(0, 0, 0) != 0)
         _exit(71);
-    auto_fd self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-    const int fds[] = {control, s->runner, s->filter};
-    if (self < 0 || keep_fds(fds, 3) != ERR_OK)
+    const int fds[] = {control, s->filter};
+    int image = fcntl(s->image, F_DUPFD_CLOEXEC, 32); /* out of the way */
+    if (image < 0 || keep_fds(fds, 2) != ERR_OK)
         _exit(71);
-    /* keep_fds() marked it close-on-exec only; it still is open. */
-    fexecve(self, argv, no_environment);
+    fexecve(image, argv, no_environment); /* keep_fds() only marked it close-on-exec */
     _exit(71);
 }
 

@@ -40,11 +40,11 @@ struct spawner {
     unsigned off;
     uint64_t missing, accepted;
     uint32_t host_base, ids;
-    const char *runner_path;
+    const char *helper_path;
     char **worker_argv;
     unsigned worker_uid, worker_gid;
     int epoll, signals;
-    int filter, runner; /* memfds */
+    int filter, image;  /* memfds: system call filter, the helper's executable */
     int helper;         /* socket */
     int worker;         /* socket */
     pid_t helper_pid, worker_pid;

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef MILLRACE_WORKER_RUNNER_RUNNER_MAIN_H
+#define MILLRACE_WORKER_RUNNER_RUNNER_MAIN_H
+
+struct runner_start {
+    unsigned fds;      /* bits of enum runner_fd: what is open */
+    unsigned off;      /* bits of enum defence */
+    char *const *warm; /* command line of a warm interpreter, or NULL */
+};
+
+/* Be PID 1 of this pod; returns an exit code when that cannot begin. */
+int runner_main(const struct runner_start *start);
+
+#endif
