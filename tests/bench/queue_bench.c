@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 enum { MAX_CLIENTS = 64, MAX_RUNS = 200000 };
 
@@ -94,12 +95,43 @@ static bool is_done(void *arg)
     return b->ended == b->runs;
 }
 
-static void measure(struct world *w, const char *fsync, unsigned clients, unsigned runs)
+/* Processor time of the store, us. */
+static double store_cpu_us(const struct world *w)
+{
+    static char reply[16384];
+    double total = 0;
+    redis_server_ask(&w->redis, "INFO cpu", reply, sizeof reply);
+    for (size_t i = 0; i < 2; i++) {
+        const char *at = strstr(reply, (const char *const[]){"used_cpu_sys:", "used_cpu_user:"}[i]);
+        total += at ? strtod(strchr(at, ':') + 1, NULL) * 1e6 : 0;
+    }
+    return total;
+}
+
+/* Of a process, from its stat; us, in steps of a tick. */
+static double process_cpu_us(pid_t pid)
+{
+    char path[64], text[1024] = "";
+    unsigned long user = 0, system = 0;
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    FILE *file = fopen(path, "re");
+    size_t n = file ? fread(text, 1, sizeof text - 1, file) : 0;
+    text[n] = '\0';
+    if (file)
+        fclose(file);
+    const char *rest = strrchr(text, ')');
+    if (rest && sscanf(rest, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) != 2)
+        return 0;
+    return (double)(user + system) * 1e6 / (double)sysconf(_SC_CLK_TCK);
+}
+
+static void measure(struct world *w, pid_t worker, const char *fsync, unsigned clients, unsigned runs)
 {
     struct bench *b = calloc(1, sizeof *b);
     b->q = w->api;
     b->runs = runs;
     b->took_ns = calloc(runs, sizeof *b->took_ns);
+    double store = store_cpu_us(w), client = process_cpu_us(getpid()), work = process_cpu_us(worker);
     int64_t start = clock_mono_ns();
     for (unsigned i = 0; i < clients; i++) {
         b->clients[i].b = b;
@@ -112,6 +144,9 @@ static void measure(struct world *w, const char *fsync, unsigned clients, unsign
     printf("appendfsync %-8s clients %2u: p50 %.3f ms  p99 %.3f ms  max %.3f ms  %.0f jobs/s\n", fsync, clients,
            (double)b->took_ns[runs / 2] / 1e6, (double)b->took_ns[runs * 99 / 100] / 1e6,
            (double)b->took_ns[runs - 1] / 1e6, runs / seconds);
+    printf("    processor time a job: store %.0f us, submitter %.0f us, worker %.0f us\n",
+           (store_cpu_us(w) - store) / runs, (process_cpu_us(getpid()) - client) / runs,
+           (process_cpu_us(worker) - work) / runs);
     fflush(stdout);
     free(b->took_ns);
     free(b);
@@ -130,9 +165,9 @@ int main(int argc, char **argv)
         world_init(&w, policies[i], false);
         pid_t worker = start_worker(&w);
         world_open(&w);
-        measure(&w, "(warm up)", 1, 200);
-        measure(&w, policies[i], 1, runs);
-        measure(&w, policies[i], MAX_CLIENTS, runs * 4);
+        measure(&w, worker, "(warm up)", 1, 200);
+        measure(&w, worker, policies[i], 1, runs);
+        measure(&w, worker, policies[i], MAX_CLIENTS, runs * 4);
         kill(worker, SIGKILL);
         waitpid(worker, NULL, 0);
         world_close(&w);
