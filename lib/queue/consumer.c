@@ -451,11 +451,12 @@ void queue_consume_slots(struct queue *q, unsigned free_slots)
     struct consumer *c = q->consumer;
     if (!c || c->stopping)
         return;
-    /* From nothing to something: say so at once, or the lanes stay as short as they are. */
-    bool woken = free_slots > c->free_slots && c->leases.count == 0;
     c->free_slots = free_slots;
-    if (woken)
-        lanes_beat(c);
+    /* More than the store knows of: say so at once, or the lanes stay as short as they are. */
+    for (size_t i = 0; c->q->ready && i < c->lane_count; i++) {
+        if (lane_capacity(&c->lanes[i]) > c->lanes[i].told && c->leases.count == 0)
+            lane_beat(&c->lanes[i]);
+    }
     consumer_pump(c);
 }
 

@@ -4,6 +4,11 @@
 local call = redis.call
 local GROUP = 'w'
 
+-- A whole number as text: what Redis makes of a Lua number is the same, slower.
+local function text(n)
+    return string.format('%d', n)
+end
+
 local clock = nil
 local function now()
     if not clock then

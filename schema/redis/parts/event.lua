@@ -6,18 +6,17 @@ local events = {}
 local function emit(j, kind, d, b)
     set(j, 'seq', j.seq + 1)
     set(j, 'ms', math.max(now(), j.ms))
-    local id
+    local a, s, m, id = text(j.attempt), text(j.seq), text(j.ms), nil
     if b ~= '' then
-        id = call('XADD', LOG, '*', 'v', '1', 't', kind, 'a', j.attempt, 's', j.seq, 'm', j.ms, 'd', d, 'b', b)
+        id = call('XADD', LOG, '*', 'v', '1', 't', kind, 'a', a, 's', s, 'm', m, 'd', d, 'b', b)
     elseif d ~= '' then
-        id = call('XADD', LOG, '*', 'v', '1', 't', kind, 'a', j.attempt, 's', j.seq, 'm', j.ms, 'd', d)
+        id = call('XADD', LOG, '*', 'v', '1', 't', kind, 'a', a, 's', s, 'm', m, 'd', d)
     else
-        id = call('XADD', LOG, '*', 'v', '1', 't', kind, 'a', j.attempt, 's', j.seq, 'm', j.ms)
+        id = call('XADD', LOG, '*', 'v', '1', 't', kind, 'a', a, 's', s, 'm', m)
     end
     set(j, 'last', id)
     set(j, 'owed', j.owed + 100 + #d + #b)
-    events[#events + 1] = id .. ' ' .. kind .. ' ' .. j.attempt .. ' ' .. j.seq .. ' ' .. j.ms .. ' ' .. #d .. ' ' .. #b ..
-                          '\n' .. d .. b
+    events[#events + 1] = table.concat({id, kind, a, s, m, #d, #b}, ' ') .. '\n' .. d .. b
 end
 
 -- What the job stores is counted for its partition when it is much, and at its end.

@@ -20,8 +20,9 @@ end
 local function save(j)
     local list = {}
     for name in pairs(changed) do
+        local value = j[name]
         list[#list + 1] = name
-        list[#list + 1] = j[name]
+        list[#list + 1] = type(value) == 'number' and text(value) or value
     end
     call('HSET', JOB, unpack(list))
 end
