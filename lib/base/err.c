@@ -59,8 +59,9 @@ enum err errinfo_wrap(struct errinfo *info, const char *fmt, ...)
     va_start(ap, fmt);
     int n = vsnprintf(info->text, sizeof info->text, fmt, ap);
     va_end(ap);
-    if (n >= 0 && (size_t)n < sizeof info->text)
-        snprintf(info->text + n, sizeof info->text - (size_t)n, ": %s", inner);
+    size_t room = n >= 0 && (size_t)n < sizeof info->text ? sizeof info->text - (size_t)n : 0;
+    if (room > 3)
+        snprintf(info->text + n, room, ": %.*s", (int)(room - 3), inner);
     make_utf8(info->text);
     return info->code;
 }

@@ -136,12 +136,19 @@ static enum err load_dotenv(const struct loading *l, const char *directory, stru
     return e == ERR_OK ? e : errinfo_wrap(info, ".env");
 }
 
+/* Kubernetes gives every container NAME_PORT=tcp://address:port for a service called `name`, so that a service called
+   `redis` would set REDIS_PORT. */
+static bool is_service_link(struct str name, struct str value)
+{
+    return str_starts(value, STR("tcp://")) && name.n > 5 && memcmp(name.p + name.n - 5, "_PORT", 5) == 0;
+}
+
 static void load_environment(const struct loading *l, const char *const *environment)
 {
     for (; *environment != NULL; environment++) {
         struct str value = str_of(*environment);
         struct str name = str_split(&value, '=');
-        if (value.p != NULL && config_is_ours(l->table, name))
+        if (value.p != NULL && !is_service_link(name, value) && config_is_ours(l->table, name))
             config_apply(l->table, l->out, name, value, (struct config_origin){.source = CONFIG_ENVIRONMENT});
     }
 }

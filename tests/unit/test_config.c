@@ -248,6 +248,7 @@ static void foreign_names_are_left_alone(void **state)
 {
     const char *const environment[] = {"REDIS_SERVICE_HOST=10.0.0.1",
                                        "REDIS_PORT_6379_TCP=tcp://10.0.0.1:6379",
+                                       "REDIS_PORT=tcp://10.0.0.1:6379",
                                        "POD_NAME=x",
                                        "MILLRACE_SPAWNER_FD=3",
                                        "MILLRACE_BUILD=/build",
