@@ -28,6 +28,7 @@ struct hooks {
 #define X(name) PyObject *name;
     HOOKS(X)
 #undef X
+    PyObject *streams[2]; /* the interpreter's own stdout and stderr */
 };
 
 int millrace_serve(int control, const char *versions, PyObject *host) __attribute__((visibility("default")));
@@ -143,13 +144,21 @@ static bool flush_both(void)
     return good;
 }
 
+/* Streams of the program's own are gone after clear(); the interpreter's can wait until then. */
+static bool flush_replaced(const struct hooks *hooks)
+{
+    return (PySys_GetObject("stdout") == hooks->streams[0] &&
+            PySys_GetObject("stderr") == hooks->streams[1]) ||
+           flush_both();
+}
+
 static _Noreturn void leave(const struct hooks *hooks, int status, bool interrupted)
 {
     bool flushed;
     if (call(hooks->finish, NULL, 0) == FINISH_SLOWLY) {
         flushed = Py_FinalizeEx() == 0;
     } else {
-        flushed = flush_both();
+        flushed = flush_replaced(hooks);
         (void)call(hooks->clear, NULL, 0);
         flushed = flushed && flush_both();
     }
@@ -275,6 +284,8 @@ static bool find_hooks(PyObject *host, struct hooks *ret_hooks)
 #define X(name) ret_hooks->name = PyObject_GetAttrString(host, #name);
     HOOKS(X)
 #undef X
+    ret_hooks->streams[0] = PySys_GetObject("stdout");
+    ret_hooks->streams[1] = PySys_GetObject("stderr");
     return PyErr_Occurred() == NULL;
 }
 

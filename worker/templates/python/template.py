@@ -136,17 +136,36 @@ def take_fork_hooks():
     return taken
 
 
+def take_exits():
+    """The exit functions of what the template imported, each with what tells that it has something to do; latest first."""
+    def logged(handlers=logging._handlerList, count=len(logging._handlerList)):
+        return len(handlers) != count
+
+    taken = []
+    if util := sys.modules.get("multiprocessing.util"):
+        children = sys.modules["multiprocessing.process"]._children
+        taken.append((lambda: util._finalizer_registry or children, util._exit_function))
+    taken.append((logged, logging.shutdown))
+    for _, function in taken:
+        atexit.unregister(function)
+    return taken
+
+
 class Host:
     """What the C half calls in a child. It keeps what it needs: the program may replace any of it."""
 
     def __init__(self):
         self.modules = sys.modules
+        self.main_loader = importlib.machinery.SourceFileLoader("__main__", "")
         self.reseed = [(f, sys.modules[name]) for name, f in RESEED.items() if name in sys.modules]
         self.streams = (sys.stdin, sys.stdout, sys.stderr)
         self.shutdown = threading._shutdown
-        self.loader = importlib.machinery.SourceFileLoader
         self.baseline = None
         self.fork_hooks = None
+        self.run_exits = atexit._run_exitfuncs
+        self.own_exits = take_exits()
+        self.exits = atexit._ncallbacks() if len(self.own_exits) == atexit._ncallbacks() else -1
+        self.thread_exits = len(threading._threading_atexits)
         self.collections = gc.get_stats()[1]["collections"]
 
     def prepare(self, work_dir):
@@ -180,7 +199,8 @@ class Host:
         main = self.main
         main.__file__ = path
         main.__cached__ = None
-        main.__loader__ = self.loader("__main__", path)
+        main.__loader__ = self.main_loader
+        self.main_loader.path = path
         del self.main
         return main.__dict__
 
@@ -195,11 +215,18 @@ class Host:
         return 1
 
     def finish(self):
-        """The program has ended. With daemon threads left only the interpreter itself can end well."""
-        self.shutdown()
-        if _thread._count() > 0:
-            return FINISH_SLOWLY
-        atexit._run_exitfuncs()
+        """The program has ended. With daemon threads left only the interpreter itself can end well. What has nothing to do is not
+        called: a look costs less than the pages that the call would copy."""
+        threads = _thread._count()
+        if threads or threading._shutdown_locks or len(threading._threading_atexits) != self.thread_exits:
+            self.shutdown()
+            if _thread._count():
+                return FINISH_SLOWLY
+        if atexit._ncallbacks() != self.exits:
+            self.run_exits()
+        for needed, run in self.own_exits:
+            if needed():
+                run()
         return 0
 
     def later_modules(self):
