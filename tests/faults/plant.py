@@ -274,7 +274,13 @@ class Plant:
         return redis.Redis(port=self.redis_port, socket_timeout=5, socket_connect_timeout=2, decode_responses=True)
 
     def jobs_held_by(self, worker_id):
-        """Ids of the jobs whose running attempt belongs to this worker, by the store."""
+        """Ids of the jobs whose running attempt belongs to this worker, by the store; none while it is away."""
+        try:
+            return self._jobs_held_by(worker_id)
+        except redis.RedisError:
+            return []
+
+    def _jobs_held_by(self, worker_id):
         store, held = self.redis(), []
         for lane in store.scan_iter(match="millrace:{p*}:c:*:ready", count=1000):
             prefix = lane.split(":c:")[0]

@@ -21,3 +21,11 @@ def test_chaos(tmp_path):
     assert len(lost) >= quota
     done = [events for events in outcome.history.finals.values() if events[-1]["type"] == "completed"]
     assert len(done) >= 0.98 * len(outcome.history.finals), "too many jobs were given up"
+
+
+@pytest.mark.timeout(900)
+def test_chaos_on_a_cluster(tmp_path):
+    """The same against a one-node Redis Cluster with its eight partitions, where each restart takes about two seconds."""
+    seed = int(os.environ.get("MILLRACE_SEED", int.from_bytes(os.urandom(3), "big")))
+    outcome = chaos.run(tmp_path, seed, count("chaos_cluster_seconds"), 100, 2, cluster=True)
+    assert not outcome.findings, f"seed {seed}: {outcome.findings[:5]}"
