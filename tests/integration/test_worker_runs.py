@@ -275,6 +275,7 @@ def page(plant, path, method="GET"):
 
 
 def test_what_a_worker_says_of_itself(plant):
+    plants.wait_until("the pool is full", lambda: idle(plant) == POOL)
     status, text = page(plant, "/health")
     health = json.loads(text)
     assert status == 200 and health["status"] == "ok" and health["redis"] is True
