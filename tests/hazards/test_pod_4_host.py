@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Other hosts and bad days: a host with version 2 of the cgroups only, a template that dies, a helper that dies."""
+import os
+import pathlib
+import signal
+import subprocess
+import time
+
+import pods as module
+import pytest
+
+CONTROLLERS = ("memory", "pids", "cpu", "cpuacct", "cpuset", "devices", "freezer", "blkio", "systemd")
+MISSING = [f"--accept-missing={name}" for name in ("memory_limit", "pids_limit", "cpu_limit", "swap_limit")]
+
+
+class OnlyV2(module.Pods):
+    """The same in a mount namespace where version 1 is not mounted. (Version 2 has no controllers here, but its entry, its
+    clock and its removal are real.)"""
+
+    def command(self, argv, **options):
+        inner = super().command(argv, spawner_options=MISSING, **options)
+        script = f'for c in {" ".join(CONTROLLERS)}; do umount /sys/fs/cgroup/$c 2>/dev/null; done; exec "$@"'
+        return ["unshare", "-m", "/bin/sh", "-c", script, "sh", *inner]
+
+
+def test_version_2_counts_time_and_leaves_nothing(build, pods):
+    v2 = OnlyV2(build, pods.state)
+    for facts in v2.bash("i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; cat /proc/self/cgroup", count=2):
+        assert facts["exit"]["exit_code"] == 0
+        assert facts["usage"]["cpu_ms"] >= 20
+        assert b"0::/\n" in facts["stdout"]
+    assert v2.warm("print(1)")["stdout"] == b"1\n"
+
+
+def test_version_2_limits(build, pods):
+    roots = [pathlib.Path("/sys/fs/cgroup/unified"), pathlib.Path("/sys/fs/cgroup")]
+    offered = {w for r in roots if (r / "cgroup.controllers").exists() for w in (r / "cgroup.controllers").read_text().split()}
+    if not {"memory", "pids", "cpu"} <= offered:
+        pytest.skip("untested: cgroup2_controllers")
+    v2 = OnlyV2(build, pods.state)
+    assert v2.python("x = []\nwhile True: x.append(bytearray(1 << 20))", memory=64 << 20)["exit"]["end"] == "memory"
+    assert v2.bash(":(){ :|:& };:; sleep 0.5", pids=40)["usage"]["pids_refused"] > 0
+
+
+def descendants(pid):
+    found = [pid]
+    for one in found:
+        for task in pathlib.Path(f"/proc/{one}/task").glob("*/children"):
+            found += [int(c) for c in task.read_text().split()]
+    return found[1:]
+
+
+def wait_for(what, seconds=30):
+    deadline = time.monotonic() + seconds
+    while True:
+        found = what()
+        if found:
+            return found
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def named(pid, text):
+    """Our descendant with this in its command line."""
+    def look():
+        for child in descendants(pid):
+            try:
+                if text in pathlib.Path(f"/proc/{child}/cmdline").read_bytes():
+                    return child
+            except OSError:
+                pass
+        return None
+    return wait_for(look)
+
+
+def test_a_template_that_dies_is_started_again(pods):
+    command = pods.command([], kind="py", name="main.py", code="print(1)", runs=12, hold_ms=100)
+    spawner = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    first = named(spawner.pid, b"--set\0bare")
+    os.kill(first, signal.SIGKILL)
+    second = named(spawner.pid, b"--set\0bare")
+    assert second != first
+    out, _ = spawner.communicate(timeout=60)
+    assert out.count('"exit_code":0') == 12
+    assert spawner.returncode == 0
+
+
+def test_a_helper_that_dies_ends_everything(pods):
+    command = pods.command(["/bin/sleep", "300"], wall_ms=400_000)
+    spawner = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    helper = named(spawner.pid, b"millrace-podhelper")
+    inside = wait_for(lambda: [p for p in descendants(helper) if b"sleep" in pathlib.Path(f"/proc/{p}/cmdline").read_bytes()])
+    os.kill(helper, signal.SIGKILL)
+    assert spawner.wait(30) != 0
+    assert not [p for p in inside if pathlib.Path(f"/proc/{p}").exists()]
