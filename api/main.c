@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "io/config_load.h"
+#include "json/json.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -246,6 +247,7 @@ int main(int argc, char **argv)
     static struct program program;
     struct config_request request = {.file = NULL};
     struct errinfo info = {.code = ERR_OK};
+    json_start();
     if (config_take_args(&request, &argc, argv, &info) != ERR_OK) {
         fprintf(stderr, "millrace-api: %s\n", info.text);
         return 2;

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "io/config_load.h"
+#include "json/json.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -395,6 +396,7 @@ int main(int argc, char **argv)
     if (told_and_done(argc, argv))
         return 0;
     harden();
+    json_start();
     if (config_take_args(&request, &argc, argv, &info) != ERR_OK ||
         take_options(&w, argc, argv, &info) != ERR_OK ||
         config_load(&config_table, &w.config.base, &request, &info) != ERR_OK)
