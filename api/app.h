@@ -80,6 +80,9 @@ void followers_drain(struct api *api);
 bool exec_read(struct call *c, bool sync, struct exec_request *ret_request);
 /* Idempotency-Key, or {NULL, 0}. False: it is malformed and the client was told. */
 bool exec_idempotency_key(struct call *c, struct str *ret_key);
+/* Counts and logs an accepted job. */
+void exec_accepted(const struct api *api, enum language lang, enum queue_priority priority,
+                   const struct queue_submitted *result);
 /* The hash of the body under which an Idempotency-Key repeats. */
 void exec_fill_submit(const struct call *c, const struct exec_request *request, struct str key,
                       const char *hash, struct queue_submit *ret_submit);

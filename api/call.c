@@ -15,8 +15,7 @@ static const call_handler handlers[HANDLERS] = {
 #undef X
 };
 
-/* ---- the end of a call
- * ------------------------------------------------------------------------------------------------ */
+/* ---- the end of a call ---- */
 
 static void count(struct call *c, int status)
 {
@@ -53,6 +52,9 @@ void call_reply(struct call *c, int status, const char *type, const struct http_
     if (status >= 500)
         log_limited(LOG_WARN, "answered with an error of ours", F_INT("status", status),
                     F_STR("request", http_request_id(c->request)));
+    log_debug("answered", F_STR("request", http_request_id(c->request)), F_INT("status", status),
+              F_STR("route", c->route != NULL ? c->route->pattern : ""),
+              F_STR("peer", http_peer(c->request)));
     http_reply(c->request, status, type, fields, body);
     count(c, status);
     observe(c, started);
@@ -229,8 +231,7 @@ void call_write_error(int status, const char *details, const char *request_id, s
     client_error_write(error, details, request_id, 0, out);
 }
 
-/* ---- what several handlers write
- * ----------------------------------------------------------------------------------------------- */
+/* ---- what several handlers write ---- */
 
 static void write_time(struct buf *out, const char *name, int64_t ms)
 {

@@ -16,12 +16,13 @@ struct exec_run {
     struct str tenant;
     struct view view;
     struct log_reader *reader;
+    enum language lang;
+    enum queue_priority priority;
     bool submitted; /* the answer of submit is there */
     bool keep;      /* runs on without its client */
 };
 
-/* ---- the request (shared with POST /v1/jobs)
- * ------------------------------------------------------------------------------ */
+/* ---- the request (shared with POST /v1/jobs) ---- */
 
 /* application/json, in UTF-8 if it says so. */
 static bool is_json(struct str type)
@@ -81,6 +82,16 @@ void exec_fill_submit(const struct call *c, const struct exec_request *request, 
         .retry = request->retry,
         .cost_ms = EXEC_COST_MS,
     };
+}
+
+void exec_accepted(const struct api *api, enum language lang, enum queue_priority priority,
+                   const struct queue_submitted *result)
+{
+    if (result->existing)
+        return;
+    metrics_add(api->metrics, METRIC_JOBS_SUBMITTED, (unsigned)lang, (unsigned)priority, 1);
+    log_debug("accepted", F_JOB(result->job.text, 0), F_STR("session", result->session.text),
+              F_STR("lang", language_row(lang)->id));
 }
 
 /* ---- the run
@@ -166,6 +177,7 @@ static void on_submitted(void *arg, enum queue_answer answer_, const struct queu
     struct exec_run *run = arg;
     run->submitted = true;
     if (answer_ == QUEUE_OK || answer_ == QUEUE_DUP) {
+        exec_accepted(run->api, run->lang, run->priority, result);
         follow(run, result);
         return;
     }
@@ -195,6 +207,8 @@ void handle_exec(struct call *c)
     }
     *run =
         (struct exec_run){.api = c->api, .call = c, .tenant = c->tenant, .keep = request.detach || key.n > 0};
+    run->lang = request.lang;
+    run->priority = request.priority;
     c->context = run;
     c->gone = on_client_gone;
     char hash[SHA256_HEX_LEN + 1] = "";

@@ -65,8 +65,7 @@ static enum err take_limits(struct draft *d)
     return e;
 }
 
-/* ---- lang, code, stdin
- * ------------------------------------------------------------------------------------------------ */
+/* ---- lang, code, stdin ---- */
 
 static enum err take_language(struct draft *d, enum language *ret_lang)
 {

@@ -27,7 +27,8 @@ void handle_job_events(struct call *c)
 {
     struct id job;
     char after[EVENT_ID_MAX];
-    bool sse = sse_wanted(http_header(c->request, "accept"));
+    bool head = str_eq(http_method(c->request), STR("HEAD")); /* a stream without a body would only wait */
+    bool sse = !head && sse_wanted(http_header(c->request, "accept"));
     struct str last = http_header(c->request, "last-event-id");
     bool resumed = sse && last.n > 0; /* the newer one of the two: browsers repeat the URL */
     const char *name = resumed ? "Last-Event-ID" : "after";

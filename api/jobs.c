@@ -18,6 +18,8 @@ struct waiting {
     struct api *api;
     struct id job;
     struct str tenant;
+    enum language lang;
+    enum queue_priority priority;
     int status; /* of the answer to come */
     struct buf text;
     struct view view;
@@ -95,7 +97,10 @@ static void on_existing(void *arg, enum queue_answer answer, const struct queue_
 static void on_submitted(void *arg, enum queue_answer answer, const struct queue_submitted *result)
 {
     struct waiting *w = arg;
-    if (w->call != NULL && (answer == QUEUE_OK || answer == QUEUE_DUP) && result->existing) {
+    bool accepted = answer == QUEUE_OK || answer == QUEUE_DUP;
+    if (accepted)
+        exec_accepted(w->api, w->lang, w->priority, result);
+    if (w->call != NULL && accepted && result->existing) {
         queue_get(w->api->queue, w->tenant, result->job, on_existing, w);
         return;
     }
@@ -104,7 +109,7 @@ static void on_submitted(void *arg, enum queue_answer answer, const struct queue
         return;
     if (answer == QUEUE_FULL)
         metrics_add(c->api->metrics, METRIC_JOBS_REFUSED, METRIC_REFUSED_FULL, 0, 1);
-    if (answer == QUEUE_OK || answer == QUEUE_DUP)
+    if (accepted)
         reply_submitted(c, &result->job, &result->session, STR("queued"));
     else if (answer == QUEUE_CONFLICT)
         call_fail(c, CE_IDEMPOTENCY_CONFLICT, "%s", "");

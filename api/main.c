@@ -16,7 +16,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { GRACE_MS = 35 * 1000, DRAIN_TICK_MS = 20 };
+enum { CLOSE_GRACE_MS = 5 * 1000, DRAIN_TICK_MS = 20 };
 
 static const char usage[] = "millrace-api: the HTTP and WebSocket server of Millrace.\n"
                             "\n"
@@ -29,6 +29,7 @@ static const char usage[] = "millrace-api: the HTTP and WebSocket server of Mill
 struct program {
     struct api api;
     uv_timer_t drain;
+    int64_t drain_until_ns;
     const char *port_file;
 };
 
@@ -49,13 +50,17 @@ static void on_http_closed(void *arg)
     queue_close(p->api.queue, on_queue_closed, p);
 }
 
-/* Requests in flight are answered first, and their answers written. */
+/* Requests in flight are answered first, and their answers written; what lasts longer than the drain is cut off. */
 static void on_drain_tick(uv_timer_t *timer)
 {
     struct program *p = timer->data;
-    if (!list_empty(&p->api.calls) || !list_empty(&p->api.followers) ||
-        http_server_connections(p->api.http) > 0)
+    bool busy = !list_empty(&p->api.calls) || !list_empty(&p->api.followers) ||
+                http_server_connections(p->api.http) > 0;
+    if (busy && clock_mono_ns() < p->drain_until_ns)
         return;
+    if (busy)
+        log_warn("requests in flight are cut off",
+                 F_INT("connections", http_server_connections(p->api.http)));
     uv_timer_stop(timer);
     uv_close((uv_handle_t *)timer, NULL);
     http_server_close(p->api.http, on_http_closed, p);
@@ -65,6 +70,7 @@ static void on_stop(void *arg)
 {
     struct program *p = arg;
     p->api.draining = true;
+    p->drain_until_ns = clock_mono_ns() + p->api.config.drain_ms * 1000000;
     followers_drain(&p->api);
     http_server_drain(p->api.http);
     uv_timer_start(&p->drain, on_drain_tick, 0, DRAIN_TICK_MS);
@@ -171,7 +177,7 @@ static enum err start(struct program *p, struct errinfo *info)
     if (e == ERR_OK)
         e = open_metrics(api, info);
     if (e == ERR_OK)
-        e = loop_open(&api->loop, GRACE_MS, on_stop, p, info);
+        e = loop_open(&api->loop, (int)api->config.drain_ms + CLOSE_GRACE_MS, on_stop, p, info);
     if (e != ERR_OK)
         return e;
     uv_timer_init(&api->loop.uv, &p->drain);

@@ -42,8 +42,7 @@ const char *view_status_name(enum view_status status)
     return names[status];
 }
 
-/* ---- the fold
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- the fold ---- */
 
 static void keep(struct buf *where, struct str data)
 {
@@ -109,8 +108,7 @@ void view_apply(struct view *v, const struct event *event)
     }
 }
 
-/* ---- the result
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- the result ---- */
 
 static json_t *object_of(const struct buf *text)
 {

@@ -14,8 +14,7 @@ static int64_t ms_from_now(int ms)
     return clock_mono_ns() + (int64_t)ms * 1000000;
 }
 
-/* ---- states
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- states ---- */
 
 /* From when a connection in this state is given up; 0: never by time alone. */
 static int64_t state_deadline(const struct http_conn *c, enum conn_state state)
@@ -77,6 +76,7 @@ void conn_request_free(struct http_conn *c)
     if (r == NULL)
         return;
     c->request = NULL;
+    c->env->body_bytes -= r->body.len;
     arena_free(&r->arena);
     buf_free(&r->body);
     free(r);
@@ -341,8 +341,7 @@ static void refuse(struct http_conn *c, int status, const char *details)
     conn_set_state(c, CONN_LAST);
 }
 
-/* ---- requests: one step of progress each; false: nothing to be done now
- * ---------------------------------------------- */
+/* ---- requests: one step of progress each; false: nothing to be done now ---- */
 
 static void begin_body(struct http_conn *c, struct http_request *r)
 {
@@ -416,7 +415,7 @@ static bool step_head(struct http_conn *c)
 }
 
 /* Moves body bytes from c->in. ERR_OK: complete. ERR_AGAIN. Others: refused. */
-static enum err take_body(struct http_conn *c, struct http_request *r)
+static enum err move_body(struct http_conn *c, struct http_request *r)
 {
     if (r->head.framing == HTTP_BODY_CHUNKED) {
         size_t used = 0;
@@ -434,6 +433,14 @@ static enum err take_body(struct http_conn *c, struct http_request *r)
     return r->body_left == 0 ? ERR_OK : ERR_AGAIN;
 }
 
+static enum err take_body(struct http_conn *c, struct http_request *r)
+{
+    size_t before = r->body.len;
+    enum err e = move_body(c, r);
+    c->env->body_bytes += r->body.len - before;
+    return e == ERR_AGAIN && c->env->body_bytes > CONN_BODIES_MOST ? ERR_NOMEM : e;
+}
+
 static bool step_body(struct http_conn *c)
 {
     struct http_request *r = c->request;
@@ -447,6 +454,8 @@ static bool step_body(struct http_conn *c)
     }
     if (e == ERR_FULL) {
         refuse(c, 413, "the body is larger than this route takes");
+    } else if (e == ERR_NOMEM) {
+        refuse(c, 503, "too many large bodies are being read; retry soon");
     } else if (e != ERR_OK) {
         refuse(c, 400, "the chunked body is malformed");
     } else {
@@ -520,8 +529,7 @@ void conn_received(struct http_conn *c, struct str bytes)
         buf_free(&c->in);
 }
 
-/* ---- time and the end
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- time and the end ---- */
 
 static void expired(struct http_conn *c)
 {

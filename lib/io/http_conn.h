@@ -21,6 +21,7 @@ enum {
     CONN_REPLY_MAX = 512 * 1024 * 1024,
     CONN_WRITE_PIECE = 64 * 1024,
     CONN_BODY_STEP = 16 * 1024,
+    CONN_BODIES_MOST = 512 * 1024 * 1024, /* of all connections together; above it 503 */
     CONN_LINGER_MS = 2000,
     CONN_LINGER_BYTES = 64 * 1024 * 1024,
     CONN_WS_PING_MS = 30 * 1000,
@@ -42,6 +43,7 @@ struct conn_env {
     struct http_server_stats stats;
     struct list conns;
     bool draining;
+    size_t body_bytes; /* of all bodies that are being read or worked on */
     int64_t date_second;
     char date[32];
 };

@@ -11,8 +11,7 @@ static enum err refuse(struct http_refusal *refusal, int status, const char *det
     return ERR_PROTOCOL;
 }
 
-/* ---- the end of a head
- * ------------------------------------------------------------------------------------------ */
+/* ---- the end of a head ---- */
 
 /* One byte and its neighbour before it: line ends are CRLF and nothing else. */
 static const char *bad_line_byte(unsigned char before, unsigned char c)
@@ -60,8 +59,7 @@ enum err http_head_end(struct str in, size_t *scanned, size_t *ret_length, struc
     return ERR_AGAIN;
 }
 
-/* ---- request line
- * ------------------------------------------------------------------------------------------------- */
+/* ---- request line ---- */
 
 static bool is_token(struct str s)
 {
@@ -103,8 +101,7 @@ static enum err parse_request_line(struct str line, struct http_head *head, stru
     return parse_version(rest, head, refusal);
 }
 
-/* ---- headers
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- headers ---- */
 
 static enum err parse_header(struct str line, struct http_head *head, struct http_refusal *refusal)
 {
@@ -157,8 +154,7 @@ static bool any_list_has(const struct http_head *head, struct str name, struct s
     return false;
 }
 
-/* ---- what the headers mean for the connection
- * ----------------------------------------------------------------------- */
+/* ---- what the headers mean for the connection ---- */
 
 static enum err check_length(struct str text, struct http_head *head, struct http_refusal *refusal)
 {

@@ -61,8 +61,7 @@ struct http_server_stats {
 };
 void http_server_stats(const struct http_server *s, struct http_server_stats *ret_stats);
 
-/* ---- the request: views live as long as it does
- * ---------------------------------------------------------------- */
+/* ---- the request: views live as long as it does ---- */
 struct str http_method(const struct http_request *r);
 struct str
 http_path(const struct http_request *r); /* decoded once, slashes collapsed, no dot segments, no NUL */
@@ -89,8 +88,7 @@ void *http_user(const struct http_request *r);
  */
 void http_on_gone(struct http_request *r, void (*gone)(void *user, struct http_request *r));
 
-/* ---- the reply
- * -------------------------------------------------------------------------------------------------- */
+/* ---- the reply ---- */
 struct http_field {
     const char *name, *value;
 };
@@ -109,8 +107,7 @@ size_t http_stream_pending(const struct http_request *r);
 void http_on_drain(struct http_request *r, void (*drain)(void *user, struct http_request *r));
 void http_stream_end(struct http_request *r); /* `r` is invalid afterwards */
 
-/* ---- WebSocket
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- WebSocket ---- */
 struct ws_callbacks {
     /* One whole message, UTF-8 checked when `text`. */
     void (*on_message)(void *user, struct ws *ws, bool text, struct str message);

@@ -8,8 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- handshake
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- handshake ---- */
 
 /* 16 bytes in base64: 22 characters and "==". */
 static bool key_valid(struct str key)
@@ -217,8 +216,7 @@ bool conn_step_ws(struct http_conn *c)
     return c->state == CONN_WS && c->in.len > 0;
 }
 
-/* ---- time and the end
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- time and the end ---- */
 
 /* Silence is asked with a ping, and ended after three. */
 void conn_ws_tick(struct http_conn *c, int64_t now_ns)

@@ -68,7 +68,7 @@ struct redis {
 static void link_drop(struct link *l, const char *why);
 static void start_connecting(struct redis *r);
 
-/* ---- memory ------------------------------------------------------------------------------------------------------ */
+/* ---- memory ---- */
 
 static void link_release(struct link *l)
 {
@@ -121,7 +121,7 @@ static struct pending ring_pop(struct link *l)
     return p;
 }
 
-/* ---- time --------------------------------------------------------------------------------------------------------- */
+/* ---- time ---- */
 
 static void on_timer(uv_timer_t *timer);
 
@@ -159,7 +159,7 @@ static void on_timer(uv_timer_t *timer)
     }
 }
 
-/* ---- losing a connection ------------------------------------------------------------------------------------------ */
+/* ---- losing a connection ---- */
 
 static void fail_pending(struct link *l)
 {
@@ -194,7 +194,7 @@ static void link_drop(struct link *l, const char *why)
         r->options.on_state(r->options.arg, false, reason);
 }
 
-/* ---- writing ------------------------------------------------------------------------------------------------------ */
+/* ---- writing ---- */
 
 static void flush_link(struct link *l);
 
@@ -281,7 +281,7 @@ static enum err link_command(struct link *l, const struct str *args, size_t coun
     return ERR_OK;
 }
 
-/* ---- reading ------------------------------------------------------------------------------------------------------ */
+/* ---- reading ---- */
 
 static bool is_push(const struct redis_value *v, const char *kind)
 {
@@ -364,7 +364,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         take_plain(l, (struct str){buf->base, (size_t)n});
 }
 
-/* ---- connecting --------------------------------------------------------------------------------------------------- */
+/* ---- connecting ---- */
 
 static void on_login(void *arg, const struct redis_value *v)
 {
@@ -525,7 +525,7 @@ static void start_connecting(struct redis *r)
     }
 }
 
-/* ---- interface ---------------------------------------------------------------------------------------------------- */
+/* ---- interface ---- */
 
 enum err redis_open(uv_loop_t *loop, const struct redis_options *options, struct redis **ret_redis,
                     struct errinfo *info)

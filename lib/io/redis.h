@@ -10,7 +10,7 @@
 
 #include <uv.h>
 
-/* ---- address --------------------------------------------------------------------------------------------------- */
+/* ---- address ---- */
 
 /* redis://[user:password@]host[:port][/db], rediss:// (TLS), unix:///path[?db=N]. Percent escapes in user and
    password. Strings are owned by the caller's struct. */
@@ -24,7 +24,7 @@ struct redis_url {
 /* ERR_INVALID; `info` never shows the password. */
 MUST_CHECK enum err redis_url_parse(struct str text, struct redis_url *ret_url, struct errinfo *info);
 
-/* ---- replies ---------------------------------------------------------------------------------------------------- */
+/* ---- replies ---- */
 
 enum redis_type { REDIS_NIL, REDIS_STRING, REDIS_STATUS, REDIS_ERROR, REDIS_INTEGER, REDIS_ARRAY };
 
@@ -42,7 +42,7 @@ const struct redis_value *redis_item(const struct redis_value *v, size_t index);
 struct str redis_text(const struct redis_value *v);
 int64_t redis_integer(const struct redis_value *v); /* INTEGER, or decimal text */
 
-/* ---- connection ------------------------------------------------------------------------------------------------- */
+/* ---- connection ---- */
 
 struct redis;
 

@@ -12,7 +12,7 @@ struct redis_codec {
     size_t max_bytes;
 };
 
-/* ---- the tree: one allocation for each array and each text, the root besides ------------------------------------ */
+/* ---- the tree: one allocation for each array and each text, the root besides ---- */
 
 static struct redis_value *slot_of(const redisReadTask *task)
 {
@@ -100,7 +100,7 @@ void redis_value_free(struct redis_value *value)
     free(value);
 }
 
-/* ---- codec ------------------------------------------------------------------------------------------------------ */
+/* ---- codec ---- */
 
 struct redis_codec *redis_codec_new(size_t max_bytes)
 {
@@ -158,7 +158,7 @@ void redis_format(struct buf *out, const struct str *args, size_t count)
     }
 }
 
-/* ---- accessors --------------------------------------------------------------------------------------------------- */
+/* ---- accessors ---- */
 
 const struct redis_value *redis_item(const struct redis_value *v, size_t index)
 {

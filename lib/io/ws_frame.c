@@ -33,8 +33,7 @@ size_t ws_frame_header(unsigned char out[10], enum ws_opcode opcode, uint64_t le
     return 2 + extra;
 }
 
-/* ---- header
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- header ---- */
 
 static struct ws_event fail(unsigned code, const char *why)
 {
@@ -91,8 +90,7 @@ static struct ws_event take_header(struct ws_decoder *d)
     return (struct ws_event){.kind = WS_MORE};
 }
 
-/* ---- payload
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- payload ---- */
 
 static void unmask(struct ws_decoder *d, char *bytes, size_t n)
 {

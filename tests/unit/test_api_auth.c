@@ -79,8 +79,7 @@ static void test_no_key_is_refused(void **state)
     config_release(&config.base);
 }
 
-/* ---- messages of a WebSocket
- * ------------------------------------------------------------------------------------------- */
+/* ---- messages of a WebSocket ---- */
 
 static void message(const char *text, enum event_type type, const char *bytes, const char *data)
 {
