@@ -135,9 +135,7 @@ bool call_job_id(struct call *c, struct id *ret_job)
     return false;
 }
 
-/* ---- the beginning
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- the beginning ---- */
 
 static void on_gone(void *user, struct http_request *r)
 {

@@ -94,9 +94,7 @@ void exec_accepted(const struct api *api, enum language lang, enum queue_priorit
               F_STR("lang", language_row(lang)->id));
 }
 
-/* ---- the run
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- the run ---- */
 
 static void free_run(struct exec_run *run)
 {

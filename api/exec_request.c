@@ -21,9 +21,7 @@ struct draft {
     size_t argument_bytes;
 };
 
-/* ---- limits
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- limits ---- */
 
 /* The contract's `timeout`: any number of milliseconds, brought into the range. */
 static enum err take_contract_timeout(struct draft *d)
@@ -105,9 +103,7 @@ static enum err take_stdin(struct draft *d)
     return ERR_OK;
 }
 
-/* ---- args
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* ---- args ---- */
 
 static bool has_nul(struct str s)
 {
@@ -174,9 +170,7 @@ static enum err take_args(struct draft *d)
     return e;
 }
 
-/* ---- env
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- env ---- */
 
 static enum err take_env_item(struct draft *d, const char *name, const json_t *value)
 {
@@ -213,9 +207,7 @@ static enum err take_env(struct draft *d)
     return e;
 }
 
-/* ---- the rest
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- the rest ---- */
 
 /* On /exec a bad or stale session is no error: a fresh one is drawn. */
 static enum err take_session(struct draft *d, struct id *ret_session)

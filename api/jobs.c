@@ -68,9 +68,7 @@ static struct call *arrive(struct waiting *w)
     return c;
 }
 
-/* ---- submit
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* ---- submit ---- */
 
 static void reply_submitted(struct call *c, const struct id *job, const struct id *session, struct str status)
 {
@@ -137,9 +135,7 @@ void handle_job_submit(struct call *c)
     exec_request_free(&request);
 }
 
-/* ---- one job
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- one job ---- */
 
 static bool status_ended(struct str status)
 {
@@ -201,9 +197,7 @@ void handle_job_get(struct call *c)
         queue_get(c->api->queue, c->tenant, job, on_job, w);
 }
 
-/* ---- cancel
- * -------------------------------------------------------------------------------------------------------------------
- */
+/* ---- cancel ---- */
 
 static void on_after_cancel(void *arg, enum queue_answer answer, const struct queue_job *job)
 {
@@ -245,9 +239,7 @@ void handle_job_cancel(struct call *c)
     queue_cancel(c->api->queue, c->tenant, job, STR("cancelled by the client"), on_cancelled, w);
 }
 
-/* ---- list
- * ------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- list ---- */
 
 static void on_list(void *arg, enum queue_answer answer, const struct queue_job *jobs, size_t count,
                     const char *next_cursor)

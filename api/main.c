@@ -33,9 +33,7 @@ struct program {
     const char *port_file;
 };
 
-/* ---- the end
- * -------------------------------------------------------------------------------------------------------------
- */
+/* ---- the end ---- */
 
 static void on_queue_closed(void *arg)
 {
@@ -76,9 +74,7 @@ static void on_stop(void *arg)
     uv_timer_start(&p->drain, on_drain_tick, 0, DRAIN_TICK_MS);
 }
 
-/* ---- the beginning
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- the beginning ---- */
 
 static void on_queue_state(void *arg, bool ready, const char *why)
 {

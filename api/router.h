@@ -9,8 +9,9 @@
 #define HANDLER_TABLE(X)                                                                                     \
     X(exec)                                                                                                  \
     X(job_submit)                                                                                            \
-    X(job_list) X(job_get) X(job_cancel) X(job_events) X(job_stream) X(languages) X(health) X(ready)         \
-        X(metrics) X(openapi)
+    X(job_list)                                                                                              \
+    X(job_get) X(job_cancel) X(job_events) X(job_stream) X(languages) X(health) X(ready) X(metrics)          \
+        X(openapi)
 enum route_handler {
 #define X(name) HANDLER_##name,
     HANDLER_TABLE(X)

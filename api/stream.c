@@ -29,9 +29,7 @@ struct stream {
     uv_timer_t retry;
 };
 
-/* ---- the end
- * --------------------------------------------------------------------------------------------------------------
- */
+/* ---- the end ---- */
 
 static void on_timer_closed(uv_handle_t *handle)
 {
@@ -81,9 +79,7 @@ static void leave(struct follower *f)
         ws_close(s->ws, 1001, str_of(s->last_id));
 }
 
-/* ---- events out
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* ---- events out ---- */
 
 static void send_event(struct stream *s, const struct event *event)
 {
@@ -130,9 +126,7 @@ static void on_event(void *arg, enum reader_state state, const struct event *eve
     }
 }
 
-/* ---- input in
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* ---- input in ---- */
 
 static void send_message(struct stream *s);
 
@@ -202,9 +196,7 @@ static void on_message(void *user, struct ws *ws, bool text, struct str message)
     send_message(s);
 }
 
-/* ---- the beginning
- * -----------------------------------------------------------------------------------------------------------------
- */
+/* ---- the beginning ---- */
 
 static const struct ws_callbacks callbacks = {
     .on_message = on_message,

@@ -82,9 +82,7 @@ void conn_request_free(struct http_conn *c)
     free(r);
 }
 
-/* ---- output
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- output ---- */
 
 size_t conn_pending(const struct http_conn *c)
 {
@@ -190,9 +188,7 @@ void conn_writable(struct http_conn *c)
     conn_process(c);
 }
 
-/* ---- replies
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- replies ---- */
 
 static const char *date_now(struct conn_env *env)
 {
@@ -582,9 +578,7 @@ void conn_gone(struct http_conn *c)
     free(c);
 }
 
-/* ---- accessors
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* ---- accessors ---- */
 
 struct str http_method(const struct http_request *r)
 {

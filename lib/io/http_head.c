@@ -237,9 +237,7 @@ enum err http_head_parse(struct str text, struct http_head *ret_head, struct htt
     return e == ERR_OK ? check_connection(head, refusal) : e;
 }
 
-/* ---- target
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- target ---- */
 
 static int hex_digit(char c)
 {
@@ -341,9 +339,7 @@ enum err http_target_parse(struct str target, struct arena *arena, struct http_t
     return parse_query(query, arena, ret_target, refusal);
 }
 
-/* ---- statuses
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- statuses ---- */
 
 const char *http_status_text(int status)
 {

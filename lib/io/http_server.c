@@ -152,9 +152,7 @@ static const struct lws_protocols protocols[] = {
     {.name = NULL},
 };
 
-/* ---- accepting
- * -------------------------------------------------------------------------------------------------------------
- */
+/* ---- accepting ---- */
 
 static void peer_text(const struct sockaddr_storage *address, char out[46])
 {
@@ -306,9 +304,7 @@ static enum err open_listener(struct http_server *s, struct errinfo *info)
     return ERR_OK;
 }
 
-/* ---- life
- * ----------------------------------------------------------------------------------------------------------------------
- */
+/* ---- life ---- */
 
 static void on_tick(uv_timer_t *timer)
 {

@@ -76,9 +76,7 @@ struct ws *http_upgrade(struct http_request *r, const struct ws_callbacks *callb
     return ws;
 }
 
-/* ---- sending
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- sending ---- */
 
 static void send_frame(struct http_conn *c, enum ws_opcode opcode, struct str payload)
 {
@@ -136,9 +134,7 @@ void ws_pause_reading(struct ws *ws, bool pause)
     conn_process(ws->conn);
 }
 
-/* ---- receiving
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- receiving ---- */
 
 static void tell_closed(struct ws *ws, unsigned code)
 {

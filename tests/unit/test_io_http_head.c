@@ -171,9 +171,7 @@ static void test_split_anywhere(void **state)
     }
 }
 
-/* ---- targets
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- targets ---- */
 
 static void test_targets(void **state)
 {
