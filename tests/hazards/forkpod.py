@@ -22,7 +22,7 @@ OUTER_BASE, OUTER_COUNT, TEMPLATE_ID, FIRST_POD_ID = 300000, 60000, 1, 1000
 CLONE_NEW = {"cgroup": 0x02000000, "uts": 0x04000000, "ipc": 0x08000000, "user": 0x10000000,
              "pid": 0x20000000, "net": 0x40000000, "mnt": 0x00020000}
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4
-SPEC = {"env": 2, "name": 3, "source": 4, "nofile": 9, "fsize": 10, "arg": 13}
+SPEC = {"env": 2, "name": 3, "source": 4, "cpu": 7, "nofile": 9, "fsize": 10, "arg": 13}
 ALLOW_ALL = [(0x06, 0, 0, 0x7FFF0000)]  # BPF_RET | BPF_K, SECCOMP_RET_ALLOW
 
 libc = ctypes.CDLL(None, use_errno=True)

@@ -99,9 +99,9 @@ def test_limits(start):
     import resource as r
     limits = [(r.RLIMIT_CORE, 0, 0), (r.RLIMIT_NOFILE, 100, 200), (r.RLIMIT_STACK, 8 << 20, 64 << 20)]
     host = forkpod.Host(start, rlimits=limits)
-    program = "import resource as r\nprint([r.getrlimit(x) for x in (r.RLIMIT_CORE, r.RLIMIT_NOFILE, r.RLIMIT_STACK, r.RLIMIT_FSIZE)])\n"
-    _, out, _ = host.run(program, limits=[("nofile", 150), ("fsize", 4096)])
-    assert out == b"[(0, 0), (100, 150), (8388608, 67108864), (4096, 4096)]\n"
+    program = "import resource as r\nprint([r.getrlimit(x) for x in (r.RLIMIT_CORE, r.RLIMIT_NOFILE, r.RLIMIT_STACK, r.RLIMIT_FSIZE, r.RLIMIT_CPU)])\n"
+    _, out, _ = host.run(program, limits=[("nofile", 150), ("fsize", 4096), ("cpu", 1500)])
+    assert out == b"[(0, 0), (100, 150), (8388608, 67108864), (4096, 4096), (2, 3)]\n"
     _, out, _ = host.run(program, limits=[("nofile", 5000)])
     assert b"(100, 200)" in out, "a run can only lower them"
     host.close()

@@ -202,15 +202,15 @@ enum err lockdown_apply(const struct lockdown *l, struct errinfo *info)
     return ERR_OK;
 }
 
-enum err lockdown_lower(int resource, uint64_t value, struct errinfo *info)
+enum err lockdown_lower(int resource, uint64_t soft, uint64_t hard, struct errinfo *info)
 {
     struct rlimit limit;
     if (getrlimit((__rlimit_resource_t)resource, &limit) != 0)
         return errinfo_set(info, ERR_SYSTEM, errno, "getrlimit %d", resource);
-    if (value < limit.rlim_max)
-        limit.rlim_max = value;
-    if (value < limit.rlim_cur)
-        limit.rlim_cur = value;
+    if (hard < limit.rlim_max)
+        limit.rlim_max = hard;
+    if (soft < limit.rlim_cur)
+        limit.rlim_cur = soft;
     if (setrlimit((__rlimit_resource_t)resource, &limit) != 0)
         return errinfo_set(info, ERR_SYSTEM, errno, "setrlimit %d", resource);
     return ERR_OK;

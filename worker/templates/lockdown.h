@@ -34,7 +34,7 @@ MUST_CHECK enum err lockdown_descriptors(int in, int out, int err, int keep, str
    the process is half locked: it must end. info->text names the step. */
 MUST_CHECK enum err lockdown_apply(const struct lockdown *l, struct errinfo *info);
 
-/* Lower one limit, soft and hard; a value above the hard limit leaves it as it is. */
-MUST_CHECK enum err lockdown_lower(int resource, uint64_t value, struct errinfo *info);
+/* Lower one limit; what is lower already stays as it is. */
+MUST_CHECK enum err lockdown_lower(int resource, uint64_t soft, uint64_t hard, struct errinfo *info);
 
 #endif

@@ -83,21 +83,22 @@ enum err program_write_source(const char *folder, const struct spec *spec, char 
     return ERR_OK;
 }
 
-/* CPU time is counted in whole seconds by the kernel: rounded up. */
+/* CPU time is counted in whole seconds by the kernel: rounded up, with a second more between SIGXCPU and SIGKILL. */
 enum err program_lower_limits(const struct spec *spec, struct errinfo *info)
 {
     const struct {
         int resource;
-        uint64_t value; /* 0: not given */
+        uint64_t soft, slack; /* 0: not given */
     } limits[] = {
-        {RLIMIT_NOFILE, spec->nofile},
-        {RLIMIT_FSIZE, spec->fsize},
-        {RLIMIT_NPROC, spec->nproc},
-        {RLIMIT_CPU, spec->cpu_ms / 1000 + (spec->cpu_ms % 1000 != 0)},
+        {RLIMIT_NOFILE, spec->nofile, 0},
+        {RLIMIT_FSIZE, spec->fsize, 0},
+        {RLIMIT_NPROC, spec->nproc, 0},
+        {RLIMIT_CPU, spec->cpu_ms == 0 ? 0 : spec->cpu_ms / 1000 + 1, 1},
     };
     for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
+        uint64_t soft = limits[i].soft;
         enum err e =
-            limits[i].value == 0 ? ERR_OK : lockdown_lower(limits[i].resource, limits[i].value, info);
+            soft == 0 ? ERR_OK : lockdown_lower(limits[i].resource, soft, soft + limits[i].slack, info);
         if (e != ERR_OK)
             return e;
     }
