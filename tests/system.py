@@ -179,8 +179,9 @@ class System:
     def cgroups(self):
         """Names of what a spawner of ours made: they hold the hash of its state folder."""
         names = [f"millrace-{fnv(self.state / f'spawner-{n}'):016x}" for n in range(1, 9)]
-        return [str(found) for root in pathlib.Path("/sys/fs/cgroup").glob("*") if root.is_dir()
-                for name in names for found in root.rglob(name + "*")]
+        # os.walk passes over what others remove meanwhile.
+        return [os.path.join(folder, child) for folder, children, _ in os.walk("/sys/fs/cgroup") for child in children
+                if child.startswith(tuple(names))]
 
     def residue(self):
         """What is left after stop(): has to be nothing."""
