@@ -170,6 +170,8 @@ void job_decide(const struct job *job, const struct job_input *in, struct job_de
         d.answer = JOB_DUP; /* it is back already */
     else if (in->command == JOB_CMD_reap && action == JOB_DO_missing)
         d.answer = JOB_CONFLICT;
+    else if (in->command == JOB_CMD_claim && job->state != JOB_running && !in->pending)
+        d.answer = JOB_FENCED; /* the entry was given to another */
     else if (action <= JOB_DO_dup)
         d.answer = answers[action];
     else

@@ -242,8 +242,9 @@ static void deliver_lane(struct subject *s)
     struct keyset keys = keys_of(s);
     struct asked a = {.s = s};
     struct call *c = call_plain(s->w->api, "XREADGROUP");
+    const char *worker = pick(3) ? "w1" : "w2";
     for (size_t i = 0; i < 6; i++)
-        call_cstr(c, (const char *const[]){"GROUP", "w", "reader", "COUNT", "100", "STREAMS"}[i]);
+        call_cstr(c, (const char *const[]){"GROUP", "w", worker, "COUNT", "100", "STREAMS"}[i]);
     call_key(c, &keys, "READY");
     call_cstr(c, ">");
     call_go(c, on_any, &a);
@@ -257,7 +258,8 @@ static void deliver_lane(struct subject *s)
     UNTIL(s->w, a.done);
 }
 
-static bool is_pending(struct subject *s, const char *entry)
+/* For that worker; NULL: for any. */
+static bool is_pending(struct subject *s, const char *entry, const char *worker)
 {
     struct keyset keys = keys_of(s);
     struct asked a = {.s = s};
@@ -267,6 +269,8 @@ static bool is_pending(struct subject *s, const char *entry)
     call_cstr(c, entry);
     call_cstr(c, entry);
     call_int(c, 1);
+    if (worker)
+        call_cstr(c, worker);
     call_go(c, on_any, &a);
     UNTIL(s->w, a.done);
     return a.pending;
@@ -395,7 +399,10 @@ static void random_input(struct subject *s, struct job_input *in)
     if (in->command == JOB_CMD_send)
         drafts[0] = clients[pick(3)];
     in->drafts = drafts;
-    in->pending = (in->command == JOB_CMD_reap || in->command == JOB_CMD_give) && is_pending(s, in->entry);
+    if (in->command == JOB_CMD_reap || in->command == JOB_CMD_give)
+        in->pending = is_pending(s, in->entry, NULL);
+    if (in->command == JOB_CMD_claim)
+        in->pending = is_pending(s, in->entry, in->worker);
 }
 
 static void fold(struct subject *s, const struct job_input *in, const struct job_decision *d)
