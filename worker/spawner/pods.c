@@ -93,6 +93,8 @@ static struct pod *free_slot(struct spawner *s)
 /* Two ids that no living pod has; the same ones come again only after all others. */
 static uint32_t take_uid(struct spawner *s)
 {
+    if (!defence_on(s->off, DEFENCE_UNIQUE_IDS))
+        return HELPER_POD_FIRST;
     for (;;) {
         bool used = false;
         uint32_t uid = s->next_uid;
