@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* jansson behind a pre-scan (DECISIONS 9): depth at most 64, numbers within 64 bits and finite, duplicate
-   keys refused, NUL allowed in values only, lone surrogates and bad UTF-8 refused. The only way text becomes
+/* jansson behind a pre-scan (DECISIONS 9): depth at most 64, at most 262,144 values, numbers within 64
+   bits and finite, duplicate keys refused, NUL allowed in values only, lone surrogates and bad UTF-8 refused. The only way text becomes
    JSON. */
 #ifndef MILLRACE_JSON_JSON_H
 #define MILLRACE_JSON_JSON_H

@@ -11,7 +11,7 @@
 struct scan {
     struct str text;
     size_t at;
-    unsigned depth, max_depth;
+    unsigned depth, max_depth, values;
     struct str key; /* raw text of the last key */
     struct errinfo *info;
 };
@@ -159,7 +159,10 @@ static enum err scan_token(struct scan *s)
         return scan_string(s);
     if (c == '-' || (c >= '0' && c <= '9'))
         return scan_number(s);
-    if ((c == '{' || c == '[') && ++s->depth > s->max_depth)
+    bool opens = c == '{' || c == '[';
+    if ((opens || c == ',') && ++s->values >= JSON_VALUES_MAX)
+        return refuse(s, ERR_INVALID, s->at, "too many values");
+    if (opens && ++s->depth > s->max_depth)
         return refuse(s, ERR_INVALID, s->at, "nested too deep");
     if ((c == '}' || c == ']') && s->depth > 0)
         s->depth--;

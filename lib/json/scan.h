@@ -7,7 +7,10 @@
 
 #include "base/str.h"
 
-enum { JSON_NUMBER_MAX = 400 }; /* characters of a number; a double needs 17 significant ones */
+enum {
+    JSON_NUMBER_MAX = 400,        /* characters of a number; a double needs 17 significant ones */
+    JSON_VALUES_MAX = 256 * 1024, /* values of a text: `[],[],...` takes 40 times its size in memory */
+};
 
 /* ERR_INVALID, or ERR_RANGE for a number outside 64 bits or the finite doubles. The sentence names the place,
    and the key where there is one. */

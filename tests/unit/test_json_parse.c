@@ -284,6 +284,25 @@ static void depth_at_its_bound(void **state)
     assert_non_null(strstr(info.text, "too deep"));
 }
 
+/* 64 MiB of "[]," would be gigabytes in memory. */
+static void values_are_bounded(void **state)
+{
+    auto_buf text = BUF_INIT(4 << 20);
+    struct errinfo info;
+    (void)state;
+    buf_append_char(&text, '[');
+    for (int i = 0; i < 100000; i++)
+        buf_append_cstr(&text, "1,");
+    buf_append_cstr(&text, "1]");
+    assert_int_equal(parse(buf_str(&text), &info), ERR_OK);
+    text.len--;
+    for (int i = 0; i < 100000; i++)
+        buf_append_cstr(&text, ",[]");
+    buf_append_cstr(&text, "]");
+    assert_int_equal(parse(buf_str(&text), &info), ERR_INVALID);
+    assert_non_null(strstr(info.text, "too many values"));
+}
+
 static void written_text_reads_the_same(void **state)
 {
     static const struct str rows[] = {
@@ -366,6 +385,7 @@ int main(void)
         cmocka_unit_test(no),
         cmocka_unit_test(numbers_out_of_range_are_told_apart),
         cmocka_unit_test(depth_at_its_bound),
+        cmocka_unit_test(values_are_bounded),
         cmocka_unit_test(deep_on_a_small_stack),
         cmocka_unit_test(written_text_reads_the_same),
         cmocka_unit_test(strings_escape_and_return),
