@@ -6,12 +6,11 @@
 #include "base/buf.h"
 
 /* What handles a route; several routes may share one. New rows at the end. */
-#define HANDLER_TABLE(X)                                                                                     \
-    X(exec)                                                                                                  \
-    X(job_submit)                                                                                            \
-    X(job_list)                                                                                              \
-    X(job_get) X(job_cancel) X(job_events) X(job_stream) X(languages) X(health) X(ready) X(metrics)          \
-        X(openapi)
+/* clang-format off */
+#define HANDLER_TABLE(X) \
+    X(exec) X(job_submit) X(job_list) X(job_get) X(job_cancel) X(job_events) X(job_stream) X(languages) \
+    X(health) X(ready) X(metrics) X(openapi)
+/* clang-format on */
 enum route_handler {
 #define X(name) HANDLER_##name,
     HANDLER_TABLE(X)
