@@ -96,7 +96,8 @@ class ClusterRedis:
 class System:
     """`millrace up`, ready. `urls` are the APIs; next_url() takes them in turn, as a load balancer does."""
 
-    def __init__(self, directory, apis=1, workers=1, env=None, cluster=False, options=()):
+    def __init__(self, directory, apis=1, workers=1, env=None, cluster=False, options=(), binaries=BIN,
+                 cwd=None):
         self.directory = pathlib.Path(directory).resolve()
         self.directory.mkdir(parents=True, exist_ok=True)
         self.state = self.directory / "state"
@@ -105,12 +106,13 @@ class System:
         self.mounts_before = mounts()
         self.env = {**PLAIN_ENV, "HOME": str(self.directory), "TMPDIR": str(self.directory), "API_KEY": self.key,
                     "LOG_FORMAT": "json", **(env or {})}
+        self.env = {name: value for name, value in self.env.items() if value is not None}
         store = ["--redis-url", self.redis.url] if cluster else []
         self.log = open(self.directory / "up.log", "wb")
         self.process = subprocess.Popen(
-            [BIN / "millrace", "up", "--state", self.state, "--port", "0", "--no-demo", "--apis", str(apis),
+            [binaries / "millrace", "up", "--state", self.state, "--port", "0", "--no-demo", "--apis", str(apis),
              "--workers", str(workers), *store, *options],
-            cwd=self.directory, env=self.env, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
+            cwd=cwd or self.directory, env=self.env, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
             start_new_session=True)
         self.seen = {}
         try:

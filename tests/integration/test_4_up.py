@@ -3,7 +3,9 @@
 import json
 import os
 import pathlib
+import re
 import shlex
+import shutil
 import signal
 import subprocess
 import time
@@ -155,3 +157,20 @@ def test_bad_settings_are_told_and_nothing_starts(home):
 
 def test_down_without_a_system_is_no_failure(home):
     assert up("down", home=home).returncode == 0
+
+
+def test_a_clone_that_only_its_owner_may_enter(home):
+    """As in /root: a worker without privilege is started from there, and settings of .env reach it."""
+    private = home / "private"
+    private.mkdir(mode=0o700)
+    shutil.copytree(BIN, private / "bin")
+    (private / ".env").write_text("WORKER_SLOTS=3\nPOD_POOL_PY=2\nAPI_KEY='key with \" and $'\n")
+    system = System(private / "run", cluster=False, binaries=private / "bin", cwd=private, env={"API_KEY": None})
+    try:
+        system.key = 'key with " and $'
+        with Api(system) as api:
+            assert api.exec("py", "print(1)")["stdout"] == "1\n"
+        assert re.findall(r'"slots":(\d+)', system.log_of("worker"))[0] == "3"
+    finally:
+        assert system.stop() == 0
+    assert system.residue() == []

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
+static const int64_t TRIM_EVERY_NS = 10000000000;
 enum {
     TICK_MS = 5,
     SERVING_TICK_MS = 100,
@@ -144,6 +145,10 @@ static void tick_start(struct up *up, int64_t now)
 
 static void tick_serve(struct up *up, int64_t now)
 {
+    if (now - up->trimmed_ns > TRIM_EVERY_NS) {
+        up->trimmed_ns = now;
+        up_children_trim_logs(up);
+    }
     for (size_t i = 0; i < up->count; i++)
         keep_running(up, &up->children[i], now);
 }

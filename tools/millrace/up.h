@@ -60,7 +60,7 @@ struct up {
     struct http_client *http;
     enum up_phase phase;
     int exit_code;
-    int64_t began_ns;
+    int64_t began_ns, trimmed_ns;
     char state[UP_PATH_MAX], bin[UP_PATH_MAX], worker_config[UP_PATH_MAX];
     char key[UP_KEY_MAX], redis_key[UP_KEY_MAX];
     bool own_redis;
@@ -91,6 +91,7 @@ void up_child_signal(struct up_child *child, int signal);
 int up_children_reap(struct up *up);
 void up_child_set_ready(struct up_child *child, bool ready);
 bool up_part_ready(const struct up *up, enum up_part part);
+void up_children_trim_logs(struct up *up); /* a log that has become too long begins anew */
 void up_child_log_tail(const struct up_child *child);
 void up_child_log_path(const struct up_child *child, char out[UP_PATH_MAX]);
 

@@ -15,7 +15,13 @@
 
 extern char **environ;
 
-enum { BACKOFF_FIRST_MS = 50, BACKOFF_MAX_MS = 5000, QUICK_MS = 1000, TAIL_BYTES = 4096 };
+enum {
+    BACKOFF_FIRST_MS = 50,
+    BACKOFF_MAX_MS = 5000,
+    QUICK_MS = 1000,
+    TAIL_BYTES = 4096,
+    LOG_MAX_BYTES = 64 << 20
+};
 
 const char *up_part_name(enum up_part part)
 {
@@ -117,7 +123,8 @@ static void build_command(const struct up_child *child, struct command *command)
 }
 
 /* Between fork and exec: async-signal-safe calls only, for libcurl may have threads. The session of its own keeps a
-   terminal's Ctrl-C from stopping the parts out of order; the death signal keeps them from outliving us. */
+   terminal's Ctrl-C from stopping the parts out of order; the death signal keeps them from outliving us; the folder is
+   one that everybody may be in. */
 static void become(const struct command *command, int log_fd, pid_t parent)
 {
     sigset_t none;
@@ -129,7 +136,7 @@ static void become(const struct command *command, int log_fd, pid_t parent)
     if (getppid() != parent)
         _exit(127);
     int null_fd = open("/dev/null", O_RDONLY);
-    if (null_fd < 0 || dup2(null_fd, 0) < 0 || dup2(log_fd, 1) < 0 || dup2(log_fd, 2) < 0)
+    if (chdir("/") || null_fd < 0 || dup2(null_fd, 0) < 0 || dup2(log_fd, 1) < 0 || dup2(log_fd, 2) < 0)
         _exit(127);
     union {
         const char *const *in;
@@ -227,6 +234,18 @@ bool up_part_ready(const struct up *up, enum up_part part)
         if (up->children[i].part == part && !up->children[i].ready)
             return false;
     return true;
+}
+
+/* They append, so they go on at the new end. */
+void up_children_trim_logs(struct up *up)
+{
+    for (size_t i = 0; i < up->count; i++) {
+        char path[UP_PATH_MAX];
+        struct stat st;
+        up_child_log_path(&up->children[i], path);
+        if (!stat(path, &st) && st.st_size > LOG_MAX_BYTES && truncate(path, 0))
+            log_limited(LOG_WARN, "cannot empty a log", F_STR("path", path), F_STR("why", strerror(errno)));
+    }
 }
 
 void up_child_log_tail(const struct up_child *child)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/cleanup.h"
-#include "base/clock.h"
+#include "base/dotenv.h"
 #include "base/id.h"
 #include "tools/millrace/up.h"
 #include "json/json.h"
@@ -196,19 +196,63 @@ static enum err write_worker_config(struct up *up, struct str text, struct errin
     return ERR_OK;
 }
 
-/* Beneath .env and the environment, so that a person's own settings win. */
+/* ---- what the programs read ---- */
+
+static bool is_in_dotenv(const struct up *up, const char *name)
+{
+    const struct config_row *row = config_find(&config_table, str_of(name));
+    return row && up->config.base.origins[row - config_table.rows].source == CONFIG_DOTENV;
+}
+
+static void copy_setting(void *arg, unsigned line, struct str name, struct str value)
+{
+    (void)line;
+    struct buf *out = arg;
+    const struct config_row *row = config_find(&config_table, name);
+    if (!row)
+        return;
+    buf_printf(out, "%s: ", row->name);
+    json_write_string(out, value);
+    buf_append_char(out, '\n');
+}
+
+/* The programs run elsewhere, and a worker may be somebody who cannot read it: so they get what .env here says. */
+static enum err copy_dotenv(struct buf *out, struct errinfo *info)
+{
+    auto_buf text = BUF_INIT(FILE_MAX);
+    auto_fd fd = open(".env", O_RDONLY | O_CLOEXEC);
+    ssize_t n = 0;
+    char *room = NULL;
+    if (fd < 0)
+        return ERR_OK; /* config_load() has complained already if it is there and cannot be read */
+    while ((room = buf_reserve(&text, 4096)) && (n = read(fd, room, 4096)) > 0)
+        text.len += (size_t)n;
+    if (!room || n < 0)
+        return errinfo_set(info, ERR_IO, 0, "cannot read .env");
+    return dotenv_parse(buf_str(&text), copy_setting, out, info);
+}
+
+/* Beneath the environment, so that a person's own settings win. */
 static enum err write_config(struct up *up, struct errinfo *info)
 {
     auto_buf text = BUF_INIT(FILE_MAX);
-    buf_append_cstr(&text, "MILLRACE_PROFILE: development\nAPI_HOST: 127.0.0.1\n");
     struct config_key given;
+    enum err e = copy_dotenv(&text, info);
+    if (e)
+        return e;
+    if (!is_in_dotenv(up, "MILLRACE_PROFILE"))
+        buf_append_cstr(&text, "MILLRACE_PROFILE: development\n");
+    if (!is_in_dotenv(up, "API_HOST"))
+        buf_append_cstr(&text, "API_HOST: 127.0.0.1\n");
     if (!config_key_at(&up->config, 0, &given))
         buf_printf(&text, "API_KEY: \"%s\"\n", up->key);
     if (up->own_redis)
         buf_printf(&text, "REDIS_URL: \"redis://:%s@127.0.0.1:%d\"\n", up->redis_key, up->children[0].port);
-    enum err e = up_file_write(up, "millrace.yaml", buf_str(&text), info);
+    e = up_file_write(up, "millrace.yaml", buf_str(&text), info);
     return e ? e : write_worker_config(up, buf_str(&text), info);
 }
+
+/* ---- all of it ---- */
 
 enum err up_state_make(struct up *up, struct errinfo *info)
 {

@@ -118,11 +118,21 @@ static bool drop_privilege(const struct spawner *s)
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
 }
 
+/* The worker's program may lie where only we can go (a clone in /root): then it is started by the descriptor that we
+   opened with our privilege. By its path first, so that the process has its name on older kernels too. */
+static void become_worker(const struct spawner *s, int exe)
+{
+    execvp(s->worker_argv[0], s->worker_argv);
+    if (errno == EACCES && exe >= 0)
+        fexecve(exe, s->worker_argv, environ);
+}
+
 static _Noreturn void worker_child(const struct spawner *s, int socket, pid_t parent)
 {
     sigset_t none;
     char number[16];
     sigemptyset(&none);
+    int exe = open(s->worker_argv[0], O_PATH | O_CLOEXEC);
     int fd = fcntl(socket, F_DUPFD, 3); /* not close-on-exec */
     snprintf(number, sizeof number, "%d", fd);
     if (fd < 0 || sigprocmask(SIG_SETMASK, &none, NULL) != 0 || setenv(SPAWNER_FD_ENV, number, 1) != 0 ||
@@ -131,7 +141,7 @@ static _Noreturn void worker_child(const struct spawner *s, int socket, pid_t pa
     /* It hands back what it has and ends; the end of the socket tells it the same. */
     if (prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0) != 0 || getppid() != parent)
         _exit(71);
-    execvp(s->worker_argv[0], s->worker_argv);
+    become_worker(s, exe);
     fprintf(stderr, "millrace-spawner: cannot start %s: %s\n", s->worker_argv[0], strerror(errno));
     _exit(127);
 }
