@@ -63,8 +63,14 @@ def check_answer(response):
         check(json.loads(response.content), content[kind]["schema"], what)
 
 
+EVENT = jsonschema.Draft202012Validator(json.loads((ROOT / "schema" / "event.schema.json").read_text()))
+
+
 def check_event(event):
+    """As openapi.yaml describes it, and of a type that the table of events has."""
     check(event, {"$ref": "#/components/schemas/Event"}, f"event {event}")
+    faults = [error.message for error in EVENT.iter_errors(event)]
+    assert not faults, f"event {event} is not what event.schema.json says: {faults}"
 
 
 class Api(httpx.Client):
