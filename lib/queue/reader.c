@@ -350,6 +350,7 @@ static void send_read(struct log_reader *r)
     call_cstr(c, "COUNT");
     call_int(c, PAGE);
     r->progress = READING;
+    r->q->stats.log_reads++;
     r->refs++;
     call_go(c, on_entries, r);
 }

@@ -50,7 +50,10 @@ static unsigned free_port(void)
 
 static void serve(const struct redis_server *s)
 {
-    char log[96], bus[12];
+    char log[96], bus[12], tls[12], cert[96], key[96];
+    snprintf(tls, sizeof tls, "%u", s->tls_port);
+    snprintf(cert, sizeof cert, "%s/cert.pem", s->dir);
+    snprintf(key, sizeof key, "%s/key.pem", s->dir);
     snprintf(bus, sizeof bus, "%u", s->cluster ? free_port() : 0);
     snprintf(log, sizeof log, "%s/log", s->dir);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -61,7 +64,8 @@ static void serve(const struct redis_server *s)
     execlp("redis-server", "redis-server", "--port", "0", "--unixsocket", s->socket, "--dir", s->dir,
            "--appendonly", "yes", "--appendfsync", s->fsync, "--save", "", "--maxmemory", "512mb",
            "--maxmemory-policy", "noeviction", "--logfile", log, "--daemonize", "no", "--cluster-enabled",
-           s->cluster ? "yes" : "no", "--cluster-port", bus, "--bind", "127.0.0.1", "--busy-reply-threshold", "1000", (char *)NULL);
+           s->cluster ? "yes" : "no", "--cluster-port", bus, "--bind", "127.0.0.1", "--busy-reply-threshold", "1000", s->tls_port ? "--tls-port" : NULL, tls, "--tls-auth-clients", "no",
+           "--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", cert, (char *)NULL);
     _exit(127);
 }
 
@@ -103,13 +107,43 @@ void redis_server_again(struct redis_server *s)
     wait_ready(s);
 }
 
-void redis_server_start(struct redis_server *s, const char *fsync, bool cluster)
+static void make_place(struct redis_server *s, const char *fsync, bool cluster)
 {
     *s = (struct redis_server){.fsync = fsync, .cluster = cluster};
     snprintf(s->dir, sizeof s->dir, "/tmp/millrace-redis-XXXXXX");
     need(mkdtemp(s->dir), "mkdtemp");
     snprintf(s->socket, sizeof s->socket, "%s/s", s->dir);
     snprintf(s->url, sizeof s->url, "unix://%s", s->socket);
+}
+
+static void make_certificate(const struct redis_server *s)
+{
+    int status = 0;
+    pid_t pid = fork();
+    need(pid >= 0, "fork");
+    if (pid == 0) {
+        int fd = open("/dev/null", O_RDWR);
+        dup2(fd, 2);
+        if (chdir(s->dir) == 0)
+            execlp("openssl", "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+                   "-nodes", "-days", "2", "-subj", "/CN=millrace test", "-addext", "subjectAltName=IP:127.0.0.1",
+                   "-keyout", "key.pem", "-out", "cert.pem", (char *)NULL);
+        _exit(127);
+    }
+    need(waitpid(pid, &status, 0) == pid && status == 0, "openssl req");
+}
+
+void redis_server_start_tls(struct redis_server *s)
+{
+    make_place(s, "no", false);
+    make_certificate(s);
+    s->tls_port = free_port();
+    redis_server_again(s);
+}
+
+void redis_server_start(struct redis_server *s, const char *fsync, bool cluster)
+{
+    make_place(s, fsync, cluster);
     redis_server_again(s);
     if (cluster)
         make_cluster(s);
