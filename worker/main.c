@@ -47,7 +47,7 @@ bool worker_ready(const struct worker *w, const char **ret_why)
     return why == NULL;
 }
 
-/* No more than could start at once: what has to wait for a pod waits in the queue, which is fair, and not here. */
+/* At most one that waits for a pod here: the others wait in the queue, which is fair. */
 unsigned worker_free_slots(const struct worker *w)
 {
     size_t used = jobruns_count(w->runs);

@@ -469,7 +469,7 @@ unsigned pools_room(const struct pools *pools, const char *kind)
     for (size_t i = 0; i < pools->n; i++) {
         const struct pool *p = &pools->pool[i];
         if (strcmp(p->kind.name, kind) == 0 && p->kind.size > 0 && p->failures == 0)
-            return p->count[POD_ST_IDLE] > p->waiting ? p->count[POD_ST_IDLE] - p->waiting : 0;
+            return p->waiting > 0 ? 0 : p->count[POD_ST_IDLE] + 1;
     }
     return UINT_MAX;
 }

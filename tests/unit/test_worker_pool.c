@@ -123,6 +123,23 @@ static void one_more_than_the_pool_waits_and_is_counted(void **state)
     assert_int_equal(stats_of("py").hits, 2);
 }
 
+static void one_at_a_time_waits_here(void **state)
+{
+    (void)state;
+    open_pools(2, NULL);
+    all_ready();
+    struct taken t[3];
+    assert_int_equal(pools_room(pools, "py"), 3);
+    take(&t[0]);
+    take(&t[1]);
+    assert_int_equal(pools_room(pools, "py"), 1);
+    assert_null(take(&t[2]));
+    assert_int_equal(pools_room(pools, "py"), 0);
+    all_ready();
+    assert_non_null(t[2].pod);
+    assert_true(pools_room(pools, "py") >= 1);
+}
+
 static void a_used_pod_is_destroyed_and_replaced(void **state)
 {
     (void)state;
@@ -272,6 +289,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(fills_up_a_few_at_a_time),
         T(one_more_than_the_pool_waits_and_is_counted),
+        T(one_at_a_time_waits_here),
         T(a_used_pod_is_destroyed_and_replaced),
         T(background_filling_is_slow_beside_jobs_until_the_pool_is_nearly_empty),
         T(an_idle_pod_that_dies_is_not_given_out),
