@@ -19,6 +19,7 @@ enum { EXIT_PROTOCOL = 70, EXIT_FLUSH_FAILED = 120, FINISH_SLOWLY = 1, GO_FD = 3
 /* Methods of template.py's Host. The names are the fields'. */
 #define HOOKS(X)                                                                                             \
     X(prepare)     /* (work_dir) ahead of demand */                                                          \
+    X(fresh)       /* () a new __main__ */                                                                   \
     X(begin)       /* (path, args, env) -> globals of __main__ */                                            \
     X(exit_status) /* (SystemExit) -> status; prints what sys.exit("text") prints */                         \
     X(finish)      /* () -> FINISH_SLOWLY where threads are left, else 0; joins, runs atexit */              \
@@ -152,8 +153,13 @@ static bool flush_replaced(const struct hooks *hooks)
            flush_both();
 }
 
-static _Noreturn void leave(const struct hooks *hooks, int status, bool interrupted)
+/* All that `python3 FILE` does from here to the end of the program, except to end. Takes `file` and `globals`. Returns the exit status. */
+static int live(const struct hooks *hooks, FILE *file, const char *path, PyObject *globals,
+                bool *ret_interrupted)
 {
+    PyObject *result = PyRun_FileExFlags(file, path, PYTHON_FILE_INPUT, globals, globals, 1, NULL);
+    Py_DecRef(globals);
+    int status = judge(hooks, result, ret_interrupted);
     bool flushed;
     if (call(hooks->finish, NULL, 0) == FINISH_SLOWLY) {
         flushed = Py_FinalizeEx() == 0;
@@ -162,12 +168,25 @@ static _Noreturn void leave(const struct hooks *hooks, int status, bool interrup
         (void)call(hooks->clear, NULL, 0);
         flushed = flushed && flush_both();
     }
-    fflush(NULL);
-    if (interrupted) {
-        signal(SIGINT, SIG_DFL);
-        raise(SIGINT);
-    }
-    _exit(flushed ? status : EXIT_FLUSH_FAILED);
+    return flushed ? status : EXIT_FLUSH_FAILED;
+}
+
+/* A whole life of the smallest program, ahead of demand, where nobody waits for it: the pages that every program writes are copied
+   now. It leaves nothing but a used __main__, which fresh() replaces. */
+static bool rehearse(const struct hooks *hooks, const char *folder)
+{
+    static char source[] = "def f(x):\n    return x\nprint(f(''), end='')\n";
+    static char variable[] = "A=a";
+    static struct spec spec;
+    char path[PROGRAM_PATH_MAX];
+    bool interrupted = false;
+    spec.env = (struct spec_list){.at = {variable}, .n = 1};
+    snprintf(path, sizeof path, "%s/main.py", folder);
+    FILE *file = fmemopen(source, sizeof source - 1, "r");
+    if (file == NULL || call(hooks->fresh, NULL, 1) != 0)
+        return false;
+    PyObject *globals = begin(hooks, path, &spec);
+    return live(hooks, file, path, globals, &interrupted) == 0 && call(hooks->fresh, NULL, 1) == 0;
 }
 
 static _Noreturn void run(const struct hooks *hooks, const struct control_setup *setup)
@@ -189,10 +208,13 @@ static _Noreturn void run(const struct hooks *hooks, const struct control_setup 
     if (file == NULL)
         _exit(PROGRAM_COULD_NOT_START);
     bool interrupted = false;
-    PyObject *result = PyRun_FileExFlags(file, path, PYTHON_FILE_INPUT, globals, globals, 1, NULL);
-    Py_DecRef(globals);
-    int status = judge(hooks, result, &interrupted);
-    leave(hooks, status, interrupted);
+    int status = live(hooks, file, path, globals, &interrupted);
+    fflush(NULL);
+    if (interrupted) {
+        signal(SIGINT, SIG_DFL);
+        raise(SIGINT);
+    }
+    _exit(status);
 }
 
 static _Noreturn void become_program(const struct hooks *hooks, const struct control_setup *setup,
@@ -211,7 +233,7 @@ static _Noreturn void become_program(const struct hooks *hooks, const struct con
         PyOS_AfterFork_Child();
         forget_frames();
         PyObject *dir = PyUnicode_DecodeFSDefault(setup->wire.work_dir);
-        if (dir == NULL || PyObject_CallFunctionObjArgs(hooks->prepare, dir, NULL) == NULL)
+        if (dir == NULL || call(hooks->prepare, dir, 1) != 0 || !rehearse(hooks, setup->wire.work_dir))
             e = errinfo_set(&info, ERR_SYSTEM, 0, "preparing the interpreter");
     }
     if (program_tell_ready(go, e == ERR_OK ? NULL : &info) != ERR_OK || e != ERR_OK)

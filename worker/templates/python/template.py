@@ -165,8 +165,8 @@ class Host:
         self.run_exits = atexit._run_exitfuncs
         self.own_exits = take_exits()
         self.exits = atexit._ncallbacks() if len(self.own_exits) == atexit._ncallbacks() else -1
-        self.thread_exits = len(threading._threading_atexits)
-        self.collections = gc.get_stats()[1]["collections"]
+        self.no_threads = self.thread_marks()
+        self.collections = 0
 
     def prepare(self, work_dir):
         """Ahead of demand, locked down: become a fresh interpreter."""
@@ -175,14 +175,20 @@ class Host:
         for reseed, module in self.reseed:
             reseed(module)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        self.main = main = types.ModuleType("__main__")  # made here: the collector never looks at what the template made
+        sys.path.insert(0, work_dir)
+        self.work = work_dir + "/"
+        gc.enable()
+        return 0
+
+    def fresh(self):
+        """A new __main__; it is made in the child, for the collector never looks at what the template made."""
+        self.main = main = types.ModuleType("__main__")
         main.__builtins__ = builtins
         main.__annotations__ = {}
         self.modules.pop("__main__", None)
         self.modules["__main__"] = main  # the last one: see later_modules
-        sys.path.insert(0, work_dir)
-        self.work = work_dir + "/"
-        gc.enable()
+        self.collections = gc.get_stats()[1]["collections"]
+        return 0
 
     def begin(self, path, args, env):
         """The program is known: what `python3 PATH ARGS...` would find set."""
@@ -214,11 +220,14 @@ class Host:
         print(code, file=sys.stderr)
         return 1
 
+    def thread_marks(self):
+        """What threading._shutdown() would work on: locks of threads not joined, and exit functions."""
+        return len(threading._shutdown_locks), len(threading._threading_atexits)
+
     def finish(self):
         """The program has ended. With daemon threads left only the interpreter itself can end well. What has nothing to do is not
         called: a look costs less than the pages that the call would copy."""
-        threads = _thread._count()
-        if threads or threading._shutdown_locks or len(threading._threading_atexits) != self.thread_exits:
+        if _thread._count() or self.thread_marks() != self.no_threads:
             self.shutdown()
             if _thread._count():
                 return FINISH_SLOWLY
