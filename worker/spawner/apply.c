@@ -67,8 +67,8 @@ static enum err op_tmpfs(const struct op *op, struct errinfo *info)
     char options[160];
     int n = snprintf(options, sizeof options, "mode=%o,uid=%u,gid=%u", op->mode, op->id, op->id);
     if (op->bytes != 0 && n > 0 && (size_t)n < sizeof options)
-        snprintf(options + n, sizeof options - (size_t)n, ",size=%llu,nr_inodes=%llu", (unsigned long long)op->bytes,
-                 (unsigned long long)op->inodes);
+        snprintf(options + n, sizeof options - (size_t)n, ",size=%llu,nr_inodes=%llu",
+                 (unsigned long long)op->bytes, (unsigned long long)op->inodes);
     if (mount("tmpfs", op->path, "tmpfs", mount_flags(op->flags), options) != 0)
         return failed(op, "mount tmpfs on", info);
     return ERR_OK;
@@ -124,7 +124,8 @@ static enum err op_write(const struct op *op, struct errinfo *info)
 
 static enum err op_protect(const struct op *op, struct errinfo *info)
 {
-    return set_attributes(AT_FDCWD, op->path, op->flags, op->recursive) == 0 ? ERR_OK : failed(op, "protect", info);
+    return set_attributes(AT_FDCWD, op->path, op->flags, op->recursive) == 0 ? ERR_OK
+                                                                             : failed(op, "protect", info);
 }
 
 static enum err op_read_only(const struct op *op, struct errinfo *info)
@@ -136,20 +137,19 @@ static enum err op_read_only(const struct op *op, struct errinfo *info)
     return op_protect(&protect, info);
 }
 
-/* By descriptor, so that what is checked is what is mounted. */
-static enum err op_hide_file(const struct op *op, struct errinfo *info)
+static enum err op_check_null(const struct op *op, struct errinfo *info)
 {
     struct stat st;
-    char source[32];
-    auto_fd target = open(op->path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-    if (target < 0)
-        return absent(op) ? ERR_OK : failed(op, "open", info);
-    auto_fd null = open("dev/null", O_PATH | O_NOFOLLOW | O_CLOEXEC);
-    if (null < 0 || fstat(null, &st) != 0 || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3))
+    if (lstat(op->path, &st) != 0 || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3))
         return errinfo_set(info, ERR_SYSTEM, 0, "/dev/null is not the null device");
-    snprintf(source, sizeof source, "/proc/self/fd/%d", null);
-    if (mount(source, op->path, NULL, MS_BIND, NULL) != 0)
-        return failed(op, "hide", info);
+    return ERR_OK;
+}
+
+/* The target is in the procfs that was mounted just now, and nobody else is here yet: its names are the kernel's. */
+static enum err op_hide_file(const struct op *op, struct errinfo *info)
+{
+    if (mount("dev/null", op->path, NULL, MS_BIND, NULL) != 0)
+        return absent(op) ? ERR_OK : failed(op, "hide", info);
     return ERR_OK;
 }
 
@@ -167,12 +167,19 @@ static enum err op_hostname(const struct op *op, struct errinfo *info)
 }
 
 static enum err (*const appliers[])(const struct op *, struct errinfo *) = {
-    [OP_DIR] = op_dir,         [OP_LINK] = op_link,
-    [OP_FILE] = op_file,       [OP_TMPFS] = op_tmpfs,
-    [OP_BIND] = op_bind,       [OP_PROC] = op_proc,
-    [OP_WRITE] = op_write,     [OP_READ_ONLY] = op_read_only,
-    [OP_HIDE_FILE] = op_hide_file, [OP_HIDE_DIR] = op_hide_dir,
-    [OP_PROTECT] = op_protect, [OP_HOSTNAME] = op_hostname,
+    [OP_DIR] = op_dir,
+    [OP_LINK] = op_link,
+    [OP_FILE] = op_file,
+    [OP_TMPFS] = op_tmpfs,
+    [OP_BIND] = op_bind,
+    [OP_PROC] = op_proc,
+    [OP_WRITE] = op_write,
+    [OP_READ_ONLY] = op_read_only,
+    [OP_CHECK_NULL] = op_check_null,
+    [OP_HIDE_FILE] = op_hide_file,
+    [OP_HIDE_DIR] = op_hide_dir,
+    [OP_PROTECT] = op_protect,
+    [OP_HOSTNAME] = op_hostname,
 };
 
 enum err apply_plan(const struct plan *plan, struct errinfo *info)

@@ -65,10 +65,18 @@ static const struct row root_rows[] = {
     {ALWAYS, {.type = OP_FILE, .path = "etc/group", .arg = etc_group}},
     {ALWAYS, {.type = OP_FILE, .path = "etc/hosts", .arg = etc_hosts}},
     {ALWAYS, {.type = OP_FILE, .path = "etc/nsswitch.conf", .arg = etc_nsswitch}},
-    {ALWAYS, {.type = OP_BIND, .path = "etc/ld.so.cache", .arg = "/etc/ld.so.cache", .flags = SAFE_TREE | PLAN_NOEXEC,
-              .optional = true}},
-    {ALWAYS, {.type = OP_BIND, .path = "etc/alternatives", .arg = "/etc/alternatives", .flags = SAFE_TREE | PLAN_NOEXEC,
-              .optional = true}},
+    {ALWAYS,
+     {.type = OP_BIND,
+      .path = "etc/ld.so.cache",
+      .arg = "/etc/ld.so.cache",
+      .flags = SAFE_TREE | PLAN_NOEXEC,
+      .optional = true}},
+    {ALWAYS,
+     {.type = OP_BIND,
+      .path = "etc/alternatives",
+      .arg = "/etc/alternatives",
+      .flags = SAFE_TREE | PLAN_NOEXEC,
+      .optional = true}},
     {ALWAYS, {.type = OP_DIR, .path = "dev"}},
     {ALWAYS, {.type = OP_BIND, .path = "dev/null", .arg = "/dev/null"}},
     {ALWAYS, {.type = OP_BIND, .path = "dev/zero", .arg = "/dev/zero"}},
@@ -102,7 +110,8 @@ void plan_root(struct plan *p, const struct host_facts *host, unsigned off)
         if (host->top[i].target != NULL)
             add(p, (struct op){.type = OP_LINK, .path = name, .arg = host->top[i].target});
         else
-            add(p, (struct op){.type = OP_BIND, .path = name, .arg = name, .flags = flags, .recursive = true});
+            add(p,
+                (struct op){.type = OP_BIND, .path = name, .arg = name, .flags = flags, .recursive = true});
     }
     add_rows(p, root_rows, sizeof root_rows / sizeof root_rows[0], off);
 }
@@ -115,6 +124,7 @@ static const struct row proc_rows[] = {
     {DEFENCE_PROC_MASKS, {.type = OP_READ_ONLY, .path = "proc/fs", .optional = true}},
     {DEFENCE_PROC_MASKS, {.type = OP_READ_ONLY, .path = "proc/irq", .optional = true}},
     {DEFENCE_PROC_MASKS, {.type = OP_READ_ONLY, .path = "proc/sysrq-trigger", .optional = true}},
+    {DEFENCE_PROC_MASKS, {.type = OP_CHECK_NULL, .path = "dev/null"}},
     {DEFENCE_PROC_MASKS, {.type = OP_HIDE_FILE, .path = "proc/kcore", .optional = true}},
     {DEFENCE_PROC_MASKS, {.type = OP_HIDE_FILE, .path = "proc/keys", .optional = true}},
     {DEFENCE_PROC_MASKS, {.type = OP_HIDE_FILE, .path = "proc/key-users", .optional = true}},
@@ -132,18 +142,25 @@ static const struct row proc_rows[] = {
     {DEFENCE_UTS_NAMESPACE, {.type = OP_HOSTNAME, .arg = "pod"}},
 };
 
-static void add_tmpfs(struct plan *p, const char *path, uint64_t bytes, uint64_t inodes, unsigned flags, unsigned off)
+static void add_tmpfs(struct plan *p, const char *path, uint64_t bytes, uint64_t inodes, unsigned flags,
+                      unsigned off)
 {
     bool bounded = defence_on(off, DEFENCE_DISK_LIMITS);
-    add(p, (struct op){.type = OP_TMPFS, .path = path, .flags = PLAN_NOSUID | PLAN_NODEV | flags, .mode = 0700,
-                       .id = POD_UID, .bytes = bounded ? bytes : 0, .inodes = bounded ? inodes : 0});
+    add(p, (struct op){.type = OP_TMPFS,
+                       .path = path,
+                       .flags = PLAN_NOSUID | PLAN_NODEV | flags,
+                       .mode = 0700,
+                       .id = POD_UID,
+                       .bytes = bounded ? bytes : 0,
+                       .inodes = bounded ? inodes : 0});
 }
 
 void plan_pod(struct plan *p, const struct pod_limits *limits, unsigned off)
 {
     unsigned noexec = defence_on(off, DEFENCE_NOEXEC_TMP) ? PLAN_NOEXEC : 0U;
     *p = (struct plan){0};
-    add(p, (struct op){.type = OP_PROC, .path = "proc",
+    add(p, (struct op){.type = OP_PROC,
+                       .path = "proc",
                        .arg = defence_on(off, DEFENCE_PROC_HIDEPID) ? "hidepid=2" : ""});
     add_rows(p, proc_rows, sizeof proc_rows / sizeof proc_rows[0], off);
     add_tmpfs(p, "dev/shm", limits->tmp_bytes, limits->work_inodes, noexec, off);

@@ -11,17 +11,18 @@
 #include <stddef.h>
 
 enum op_type {
-    OP_DIR,       /* make a directory, 0755 */
-    OP_LINK,      /* symbolic link to `arg` */
-    OP_FILE,      /* file with the text `arg`, 0644 */
-    OP_TMPFS,     /* with `bytes`, `inodes`, `mode`; owned by `id` */
-    OP_BIND,      /* of `arg` (absolute, on the host), with everything mounted below it; made when absent */
-    OP_PROC,      /* a fresh procfs; `arg`: its options */
-    OP_WRITE,     /* `arg` into an existing file */
-    OP_READ_ONLY, /* bind onto itself, read-only */
-    OP_HIDE_FILE, /* /dev/null over it */
-    OP_HIDE_DIR,  /* an empty read-only directory over it */
-    OP_PROTECT,   /* mount_setattr(`flags`) on the mount that is there */
+    OP_DIR,        /* make a directory, 0755 */
+    OP_LINK,       /* symbolic link to `arg` */
+    OP_FILE,       /* file with the text `arg`, 0644 */
+    OP_TMPFS,      /* with `bytes`, `inodes`, `mode`; owned by `id` */
+    OP_BIND,       /* of `arg` (absolute, on the host), with everything mounted below it; made when absent */
+    OP_PROC,       /* a fresh procfs; `arg`: its options */
+    OP_WRITE,      /* `arg` into an existing file */
+    OP_READ_ONLY,  /* bind onto itself, read-only */
+    OP_CHECK_NULL, /* dev/null is the null device: what follows hides files with it */
+    OP_HIDE_FILE,  /* /dev/null over it */
+    OP_HIDE_DIR,   /* an empty read-only directory over it */
+    OP_PROTECT,    /* mount_setattr(`flags`) on the mount that is there */
     OP_HOSTNAME,
 };
 
