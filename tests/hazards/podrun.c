@@ -60,7 +60,8 @@ static _Noreturn void die(const char *what)
 
 static void send_request(uint32_t type, uint64_t tag, uint64_t pod)
 {
-    struct spawner_request r = {.magic = SPAWNER_MAGIC, .type = type, .tag = tag, .pod = pod, .limits = opt.limits};
+    struct spawner_request r = {
+        .magic = SPAWNER_MAGIC, .type = type, .tag = tag, .pod = pod, .limits = opt.limits};
     snprintf(r.kind, sizeof r.kind, "%s", opt.kind);
     if (fdmsg_send(spawner_fd, &r, sizeof r, NULL, 0, true) != ERR_OK)
         die("the spawner is gone");
@@ -285,9 +286,9 @@ static void quote(struct buf *b, const struct buf *text)
 static void print_exit(struct buf *b, const char *key, const struct frame_exit *e)
 {
     static const char *const ends[] = {"own", "wall", "cpu", "output", "cancelled", "worker_gone", "memory"};
-    buf_printf(b, "\"%s\":{\"exit_code\":%d,\"signal\":%d,\"end\":\"%s\",\"processes\":%u,\"wall_ms\":%.3f,", key,
-               e->exit_code, e->signal, e->end < sizeof ends / sizeof ends[0] ? ends[e->end] : "?", e->processes,
-               (double)e->wall_ns / 1e6);
+    buf_printf(b, "\"%s\":{\"exit_code\":%d,\"signal\":%d,\"end\":\"%s\",\"processes\":%u,\"wall_ms\":%.3f,",
+               key, e->exit_code, e->signal, e->end < sizeof ends / sizeof ends[0] ? ends[e->end] : "?",
+               e->processes, (double)e->wall_ns / 1e6);
     buf_printf(b, "\"user_ms\":%.3f,\"system_ms\":%.3f,\"max_rss\":%llu},", (double)e->user_ns / 1e6,
                (double)e->system_ns / 1e6, (unsigned long long)e->max_rss_bytes);
 }
@@ -308,13 +309,16 @@ static void print_pod(struct pod *p)
     quote(&b, &p->out);
     buf_append_cstr(&b, ",\"stderr\":");
     quote(&b, &p->err);
-    buf_printf(&b, ",\"usage\":{\"cpu_ms\":%.3f,\"memory_peak\":%llu,\"oom_kills\":%llu,\"pids_refused\":%llu},",
+    buf_printf(&b,
+               ",\"usage\":{\"cpu_ms\":%.3f,\"memory_peak\":%llu,\"oom_kills\":%llu,\"pids_refused\":%llu},",
                (double)p->usage.cpu_ns / 1e6, (unsigned long long)p->usage.memory_peak_bytes,
                (unsigned long long)p->usage.oom_kills, (unsigned long long)p->usage.pids_refused);
-    buf_printf(&b, "\"create_ms\":%.3f,\"run_ms\":%.3f,\"first_ms\":%.3f,\"gone_ms\":%.3f,\"done\":%s,\"started\":%s}\n",
-               (double)(p->ready_ns - p->begun_ns) / 1e6, (double)(p->exit_ns - p->sent_ns) / 1e6,
-               p->first_ns ? (double)(p->first_ns - p->sent_ns) / 1e6 : -1.0, (double)(p->gone_ns - p->exit_ns) / 1e6,
-               p->done ? "true" : "false", p->started ? "true" : "false");
+    buf_printf(
+        &b,
+        "\"create_ms\":%.3f,\"run_ms\":%.3f,\"first_ms\":%.3f,\"gone_ms\":%.3f,\"done\":%s,\"started\":%s}\n",
+        (double)(p->ready_ns - p->begun_ns) / 1e6, (double)(p->exit_ns - p->sent_ns) / 1e6,
+        p->first_ns ? (double)(p->first_ns - p->sent_ns) / 1e6 : -1.0,
+        (double)(p->gone_ns - p->exit_ns) / 1e6, p->done ? "true" : "false", p->started ? "true" : "false");
     if (buf_status(&b) != ERR_OK || fwrite(b.data, 1, b.len, stdout) != b.len || fflush(stdout) != 0)
         die("cannot print");
 }
@@ -455,8 +459,8 @@ static int by_value(const void *a, const void *b)
 static void print_quantiles(const char *name, double *v, size_t n)
 {
     qsort(v, n, sizeof *v, by_value);
-    printf("\"%s\":{\"p50\":%.3f,\"p90\":%.3f,\"p99\":%.3f,\"max\":%.3f},", name, v[n / 2], v[n * 9 / 10], v[n * 99 / 100],
-           v[n - 1]);
+    printf("\"%s\":{\"p50\":%.3f,\"p90\":%.3f,\"p99\":%.3f,\"max\":%.3f},", name, v[n / 2], v[n * 9 / 10],
+           v[n * 99 / 100], v[n - 1]);
 }
 
 /* `ahead` pods are kept ready; one job after the other runs in the oldest. */
@@ -521,17 +525,31 @@ static void set_option(const char *key, char *value)
         const char *key;
         uint64_t *to;
     } numbers[] = {
-        {"--wall-ms", &opt.wall_ms}, {"--cpu-ms", &opt.cpu_ms}, {"--output", &opt.output}, {"--nofile", &opt.nofile},
-        {"--fsize", &opt.fsize}, {"--nproc", &opt.nproc}, {"--memory", &opt.limits.memory_bytes}, {"--pids", &opt.limits.pids},
-        {"--cpu-millis", &opt.limits.cpu_millis}, {"--work-bytes", &opt.limits.work_bytes},
-        {"--work-inodes", &opt.limits.work_inodes}, {"--tmp-bytes", &opt.limits.tmp_bytes}, {"--runs", &opt.runs},
-        {"--bench", &opt.bench}, {"--ahead", &opt.ahead}, {"--hold-ms", &opt.hold_ms},
+        {"--wall-ms", &opt.wall_ms},
+        {"--cpu-ms", &opt.cpu_ms},
+        {"--output", &opt.output},
+        {"--nofile", &opt.nofile},
+        {"--fsize", &opt.fsize},
+        {"--nproc", &opt.nproc},
+        {"--memory", &opt.limits.memory_bytes},
+        {"--pids", &opt.limits.pids},
+        {"--cpu-millis", &opt.limits.cpu_millis},
+        {"--work-bytes", &opt.limits.work_bytes},
+        {"--work-inodes", &opt.limits.work_inodes},
+        {"--tmp-bytes", &opt.limits.tmp_bytes},
+        {"--runs", &opt.runs},
+        {"--bench", &opt.bench},
+        {"--ahead", &opt.ahead},
+        {"--hold-ms", &opt.hold_ms},
     };
     const struct {
         const char *key;
         const char **to;
-    } texts[] = {{"--kind", &opt.kind}, {"--name", &opt.source_name}, {"--source", &opt.source_path},
-                 {"--code", &opt.text_source}, {"--stdin", &opt.stdin_text}};
+    } texts[] = {{"--kind", &opt.kind},
+                 {"--name", &opt.source_name},
+                 {"--source", &opt.source_path},
+                 {"--code", &opt.text_source},
+                 {"--stdin", &opt.stdin_text}};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         if (strcmp(key, numbers[i].key) == 0) {
             *numbers[i].to = number(value);
@@ -559,7 +577,8 @@ static void set_option(const char *key, char *value)
 static void split_words(char *text, char **words, size_t max)
 {
     size_t n = 0;
-    for (char *save = NULL, *w = strtok_r(text, " ", &save); w != NULL && n + 1 < max; w = strtok_r(NULL, " ", &save))
+    for (char *save = NULL, *w = strtok_r(text, " ", &save); w != NULL && n + 1 < max;
+         w = strtok_r(NULL, " ", &save))
         words[n++] = w;
     words[n] = NULL;
 }
@@ -589,10 +608,19 @@ int main(int argc, char **argv)
 {
     const char *fd = getenv(SPAWNER_FD_ENV);
     (void)argc;
-    opt = (struct options){.kind = "cold", .wall_ms = 30000, .output = 16 << 20, .nofile = 1024, .runs = 1, .ahead = 8,
+    opt = (struct options){.kind = "cold",
+                           .wall_ms = 30000,
+                           .output = 16 << 20,
+                           .nofile = 1024,
+                           .runs = 1,
+                           .ahead = 8,
                            .cancel_ms = -1};
-    opt.limits = (struct pod_limits){.memory_bytes = 512 << 20, .pids = 512, .cpu_millis = 2000, .work_bytes = 128 << 20,
-                                     .work_inodes = 4096, .tmp_bytes = 64 << 20};
+    opt.limits = (struct pod_limits){.memory_bytes = 512 << 20,
+                                     .pids = 512,
+                                     .cpu_millis = 2000,
+                                     .work_bytes = 128 << 20,
+                                     .work_inodes = 4096,
+                                     .tmp_bytes = 64 << 20};
     opt.env[opt.env_n++] = "PATH=/usr/bin:/bin";
     opt.env[opt.env_n++] = "HOME=/mnt/data";
     parse(argv);

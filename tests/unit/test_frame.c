@@ -72,8 +72,14 @@ static void a_long_payload_is_split(void **state)
 static void an_exit_comes_back_whole(void **state)
 {
     (void)state;
-    struct frame_exit in = {.exit_code = -1, .signal = 9, .end = PE_WALL, .processes = 3, .wall_ns = 1ULL << 40,
-                            .user_ns = 5, .system_ns = 6, .max_rss_bytes = UINT64_MAX};
+    struct frame_exit in = {.exit_code = -1,
+                            .signal = 9,
+                            .end = PE_WALL,
+                            .processes = 3,
+                            .wall_ns = 1ULL << 40,
+                            .user_ns = 5,
+                            .system_ns = 6,
+                            .max_rss_bytes = UINT64_MAX};
     struct frame_exit out;
     uint8_t bytes[FRAME_EXIT_SIZE];
     frame_put_exit(bytes, &in);

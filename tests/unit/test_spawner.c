@@ -13,8 +13,12 @@
 #include <cmocka.h>
 
 static const struct host_facts merged = {.top = {{"bin", "usr/bin"}, {"lib64", "usr/lib64"}}, .top_n = 2};
-static const struct pod_limits limits = {.memory_bytes = 1, .pids = 2, .cpu_millis = 3, .work_bytes = 4096 * 5,
-                                         .work_inodes = 6, .tmp_bytes = 4096 * 7};
+static const struct pod_limits limits = {.memory_bytes = 1,
+                                         .pids = 2,
+                                         .cpu_millis = 3,
+                                         .work_bytes = 4096 * 5,
+                                         .work_inodes = 6,
+                                         .tmp_bytes = 4096 * 7};
 
 static const struct op *find(const struct plan *p, enum op_type type, const char *path)
 {
@@ -45,8 +49,9 @@ static void the_root_shows_the_system_read_only(void **state)
 static void the_root_binds_nothing_that_is_not_listed(void **state)
 {
     (void)state;
-    static const char *const sources[] = {"/usr", "/etc/ld.so.cache", "/etc/alternatives", "/dev/null", "/dev/zero",
-                                          "/dev/full", "/dev/random", "/dev/urandom"};
+    static const char *const sources[] = {"/usr",        "/etc/ld.so.cache", "/etc/alternatives",
+                                          "/dev/null",   "/dev/zero",        "/dev/full",
+                                          "/dev/random", "/dev/urandom"};
     struct plan p;
     plan_root(&p, &merged, 0);
     for (size_t i = 0; i < p.n; i++) {
@@ -159,7 +164,8 @@ static void what_v1_has_not_is_looked_for_in_v2(void **state)
     assert_true(p.v2);
     assert_string_equal(p.mount, "/sys/fs/cgroup/unified");
     assert_string_equal(p.own, "/init.scope");
-    assert_int_equal(cgroup_find(STR("21 1 254:0 / / rw - ext4 /dev/vda rw\n"), STR(OWN), STR("pids"), &p), ERR_NOT_FOUND);
+    assert_int_equal(cgroup_find(STR("21 1 254:0 / / rw - ext4 /dev/vda rw\n"), STR(OWN), STR("pids"), &p),
+                     ERR_NOT_FOUND);
 }
 
 static void a_part_of_a_hierarchy_makes_our_path_relative(void **state)
@@ -167,7 +173,8 @@ static void a_part_of_a_hierarchy_makes_our_path_relative(void **state)
     (void)state;
     struct cgroup_place p;
     assert_int_equal(cgroup_find(STR("30 29 0:26 /docker/abc /sys/fs/cgroup rw - cgroup2 cgroup rw\n"),
-                                 STR("0::/docker/abc/inner\n"), STR("pids"), &p), ERR_OK);
+                                 STR("0::/docker/abc/inner\n"), STR("pids"), &p),
+                     ERR_OK);
     assert_string_equal(p.own, "/inner");
 }
 
@@ -175,8 +182,9 @@ static void damaged_lines_are_skipped(void **state)
 {
     (void)state;
     struct cgroup_place p;
-    assert_int_equal(cgroup_find(STR("\n30\n30 29 0:26 / /x rw\n-\n- - - - - -\n"), STR(":::\n\n0"), STR("memory"), &p),
-                     ERR_NOT_FOUND);
+    assert_int_equal(
+        cgroup_find(STR("\n30\n30 29 0:26 / /x rw\n-\n- - - - - -\n"), STR(":::\n\n0"), STR("memory"), &p),
+        ERR_NOT_FOUND);
 }
 
 int main(void)

@@ -39,14 +39,10 @@ static const struct {
     const char *path;
     uint64_t access;
 } trees[] = {
-    {"/usr", FS_EXECUTE | FS_READ | FS_READ_DIR},
-    {"/etc", FS_READ | FS_READ_DIR},
-    {"/proc", FS_READ | FS_READ_DIR | FS_WRITE},
-    {"/dev", FS_READ | FS_READ_DIR | FS_WRITE},
-    {POD_WORK_DIR, FS_ABI1 | FS_REFER | FS_TRUNCATE},
-    {"/tmp", FS_ABI1 | FS_REFER | FS_TRUNCATE},
-    {"/dev/shm", FS_ABI1 | FS_REFER | FS_TRUNCATE},
-    {"/", FS_READ_DIR},
+    {"/usr", FS_EXECUTE | FS_READ | FS_READ_DIR},     {"/etc", FS_READ | FS_READ_DIR},
+    {"/proc", FS_READ | FS_READ_DIR | FS_WRITE},      {"/dev", FS_READ | FS_READ_DIR | FS_WRITE},
+    {POD_WORK_DIR, FS_ABI1 | FS_REFER | FS_TRUNCATE}, {"/tmp", FS_ABI1 | FS_REFER | FS_TRUNCATE},
+    {"/dev/shm", FS_ABI1 | FS_REFER | FS_TRUNCATE},   {"/", FS_READ_DIR},
 };
 
 static uint64_t handled(long abi)
@@ -76,7 +72,8 @@ enum err lockdown_landlock(unsigned off, struct errinfo *info)
     long abi = syscall(LL_CREATE, NULL, 0, LL_VERSION_FLAG);
     if (abi < 1)
         return ERR_OK;
-    struct ruleset_attr attr = {.fs = handled(abi), .net = abi >= 4 ? NET_TCP : 0U, .scoped = abi >= 6 ? SCOPES : 0U};
+    struct ruleset_attr attr = {
+        .fs = handled(abi), .net = abi >= 4 ? NET_TCP : 0U, .scoped = abi >= 6 ? SCOPES : 0U};
     size_t size = abi >= 6 ? 24 : abi >= 4 ? 16 : 8;
     int ruleset = (int)syscall(LL_CREATE, &attr, size, 0);
     if (ruleset < 0)

@@ -71,8 +71,8 @@ static enum err become_user(struct errinfo *info)
         return fail(info, "setresuid");
     uid_t r = 0, e = 0, s = 0;
     gid_t rg = 0, eg = 0, sg = 0;
-    if (getresuid(&r, &e, &s) != 0 || getresgid(&rg, &eg, &sg) != 0 || r != POD_UID || e != POD_UID || s != POD_UID ||
-        rg != POD_GID || eg != POD_GID || sg != POD_GID)
+    if (getresuid(&r, &e, &s) != 0 || getresgid(&rg, &eg, &sg) != 0 || r != POD_UID || e != POD_UID ||
+        s != POD_UID || rg != POD_GID || eg != POD_GID || sg != POD_GID)
         return errinfo_set(info, ERR_SYSTEM, 0, "the ids are not what was set");
     return ERR_OK;
 }
@@ -104,8 +104,8 @@ static enum err lower(int pid, int resource, rlim_t soft, rlim_t hard, struct er
     return ERR_OK;
 }
 
-enum err lockdown_limits_of(int pid, uint64_t nofile, uint64_t fsize, uint64_t nproc, uint64_t cpu_ms, unsigned off,
-                            struct errinfo *info)
+enum err lockdown_limits_of(int pid, uint64_t nofile, uint64_t fsize, uint64_t nproc, uint64_t cpu_ms,
+                            unsigned off, struct errinfo *info)
 {
     const struct {
         int resource;

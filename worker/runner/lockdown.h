@@ -11,11 +11,11 @@
 /* Everything that does not depend on the job: limits, ids, capabilities, no_new_privs. */
 MUST_CHECK enum err lockdown_identity(unsigned off, struct errinfo *info);
 /* Lower the limits that the job asked for; 0 keeps what there is. */
-MUST_CHECK enum err lockdown_limits(uint64_t nofile, uint64_t fsize, uint64_t nproc, uint64_t cpu_ms, unsigned off,
-                                    struct errinfo *info);
+MUST_CHECK enum err lockdown_limits(uint64_t nofile, uint64_t fsize, uint64_t nproc, uint64_t cpu_ms,
+                                    unsigned off, struct errinfo *info);
 /* The same limits for another process of the pod (a warm interpreter that cannot do it itself). */
-MUST_CHECK enum err lockdown_limits_of(int pid, uint64_t nofile, uint64_t fsize, uint64_t nproc, uint64_t cpu_ms,
-                                       unsigned off, struct errinfo *info);
+MUST_CHECK enum err lockdown_limits_of(int pid, uint64_t nofile, uint64_t fsize, uint64_t nproc,
+                                       uint64_t cpu_ms, unsigned off, struct errinfo *info);
 /* File and network scope; does nothing where the kernel has no Landlock (the preflight has said so). */
 MUST_CHECK enum err lockdown_landlock(unsigned off, struct errinfo *info);
 /* The system call filter from `fd` (struct sock_filter[]); last, because little is allowed behind it. */

@@ -10,8 +10,10 @@
 
 static int usage(void)
 {
-    fputs("millrace-runner is PID 1 of a pod and is started by its maker: millrace-runner --fds=HEX --off=HEX "
-          "[-- warm program]\n", stderr);
+    fputs(
+        "millrace-runner is PID 1 of a pod and is started by its maker: millrace-runner --fds=HEX --off=HEX "
+        "[-- warm program]\n",
+        stderr);
     return 64;
 }
 

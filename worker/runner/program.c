@@ -26,7 +26,8 @@ static char *const empty_environment[] = {NULL};
 
 static _Noreturn void say_failed(int go, const struct errinfo *info)
 {
-    struct program_ready r = {.magic = TEMPLATE_MAGIC, .pid = getpid(), .error = info->sys != 0 ? info->sys : EINVAL};
+    struct program_ready r = {
+        .magic = TEMPLATE_MAGIC, .pid = getpid(), .error = info->sys != 0 ? info->sys : EINVAL};
     snprintf(r.text, sizeof r.text, "%.*s", (int)sizeof r.text - 1, info->text);
     (void)!send(go, &r, sizeof r, MSG_NOSIGNAL); /* the runner is all there is to tell */
     _exit(NOT_STARTED);
@@ -98,7 +99,8 @@ static char *wait_for_job(size_t *ret_len)
         _exit(0);
     if (go.magic != TEMPLATE_MAGIC || go.length > SPEC_SIZE_MAX)
         _exit(NOT_STARTED);
-    char *bytes = mmap(NULL, (size_t)go.length + 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *bytes =
+        mmap(NULL, (size_t)go.length + 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (bytes == MAP_FAILED || !read_all(GO_FD, bytes, go.length))
         _exit(NOT_STARTED);
     *ret_len = go.length;

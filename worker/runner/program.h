@@ -9,12 +9,12 @@
 #include <stdint.h>
 
 struct program_start {
-    int go;                    /* its end of the go socket */
-    int stdio[3];              /* its ends of the pipes */
-    unsigned fds;              /* bits of enum runner_fd that are open */
-    unsigned off;              /* bits of enum defence */
-    bool second;               /* the run behind a compile step: the source is there already */
-    char *const *warm;         /* a warm interpreter: executed before the job is known, go socket on 3; NULL: cold */
+    int go;            /* its end of the go socket */
+    int stdio[3];      /* its ends of the pipes */
+    unsigned fds;      /* bits of enum runner_fd that are open */
+    unsigned off;      /* bits of enum defence */
+    bool second;       /* the run behind a compile step: the source is there already */
+    char *const *warm; /* a warm interpreter: executed before the job is known, go socket on 3; NULL: cold */
 };
 
 /* Never returns. */

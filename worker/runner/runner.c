@@ -22,9 +22,9 @@
 #include <unistd.h>
 
 /* Exact enough for an honest reason, cheap enough to forget: two reads of small files. */
-#define MEMORY_TICK_NS (50 * 1000000LL)
+#define MEMORY_TICK_NS  (50 * 1000000LL)
 #define CPU_TICK_MIN_NS (5 * 1000000LL)
-#define HANDOVER_S 5
+#define HANDOVER_S      5
 
 static _Noreturn void leave(void)
 {
@@ -163,8 +163,8 @@ static bool hand_over(struct runner *r)
 {
     struct program_go go = {.magic = TEMPLATE_MAGIC, .length = (uint32_t)r->spec_bytes.len};
     struct timeval bound = {.tv_sec = HANDOVER_S};
-    return setsockopt(r->go, SOL_SOCKET, SO_SNDTIMEO, &bound, sizeof bound) == 0 && send_all(r->go, &go, sizeof go) &&
-           send_all(r->go, r->spec_bytes.data, r->spec_bytes.len);
+    return setsockopt(r->go, SOL_SOCKET, SO_SNDTIMEO, &bound, sizeof bound) == 0 &&
+           send_all(r->go, &go, sizeof go) && send_all(r->go, r->spec_bytes.data, r->spec_bytes.len);
 }
 
 static void begin_clocks(struct runner *r)
@@ -375,7 +375,8 @@ static void count_pod(struct runner *r)
 static void finish(struct runner *r)
 {
     uint64_t kills = 0;
-    if (usage_oom_kills(r, &kills) && kills > r->oom_base && r->exit.end == PE_OWN && r->exit.signal == SIGKILL)
+    if (usage_oom_kills(r, &kills) && kills > r->oom_base && r->exit.end == PE_OWN &&
+        r->exit.signal == SIGKILL)
         r->exit.end = PE_MEMORY;
     count_pod(r);
     if (r->compile && r->exit.end == PE_OWN) {
@@ -445,7 +446,8 @@ static void settle(struct runner *r)
         reap(r);
         if (r->state == RUN_KILLING && !r->children_gone)
             kill_all(r);
-        if (!r->children_gone && (defence_on(r->off, DEFENCE_KILL_ALL) || r->state != RUN_KILLING || r->exit.end != PE_OWN))
+        if (!r->children_gone &&
+            (defence_on(r->off, DEFENCE_KILL_ALL) || r->state != RUN_KILLING || r->exit.end != PE_OWN))
             return;
         pump(r); /* nobody writes any more: what is there now is all */
         if (channel_idle(&r->channel))

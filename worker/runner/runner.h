@@ -14,9 +14,9 @@ enum run_state {
     RUN_READY,     /* it waits for its job */
     RUN_STARTING,  /* it was given its job and locks itself down */
     RUN_RUNNING,
-    RUN_GRACE,     /* the main process ended; whoever still holds its pipes has GRACE_NS */
-    RUN_KILLING,   /* everything else is being killed */
-    RUN_OVER,      /* DONE is queued */
+    RUN_GRACE,   /* the main process ended; whoever still holds its pipes has GRACE_NS */
+    RUN_KILLING, /* everything else is being killed */
+    RUN_OVER,    /* DONE is queued */
 };
 
 #define GRACE_NS (50 * 1000000LL)
@@ -27,15 +27,15 @@ struct runner {
     unsigned fds; /* bits of enum runner_fd */
     unsigned off; /* bits of enum defence */
     char *const *warm;
-    int signals;  /* signalfd: SIGCHLD */
-    int go;       /* our end; -1 once the program runs */
-    int in;       /* the program's standard input; -1 once it has ended */
-    int out[2];   /* its output and error; -1 once at their end */
-    bool out_first; /* which of the two is read first: they take turns */
-    pid_t main;   /* 0 until the program told */
-    bool compile; /* the compile step runs */
-    bool second;  /* the run behind it */
-    bool started_told;         /* STARTED was said */
+    int signals;       /* signalfd: SIGCHLD */
+    int go;            /* our end; -1 once the program runs */
+    int in;            /* the program's standard input; -1 once it has ended */
+    int out[2];        /* its output and error; -1 once at their end */
+    bool out_first;    /* which of the two is read first: they take turns */
+    pid_t main;        /* 0 until the program told */
+    bool compile;      /* the compile step runs */
+    bool second;       /* the run behind it */
+    bool started_told; /* STARTED was said */
     bool children_gone;
     struct buf spec_bytes;
     struct spec spec; /* scanned: numbers and lengths only */
@@ -52,7 +52,8 @@ struct runner {
 void runner_run(struct runner *r); /* until the worker is gone */
 
 /* pump.c: bytes between the pipes and the worker. */
-MUST_CHECK enum err pump_output(struct runner *r); /* ERR_FULL: over the limit; ERR_CLOSED: the worker is gone */
+MUST_CHECK enum err
+pump_output(struct runner *r); /* ERR_FULL: over the limit; ERR_CLOSED: the worker is gone */
 bool pump_at_end(const struct runner *r);
 void pump_input(struct runner *r);
 MUST_CHECK enum err pump_hold_input(struct runner *r, struct str bytes);

@@ -8,8 +8,8 @@
 #include "worker/spawner/defence.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +17,8 @@
 
 enum { IDLE_MAX = 2048, RESIDUE_MAX = 1 << 20, RESIDUE_LOOK = 8 };
 
-static const struct cgroup_tree *tree_of(const struct cgroups *c, enum cgroup_controller which, size_t *ret_index)
+static const struct cgroup_tree *tree_of(const struct cgroups *c, enum cgroup_controller which,
+                                         size_t *ret_index)
 {
     for (size_t i = 0; i < c->trees_n; i++) {
         if ((c->trees[i].has & 1U << which) != 0) {
@@ -174,7 +175,8 @@ enum err cgroup_set_limits(struct cgroups *c, struct cgroup *g, const struct pod
         {DEFENCE_CPU_SHARE, set_cpu, g->limits.cpu_millis, l->cpu_millis, "cpu"},
     };
     for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
-        if (limits[i].now != limits[i].want && defence_on(off, limits[i].defence) && !limits[i].set(c, g, limits[i].want))
+        if (limits[i].now != limits[i].want && defence_on(off, limits[i].defence) &&
+            !limits[i].set(c, g, limits[i].want))
             return errinfo_set(info, ERR_SYSTEM, errno, "set the %s limit", limits[i].name);
     }
     g->limits = *l;
@@ -350,7 +352,8 @@ static void add_controller(struct cgroups *c, const struct cgroup_place *p, enum
 {
     struct cgroup_tree *t = NULL;
     for (size_t i = 0; i < c->trees_n; i++) {
-        if (strncmp(c->trees[i].path, p->mount, strlen(p->mount)) == 0 && c->trees[i].path[strlen(p->mount)] == '/')
+        if (strncmp(c->trees[i].path, p->mount, strlen(p->mount)) == 0 &&
+            c->trees[i].path[strlen(p->mount)] == '/')
             t = &c->trees[i];
     }
     if (t == NULL) {
@@ -385,6 +388,7 @@ enum err cgroups_open(struct cgroups *c, const char *name, bool privileged, stru
     /* A tree that only counts time is not worth its moves. */
     size_t i = 0;
     const struct cgroup_tree *memory = tree_of(c, CG_MEMORY, &i);
-    c->swap_accounted = memory != NULL && !memory->v2 && cgroup_has_file(memory->base, "runners/memory.memsw.limit_in_bytes");
+    c->swap_accounted =
+        memory != NULL && !memory->v2 && cgroup_has_file(memory->base, "runners/memory.memsw.limit_in_bytes");
     return ERR_OK;
 }

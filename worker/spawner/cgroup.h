@@ -36,9 +36,9 @@ struct cgroup {
     /* cpuacct.usage or cpu.stat; memory.oom_control or memory.events; memory.max_usage_in_bytes or memory.peak;
        -1: not there */
     int cpu, memory, peak;
-    struct pod_limits limits;  /* as they are set */
-    struct pod_usage base; /* counters that cannot be set to zero, as the last pod left them */
-    struct pod_usage seen; /* as they were when last looked at */
+    struct pod_limits limits; /* as they are set */
+    struct pod_usage base;    /* counters that cannot be set to zero, as the last pod left them */
+    struct pod_usage seen;    /* as they were when last looked at */
     unsigned uses;
 };
 
@@ -50,10 +50,10 @@ bool cgroups_close(struct cgroups *c);
 /* Put a process of ours (the helper) into the cgroup outside every pod. */
 MUST_CHECK enum err cgroups_adopt(struct cgroups *c, int pid, struct errinfo *info);
 
-MUST_CHECK enum err cgroup_take(struct cgroups *c, const struct pod_limits *limits, unsigned off, struct cgroup **ret,
-                                struct errinfo *info);
-MUST_CHECK enum err cgroup_set_limits(struct cgroups *c, struct cgroup *g, const struct pod_limits *limits, unsigned off,
-                                      struct errinfo *info);
+MUST_CHECK enum err cgroup_take(struct cgroups *c, const struct pod_limits *limits, unsigned off,
+                                struct cgroup **ret, struct errinfo *info);
+MUST_CHECK enum err cgroup_set_limits(struct cgroups *c, struct cgroup *g, const struct pod_limits *limits,
+                                      unsigned off, struct errinfo *info);
 void cgroup_usage(struct cgroups *c, struct cgroup *g, struct pod_usage *ret);
 /* All processes of it are dead (or nearly: retried), and cgroup_usage() has been called since. */
 void cgroup_give_back(struct cgroups *c, struct cgroup *g);

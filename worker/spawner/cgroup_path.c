@@ -49,7 +49,8 @@ static struct str own_path(struct str text, struct str controller)
         struct str line = str_split(&text, '\n');
         struct str number = str_split(&line, ':');
         struct str list = str_split(&line, ':');
-        if (controller.n == 0 ? str_eq(number, STR("0")) && list.n == 0 : cgroup_has_word(list, ',', controller))
+        if (controller.n == 0 ? str_eq(number, STR("0")) && list.n == 0
+                              : cgroup_has_word(list, ',', controller))
             return line;
     }
     return (struct str){0};
@@ -68,7 +69,8 @@ static bool below_root(struct str own, struct str root, struct str *ret)
     return true;
 }
 
-static enum err fill(const struct mount_line *m, struct str own_cgroups, struct str controller, struct cgroup_place *ret)
+static enum err fill(const struct mount_line *m, struct str own_cgroups, struct str controller,
+                     struct cgroup_place *ret)
 {
     struct cgroup_place place = {.v2 = controller.n == 0};
     struct str own = own_path(own_cgroups, controller), relative;
@@ -82,7 +84,8 @@ static enum err fill(const struct mount_line *m, struct str own_cgroups, struct 
     return ERR_OK;
 }
 
-enum err cgroup_find(struct str mountinfo, struct str own_cgroups, struct str controller, struct cgroup_place *ret_place)
+enum err cgroup_find(struct str mountinfo, struct str own_cgroups, struct str controller,
+                     struct cgroup_place *ret_place)
 {
     struct mount_line m, v2 = {.point = {.p = NULL}};
     while (mountinfo.p != NULL) {

@@ -57,8 +57,10 @@ enum err fdmsg_recv(int sock, void *data, size_t len, int *ret_fds, size_t max, 
     union control control;
     int fds[FDMSG_MAX];
     struct iovec iov = {.iov_base = data, .iov_len = len};
-    struct msghdr m = {
-        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+    struct msghdr m = {.msg_iov = &iov,
+                       .msg_iovlen = 1,
+                       .msg_control = control.bytes,
+                       .msg_controllen = sizeof control.bytes};
     ssize_t got;
     do {
         got = recvmsg(sock, &m, MSG_CMSG_CLOEXEC | (wait ? 0 : MSG_DONTWAIT));

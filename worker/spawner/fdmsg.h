@@ -14,6 +14,7 @@ enum { FDMSG_MAX = 16 };
 MUST_CHECK enum err fdmsg_send(int sock, const void *data, size_t len, const int *fds, size_t n, bool wait);
 /* Exactly `len` bytes or ERR_PROTOCOL. At most `max` descriptors, close-on-exec; more are ERR_PROTOCOL and closed.
    ERR_AGAIN (only with `wait` false), ERR_CLOSED. */
-MUST_CHECK enum err fdmsg_recv(int sock, void *data, size_t len, int *ret_fds, size_t max, size_t *ret_n, bool wait);
+MUST_CHECK enum err fdmsg_recv(int sock, void *data, size_t len, int *ret_fds, size_t max, size_t *ret_n,
+                               bool wait);
 
 #endif

@@ -59,7 +59,8 @@ static enum err take_ids(struct errinfo *info)
 
 static bool entered(const struct helper_request *q, uint32_t i)
 {
-    return q->enter_first != 0 && q->roles[i] >= RUNNER_FD_CGROUP && q->roles[i] < RUNNER_FD_CGROUP + RUNNER_CGROUPS_MAX;
+    return q->enter_first != 0 && q->roles[i] >= RUNNER_FD_CGROUP &&
+           q->roles[i] < RUNNER_FD_CGROUP + RUNNER_CGROUPS_MAX;
 }
 
 /* The runner's descriptors at their numbers, and nothing else: the end of `told_write` says that all went well. */
@@ -164,12 +165,13 @@ static int clone_as_owner(const struct birth *b, int *ret_pidfd)
     unsigned owner = b->request->program == PROGRAM_FORKED ? b->helper->owner : 0;
     if (owner != 0 && syscall(SYS_setresuid, -1, owner, -1) != 0)
         return -1;
-    long pid = syscall(SYS_clone, b->helper->clone_flags | CLONE_PIDFD | SIGCHLD, NULL, ret_pidfd, NULL, NULL);
+    long pid =
+        syscall(SYS_clone, b->helper->clone_flags | CLONE_PIDFD | SIGCHLD, NULL, ret_pidfd, NULL, NULL);
     int why = errno;
     if (pid == 0)
         child_main(b);
     if (owner != 0 && syscall(SYS_setresuid, -1, 0, -1) != 0)
-        _exit(71); /* never go on with the wrong id */
+        _exit(71);  /* never go on with the wrong id */
     if (owner != 0) /* the change took it away; the control socket's end ends us too */
         prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     errno = why;
@@ -304,7 +306,8 @@ static enum err build_root(unsigned off, struct errinfo *info)
     struct host_facts host = {.top_n = 0};
     char targets[HOST_TOP_MAX][32];
     if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
-        mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,nr_inodes=256,mode=755") != 0 || chdir("/tmp") != 0)
+        mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,nr_inodes=256,mode=755") != 0 ||
+        chdir("/tmp") != 0)
         return errinfo_set(info, ERR_SYSTEM, errno, "begin the root file system");
     look_at_host(&host, targets);
     plan_root(&plan, &host, off);
@@ -361,7 +364,8 @@ int main(int argc, char **argv)
         fputs("millrace-podhelper is started by millrace-spawner\n", stderr);
         return 64;
     }
-    struct helper h = {.off = (unsigned)strtoul(argv[1], NULL, 16), .owner = (unsigned)strtoul(argv[2], NULL, 10)};
+    struct helper h = {.off = (unsigned)strtoul(argv[1], NULL, 16),
+                       .owner = (unsigned)strtoul(argv[2], NULL, 10)};
     h.clone_flags = plan_clone_flags(h.off);
     own_name = argv[0];
     own_name_size = (size_t)(argv[2] + strlen(argv[2]) - argv[0]) + 1;

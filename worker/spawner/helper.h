@@ -36,7 +36,8 @@ struct helper_request {
     uint64_t tag;
     uint32_t uid;     /* first of the pod's two ids in U0 */
     uint32_t program; /* enum pod_program */
-    uint32_t enter_first; /* rootless: the helper puts the whole pod into its cgroups, while its first process still is ours */
+    uint32_t
+        enter_first; /* rootless: the helper puts the whole pod into its cgroups, while its first process still is ours */
     uint32_t reserved;
     uint8_t roles[HELPER_FDS_MAX]; /* enum runner_fd for each descriptor */
     char set[SPAWNER_KIND_MAX];    /* TEMPLATE: package set */

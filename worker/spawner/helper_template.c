@@ -29,8 +29,9 @@ static void become_ordinary(unsigned uid)
         if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) != 0 && errno != EINVAL)
             _exit(71);
     }
-    if ((setgroups(0, NULL) != 0 && errno != EPERM) || setresgid(uid, uid, uid) != 0 || setresuid(uid, uid, uid) != 0 ||
-        syscall(SYS_capset, &header, data) != 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || setsid() < 0 ||
+    if ((setgroups(0, NULL) != 0 && errno != EPERM) || setresgid(uid, uid, uid) != 0 ||
+        setresuid(uid, uid, uid) != 0 || syscall(SYS_capset, &header, data) != 0 ||
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || setsid() < 0 ||
         sigprocmask(SIG_SETMASK, &none, NULL) != 0)
         _exit(71);
 }

@@ -56,7 +56,8 @@ static bool find_range(const char *file, uint32_t *ret_first, uint32_t *ret_coun
         uint64_t a = 0, n = 0;
         if (!str_eq(name, str_of(uid)) && (me == NULL || !str_eq(name, str_of(me->pw_name))))
             continue;
-        if (str_to_u64(first, &a) != ERR_OK || str_to_u64(line, &n) != ERR_OK || a > UINT32_MAX || n < SUBORDINATE_MIN)
+        if (str_to_u64(first, &a) != ERR_OK || str_to_u64(line, &n) != ERR_OK || a > UINT32_MAX ||
+            n < SUBORDINATE_MIN)
             continue;
         *ret_first = (uint32_t)a;
         *ret_count = n < HELPER_IDS ? (uint32_t)n : HELPER_IDS - 1;

@@ -27,7 +27,7 @@
 
 enum { EXIT_USAGE = 64, EXIT_UNAVAILABLE = 69, EXIT_SOFTWARE = 70, EXIT_CONFIG = 78, WORKER_ID = 65533 };
 #define WORKER_GRACE_NS (30 * 1000000000LL)
-#define EXE_ENV "MILLRACE_SPAWNER_EXE"
+#define EXE_ENV         "MILLRACE_SPAWNER_EXE"
 
 static struct spawner spawner;
 static const char *state_dir;
@@ -36,13 +36,16 @@ static void usage(FILE *to)
 {
     fputs("millrace-spawner [options] -- worker [arguments]\n"
           "Starts the worker without privilege and makes its local pods. Both end together.\n\n"
-          "  --rootless              without privilege even when there is some (needs /etc/subuid and newuidmap)\n"
+          "  --rootless              without privilege even when there is some (needs /etc/subuid and "
+          "newuidmap)\n"
           "  --helper PATH           millrace-podhelper (beside this program)\n"
-          "  --state DIR             its name: one spawner a directory (/run/millrace, or ~ without privilege)\n"
+          "  --state DIR             its name: one spawner a directory (/run/millrace, or ~ without "
+          "privilege)\n"
           "  --worker-uid N, --worker-gid N   who the worker is (65533)\n"
           "  --accept-missing=NAME   go on without what this host lacks; again for each\n"
           "  --check                 print what the host gives, and stop\n"
-          "  --help\n", to);
+          "  --help\n",
+          to);
 }
 
 struct options {
@@ -64,7 +67,8 @@ static bool accept_missing(const char *name, struct options *o)
 {
     uint64_t bit = preflight_acceptable(name);
     if (bit == 0)
-        fprintf(stderr, "millrace-spawner: --accept-missing=%s: nothing of this name can be accepted\n", name);
+        fprintf(stderr, "millrace-spawner: --accept-missing=%s: nothing of this name can be accepted\n",
+                name);
     o->accepted |= bit;
     return bit != 0;
 }
@@ -122,7 +126,8 @@ static bool parse(struct spawner *s, struct options *o, char **argv)
     }
     s->worker_argv = *argv == NULL ? argv : argv + 1;
     if (*s->worker_argv == NULL && !o->check) {
-        fputs("millrace-spawner: no worker given: millrace-spawner [options] -- worker [arguments]\n", stderr);
+        fputs("millrace-spawner: no worker given: millrace-spawner [options] -- worker [arguments]\n",
+              stderr);
         return false;
     }
     return true;
@@ -140,7 +145,8 @@ static unsigned defences_off(void)
         if (d != DEFENCE_COUNT)
             off |= 1U << d;
         else if (name.n > 0)
-            fprintf(stderr, "millrace-spawner: MILLRACE_TEST_OFF: no defence is named " STR_FMT "\n", STR_ARG(name));
+            fprintf(stderr, "millrace-spawner: MILLRACE_TEST_OFF: no defence is named " STR_FMT "\n",
+                    STR_ARG(name));
     }
 #endif
     return off;
@@ -155,10 +161,12 @@ static uint64_t hash(const char *text)
 }
 
 /* The state directory names us: a second spawner there is refused, and what an earlier one left is swept. */
-static enum err take_name(const struct spawner *s, char *name, size_t size, uint64_t *ret_hash, struct errinfo *info)
+static enum err take_name(const struct spawner *s, char *name, size_t size, uint64_t *ret_hash,
+                          struct errinfo *info)
 {
     char fallback[64], real[PATH_MAX];
-    snprintf(fallback, sizeof fallback, s->privileged ? "/run/millrace" : "/tmp/millrace-%u", (unsigned)getuid());
+    snprintf(fallback, sizeof fallback, s->privileged ? "/run/millrace" : "/tmp/millrace-%u",
+             (unsigned)getuid());
     const char *dir = state_dir != NULL ? state_dir : fallback;
     if ((mkdir(dir, 0755) != 0 && errno != EEXIST) || realpath(dir, real) == NULL)
         return errinfo_set(info, ERR_SYSTEM, errno, "the state directory %s", dir);
@@ -336,7 +344,8 @@ static enum err prepare(struct spawner *s, const struct options *o, struct errin
     if (e == ERR_OK)
         e = seccomp_build(&s->filter, info);
     if (e == ERR_OK)
-        e = memfd_copy(s->helper_path != NULL ? s->helper_path : beside_us(HELPER_NAME), HELPER_NAME, &s->image, info);
+        e = memfd_copy(s->helper_path != NULL ? s->helper_path : beside_us(HELPER_NAME), HELPER_NAME,
+                       &s->image, info);
     return e;
 }
 
@@ -349,7 +358,8 @@ static enum err start(struct spawner *s, struct errinfo *info)
         e = spawner_start_worker(s, info);
     if (e != ERR_OK)
         return e;
-    if (spawner_watch(s, s->helper, SOURCE_HELPER, 0) != ERR_OK || spawner_watch(s, s->worker, SOURCE_WORKER, 0) != ERR_OK)
+    if (spawner_watch(s, s->helper, SOURCE_HELPER, 0) != ERR_OK ||
+        spawner_watch(s, s->worker, SOURCE_WORKER, 0) != ERR_OK)
         return errinfo_set(info, ERR_SYSTEM, errno, "epoll");
     pods_init(s);
     templates_init(s);
@@ -390,8 +400,14 @@ int main(int argc, char **argv)
         fprintf(stderr, "millrace-spawner: %s\n", info.text);
         return EXIT_SOFTWARE;
     }
-    spawner = (struct spawner){.worker_uid = WORKER_ID, .worker_gid = WORKER_ID, .helper = -1, .worker = -1, .filter = -1,
-                               .image = -1, .epoll = -1, .signals = -1};
+    spawner = (struct spawner){.worker_uid = WORKER_ID,
+                               .worker_gid = WORKER_ID,
+                               .helper = -1,
+                               .worker = -1,
+                               .filter = -1,
+                               .image = -1,
+                               .epoll = -1,
+                               .signals = -1};
     const char *format = getenv("LOG_FORMAT");
     log_open("spawner", LOG_INFO, isatty(2) || (format != NULL && strcmp(format, "text") == 0));
     if (!parse(&spawner, &o, argv))

@@ -291,7 +291,8 @@ static void on_limits(struct spawner *s, const struct spawner_request *r)
         (void)errinfo_set(&info, ERR_NOT_FOUND, 0, "there is no such pod");
     else if (limit != NULL)
         (void)errinfo_set(&info, ERR_RANGE, 0, "the limit %s is out of range", limit);
-    else if (p->cgroup != NULL && cgroup_set_limits(&s->cgroups, p->cgroup, &r->limits, s->off, &info) == ERR_OK)
+    else if (p->cgroup != NULL &&
+             cgroup_set_limits(&s->cgroups, p->cgroup, &r->limits, s->off, &info) == ERR_OK)
         info.code = ERR_OK;
     reply(s, info.code == ERR_OK ? SPAWNER_CHANGED : SPAWNER_FAILED, r->tag, r->pod, -1, NULL, info.text);
 }
@@ -343,7 +344,8 @@ void pods_on_worker(struct spawner *s)
         enum err e = fdmsg_recv(s->worker, &r, sizeof r, NULL, 0, &n, false);
         if (e == ERR_AGAIN)
             return;
-        bool known = e == ERR_OK && r.magic == SPAWNER_MAGIC && r.type >= SPAWNER_CREATE && r.type <= SPAWNER_DESTROY;
+        bool known =
+            e == ERR_OK && r.magic == SPAWNER_MAGIC && r.type >= SPAWNER_CREATE && r.type <= SPAWNER_DESTROY;
         if (!known || memchr(r.kind, '\0', sizeof r.kind) == NULL) {
             if (e != ERR_CLOSED)
                 log_error("the worker breaks the protocol");

@@ -70,7 +70,8 @@ uint64_t preflight_look(const struct cgroups *c, bool privileged)
     const bool present[] = {
         [PREFLIGHT_USER_NAMESPACES] = has_user_namespaces(),
         [PREFLIGHT_SECCOMP] = has_seccomp(),
-        [PREFLIGHT_NEW_MOUNT_API] = has_call(SYS_mount_setattr) && has_call(SYS_open_tree) && has_call(SYS_move_mount),
+        [PREFLIGHT_NEW_MOUNT_API] =
+            has_call(SYS_mount_setattr) && has_call(SYS_open_tree) && has_call(SYS_move_mount),
         [PREFLIGHT_PIDFD] = has_call(SYS_pidfd_open) && has_call(SYS_close_range),
         [PREFLIGHT_SUBORDINATE_IDS] = privileged || idmap_has_subordinate(),
         [PREFLIGHT_MEMORY_LIMIT] = (c->has & 1U << CG_MEMORY) != 0,

@@ -32,7 +32,8 @@ static enum err keep_fds(const int *fds, size_t n)
         if (dup2(up[i], 3 + (int)i) < 0)
             return ERR_SYSTEM;
     }
-    return syscall(SYS_close_range, 3 + (unsigned)n, ~0U, 4U /* CLOSE_RANGE_CLOEXEC */) == 0 ? ERR_OK : ERR_SYSTEM;
+    return syscall(SYS_close_range, 3 + (unsigned)n, ~0U, 4U /* CLOSE_RANGE_CLOEXEC */) == 0 ? ERR_OK
+                                                                                             : ERR_SYSTEM;
 }
 
 static _Noreturn void helper_child(const struct spawner *s, int control, int go)

@@ -14,15 +14,16 @@ enum { SPAWNER_MAGIC = 0x4d525350, SPAWNER_VERSION = 1, SPAWNER_TEXT_MAX = 256, 
 struct pod_limits {
     uint64_t memory_bytes;
     uint64_t pids;
-    uint64_t cpu_millis;    /* of one core per second: 1000 = one core */
-    uint64_t work_bytes;    /* size of /mnt/data */
+    uint64_t cpu_millis; /* of one core per second: 1000 = one core */
+    uint64_t work_bytes; /* size of /mnt/data */
     uint64_t work_inodes;
-    uint64_t tmp_bytes;     /* size of /tmp */
+    uint64_t tmp_bytes; /* size of /tmp */
 };
 
 enum spawner_request_type {
-    SPAWNER_CREATE = 1,  /* tag, kind, limits -> CREATED (with the runner's socket) or FAILED */
-    SPAWNER_LIMITS = 2,  /* pod, limits: memory, pids and cpu of a pod that is not running yet -> CHANGED or FAILED */
+    SPAWNER_CREATE = 1, /* tag, kind, limits -> CREATED (with the runner's socket) or FAILED */
+    SPAWNER_LIMITS =
+        2, /* pod, limits: memory, pids and cpu of a pod that is not running yet -> CHANGED or FAILED */
     SPAWNER_USAGE = 3,   /* pod -> USAGE */
     SPAWNER_DESTROY = 4, /* pod -> GONE, once nothing of it is left */
 };
@@ -41,24 +42,24 @@ enum spawner_reply_type {
     SPAWNER_CREATED = 65, /* pod; one descriptor: the stream socket to its runner */
     SPAWNER_CHANGED = 66,
     SPAWNER_USAGED = 67,
-    SPAWNER_GONE = 68,    /* also unasked, when a pod died; usage is final */
-    SPAWNER_FAILED = 69,  /* text says why */
+    SPAWNER_GONE = 68,   /* also unasked, when a pod died; usage is final */
+    SPAWNER_FAILED = 69, /* text says why */
 };
 
 struct pod_usage {
     uint64_t cpu_ns;
     uint64_t memory_peak_bytes;
-    uint64_t oom_kills;  /* by the pod's own limit */
-    uint64_t pids_peak;  /* 0 when the kernel does not tell */
+    uint64_t oom_kills;    /* by the pod's own limit */
+    uint64_t pids_peak;    /* 0 when the kernel does not tell */
     uint64_t pids_refused; /* forks refused by the pids limit */
 };
 
 struct spawner_reply {
     uint32_t magic;
     uint32_t type;
-    uint64_t tag; /* 0 when unasked */
-    uint64_t pod; /* never 0, never used again while this spawner lives */
-    uint64_t missing; /* HELLO: bits of enum defence (preflight.def) that the host lacks */
+    uint64_t tag;      /* 0 when unasked */
+    uint64_t pod;      /* never 0, never used again while this spawner lives */
+    uint64_t missing;  /* HELLO: bits of enum defence (preflight.def) that the host lacks */
     uint32_t rootless; /* HELLO: 1 when without privilege */
     uint32_t reserved;
     struct pod_usage usage;

@@ -28,7 +28,7 @@
 enum { X32_BIT = 0x40000000, LAST_KNOWN = 462, DENIED = EPERM };
 
 static const int allowed[] = {
-#define A(name) SCMP_SYS(name),
+#define A(name)         SCMP_SYS(name),
 #define N(number, name) number,
 #include "worker/spawner/seccomp.def"
 #undef A
@@ -36,7 +36,7 @@ static const int allowed[] = {
 };
 
 #define NEW_NAMESPACES                                                                                       \
-    ((unsigned)CLONE_NEWNS | (unsigned)CLONE_NEWCGROUP | (unsigned)CLONE_NEWUTS | (unsigned)CLONE_NEWIPC |     \
+    ((unsigned)CLONE_NEWNS | (unsigned)CLONE_NEWCGROUP | (unsigned)CLONE_NEWUTS | (unsigned)CLONE_NEWIPC |   \
      (unsigned)CLONE_NEWUSER | (unsigned)CLONE_NEWPID | (unsigned)CLONE_NEWNET | 0x80U /* CLONE_NEWTIME */)
 #define TYPE_MASK 0xfU
 
@@ -77,16 +77,19 @@ static const struct {
 
 /* prctl by option: what programs and their libraries use. */
 static const unsigned prctl_options[] = {
-    PR_SET_NAME, PR_GET_NAME, PR_SET_PDEATHSIG, PR_GET_PDEATHSIG, PR_SET_DUMPABLE, PR_GET_DUMPABLE, PR_GET_SECCOMP,
-    PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS, PR_CAPBSET_READ, PR_SET_TIMERSLACK, PR_GET_TIMERSLACK, PR_GET_KEEPCAPS,
-    PR_GET_SECUREBITS, PR_CAP_AMBIENT, PR_SET_THP_DISABLE, PR_GET_THP_DISABLE, PR_GET_TSC, PR_SET_CHILD_SUBREAPER,
-    PR_GET_CHILD_SUBREAPER, PR_GET_TID_ADDRESS, PR_SET_VMA,
+    PR_SET_NAME,         PR_GET_NAME,       PR_SET_PDEATHSIG,       PR_GET_PDEATHSIG,
+    PR_SET_DUMPABLE,     PR_GET_DUMPABLE,   PR_GET_SECCOMP,         PR_SET_NO_NEW_PRIVS,
+    PR_GET_NO_NEW_PRIVS, PR_CAPBSET_READ,   PR_SET_TIMERSLACK,      PR_GET_TIMERSLACK,
+    PR_GET_KEEPCAPS,     PR_GET_SECUREBITS, PR_CAP_AMBIENT,         PR_SET_THP_DISABLE,
+    PR_GET_THP_DISABLE,  PR_GET_TSC,        PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER,
+    PR_GET_TID_ADDRESS,  PR_SET_VMA,
 };
 
 static int add_conditional(scmp_filter_ctx ctx)
 {
     for (size_t i = 0; i < sizeof conditional / sizeof conditional[0]; i++) {
-        int r = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, conditional[i].call, conditional[i].count, conditional[i].args);
+        int r = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, conditional[i].call, conditional[i].count,
+                                       conditional[i].args);
         if (r != 0)
             return r;
     }
@@ -130,8 +133,8 @@ static enum err build(scmp_filter_ctx ctx, int fd, struct errinfo *info)
     return r == 0 ? ERR_OK : errinfo_set(info, ERR_SYSTEM, -r, "build the system call filter");
 }
 
-#define LOAD(field) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))
-#define RETURN(value) BPF_STMT(BPF_RET | BPF_K, (value))
+#define LOAD(field)               BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))
+#define RETURN(value)             BPF_STMT(BPF_RET | BPF_K, (value))
 #define SKIP_UNLESS(op, value, n) BPF_JUMP(BPF_JMP | (op) | BPF_K, (value), 0, (n))
 
 /* What libseccomp has no words for, before its list: foreign architectures and x32 die, calls younger than the list are
@@ -155,9 +158,10 @@ static enum err write_prologue(int fd, struct errinfo *info)
         struct sock_filter part[4 + 2 * 4];
         size_t at = 0;
         part[at++] = (struct sock_filter)LOAD(nr);
-        part[at++] = (struct sock_filter)SKIP_UNLESS(BPF_JEQ, (unsigned)excepted[i].call, (unsigned char)(1 + 2 * n));
-        part[at++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-                                                  (unsigned)(offsetof(struct seccomp_data, args) + 8 * excepted[i].arg));
+        part[at++] =
+            (struct sock_filter)SKIP_UNLESS(BPF_JEQ, (unsigned)excepted[i].call, (unsigned char)(1 + 2 * n));
+        part[at++] = (struct sock_filter)BPF_STMT(
+            BPF_LD | BPF_W | BPF_ABS, (unsigned)(offsetof(struct seccomp_data, args) + 8 * excepted[i].arg));
         for (unsigned k = 0; k < n; k++) {
             part[at++] = (struct sock_filter)SKIP_UNLESS(BPF_JEQ, excepted[i].refused[k], 1);
             part[at++] = (struct sock_filter)RETURN(SECCOMP_RET_ERRNO | DENIED);

@@ -23,8 +23,8 @@ enum pod_state {
 struct pod {
     enum pod_state state;
     uint64_t id;
-    uint64_t tag;  /* of the request that is not answered yet */
-    bool asked;    /* DOOMED: the worker waits for GONE */
+    uint64_t tag; /* of the request that is not answered yet */
+    bool asked;   /* DOOMED: the worker waits for GONE */
     uint32_t uid;
     struct template *template; /* NULL: cold */
     struct cgroup *cgroup;     /* NULL: no controller here */
@@ -44,9 +44,9 @@ struct spawner {
     char **worker_argv;
     unsigned worker_uid, worker_gid;
     int epoll, signals;
-    int filter, image;  /* memfds: system call filter, the helper's executable */
-    int helper;         /* socket */
-    int worker;         /* socket */
+    int filter, image; /* memfds: system call filter, the helper's executable */
+    int helper;        /* socket */
+    int worker;        /* socket */
     pid_t helper_pid, worker_pid;
     int worker_status;
     struct cgroups cgroups;

@@ -20,10 +20,11 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
-static_assert(sizeof(((struct template_setup *)0)->filter[0]) == sizeof(struct sock_filter), "the kernel's layout");
+static_assert(sizeof(((struct template_setup *)0)->filter[0]) == sizeof(struct sock_filter),
+              "the kernel's layout");
 
 /* 0.1 s, doubled up to 10 s. */
-#define BACKOFF_FIRST_NS 100000000LL
+#define BACKOFF_FIRST_NS  100000000LL
 #define BACKOFF_DOUBLINGS 7U
 
 static const struct {
@@ -48,8 +49,14 @@ static void fill_rlimits(struct template_setup *setup)
         uint32_t resource;
         uint64_t soft, hard;
     } limits[] = {
-        {RLIMIT_CORE, 0, 0},         {RLIMIT_MEMLOCK, 0, 0},           {RLIMIT_MSGQUEUE, 0, 0}, {RLIMIT_SIGPENDING, 256, 256},
-        {RLIMIT_STACK, 8 << 20, 64 << 20}, {RLIMIT_RTPRIO, 0, 0}, {RLIMIT_NICE, 0, 0},     {RLIMIT_LOCKS, 0, 0},
+        {RLIMIT_CORE, 0, 0},
+        {RLIMIT_MEMLOCK, 0, 0},
+        {RLIMIT_MSGQUEUE, 0, 0},
+        {RLIMIT_SIGPENDING, 256, 256},
+        {RLIMIT_STACK, 8 << 20, 64 << 20},
+        {RLIMIT_RTPRIO, 0, 0},
+        {RLIMIT_NICE, 0, 0},
+        {RLIMIT_LOCKS, 0, 0},
         {RLIMIT_NOFILE, 1024, 1024},
     };
     for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {

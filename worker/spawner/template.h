@@ -11,13 +11,14 @@
 
 enum { TEMPLATES_MAX = 4 };
 
-struct template {
+struct template
+{
     const char *kind; /* what CREATE says */
     const char *set;
-    int control;      /* -1: not running */
+    int control; /* -1: not running */
     bool ready;
-    unsigned failures; /* in a row */
-    int64_t retry_ns;  /* not before */
+    unsigned failures;           /* in a row */
+    int64_t retry_ns;            /* not before */
     char why[TEMPLATE_TEXT_MAX]; /* it is not ready */
 };
 
