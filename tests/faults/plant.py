@@ -312,9 +312,11 @@ class Plant:
 
     # ---- residue --------------------------------------------------------------------------------------------------
 
-    @staticmethod
-    def mounts():
-        return {line.split(" - ")[0].split()[4] for line in open("/proc/self/mountinfo", encoding="utf-8")}
+    def mounts(self):
+        """Mount points that could be of this plant: pods have namespaces of their own, so here is none."""
+        with open("/proc/self/mountinfo", encoding="utf-8") as file:
+            points = {line.split()[4] for line in file}
+        return {point for point in points if point.startswith(str(self.dir)) or "millrace" in point}
 
     def _own_cgroups(self):
         """A cgroup of this plant in each hierarchy, so that what it leaves is told from what others do meanwhile."""
