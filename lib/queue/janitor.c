@@ -4,40 +4,69 @@
 
 #include <string.h>
 
-enum { BATCH = 64 };
+enum { BATCH = 128 };
+
+/* One look at a partition's `due`, and what came of it. A full batch is followed by another. */
+struct sweep {
+    struct queue *q;
+    unsigned partition, left;
+    bool forced, full;
+};
 
 struct expiry {
-    struct queue *q;
+    struct sweep *sweep;
     struct id job;
-    bool forced;
 };
+
+static void clean(struct queue *q, unsigned partition);
+
+static void sweep_release(struct sweep *s)
+{
+    if (--s->left > 0)
+        return;
+    if (s->full && !s->q->closing)
+        clean(s->q, s->partition);
+    free(s);
+}
+
+static void on_expired(void *arg, const struct redis_value *v)
+{
+    struct sweep *s = arg;
+    enum queue_answer answer = answer_of(v);
+    if (answer != QUEUE_OK && answer != QUEUE_NOT_FOUND)
+        s->full = false; /* it would be met again: not before the next round */
+    sweep_release(s);
+}
 
 static void on_expiry_head(void *arg, const struct redis_value *v)
 {
     auto_free struct expiry *x = arg;
-    struct queue *q = x->q;
-    if (!v || v->type != REDIS_ARRAY)
+    struct sweep *s = x->sweep;
+    struct queue *q = s->q;
+    if (!v || v->type != REDIS_ARRAY) {
+        on_expired(s, NULL);
         return;
-    struct keyset keys = {.partition = id_partition(str_of(x->job.text), q->partitions), .job = str_of(x->job.text),
+    }
+    struct keyset keys = {.partition = s->partition, .job = str_of(x->job.text),
                           .tenant = redis_text(redis_item(v, 0)), .idem = redis_text(redis_item(v, 1))};
     struct call *call = call_script(q, SCRIPT_expire, &keys, false);
     call_cstr(call, x->job.text);
     call_cstr(call, q->options.key_prefix);
-    call_int(call, x->forced);
-    call_go(call, NULL, NULL);
+    call_int(call, s->forced);
+    call_go(call, on_expired, s);
 }
 
-static void expire(struct queue *q, struct str job, bool forced)
+static void expire(struct sweep *s, struct str job)
 {
     struct expiry *x = calloc(1, sizeof *x);
     if (!x || id_parse(job, &x->job) != ERR_OK) {
         free(x);
         return;
     }
-    x->q = q;
-    x->forced = forced;
-    struct keyset keys = {.partition = id_partition(job, q->partitions), .job = job};
-    struct call *call = call_plain(q, "HMGET");
+    x->sweep = s;
+    s->left++;
+    struct keyset keys = {.partition = s->partition, .job = job};
+    struct call *call = call_plain(s->q, "HMGET");
     call_key(call, &keys, "JOB");
     call_cstr(call, "tenant");
     call_cstr(call, "idem");
@@ -46,16 +75,33 @@ static void expire(struct queue *q, struct str job, bool forced)
 
 static void on_due(void *arg, const struct redis_value *v)
 {
-    struct queue *q = arg;
-    for (size_t i = 0; v && v->type == REDIS_ARRAY && i < v->count; i++)
-        expire(q, redis_text(&v->items[i]), false);
+    struct sweep *s = arg;
+    size_t count = v && v->type == REDIS_ARRAY ? v->count : 0;
+    s->full = count == BATCH;
+    for (size_t i = 0; i < count; i++)
+        expire(s, redis_text(&v->items[i]));
+    sweep_release(s);
 }
 
-static void on_oldest(void *arg, const struct redis_value *v)
+/* What is due by now (the script asks the store's clock again), or just the oldest. */
+static void look(struct queue *q, unsigned partition, bool forced)
 {
-    struct queue *q = arg;
-    for (size_t i = 0; v && v->type == REDIS_ARRAY && i < v->count; i++)
-        expire(q, redis_text(&v->items[i]), true);
+    struct keyset keys = {.partition = partition};
+    struct sweep *s = calloc(1, sizeof *s);
+    if (!s)
+        return;
+    *s = (struct sweep){.q = q, .partition = partition, .forced = forced, .left = 1};
+    struct call *due = call_plain(q, "ZRANGEBYSCORE");
+    call_key(due, &keys, "DUE");
+    call_cstr(due, "-inf");
+    if (forced)
+        call_cstr(due, "+inf");
+    else
+        call_int(due, clock_wall_ms());
+    call_cstr(due, "LIMIT");
+    call_int(due, 0);
+    call_int(due, BATCH);
+    call_go(due, on_due, s);
 }
 
 struct pressure {
@@ -70,25 +116,13 @@ static void on_bytes(void *arg, const struct redis_value *v)
     uint64_t most = q->options.max_bytes / q->partitions;
     if (!v || redis_integer(v) < 0 || (uint64_t)redis_integer(v) < most / 10 * 9)
         return;
-    struct keyset keys = {.partition = p->partition};
-    struct call *call = call_plain(q, "ZRANGE");
-    call_key(call, &keys, "DUE");
-    call_int(call, 0);
-    call_int(call, BATCH - 1);
-    call_go(call, on_oldest, q);
+    look(q, p->partition, true);
 }
 
 static void clean(struct queue *q, unsigned partition)
 {
     struct keyset keys = {.partition = partition};
-    struct call *due = call_plain(q, "ZRANGEBYSCORE");
-    call_key(due, &keys, "DUE");
-    call_cstr(due, "-inf");
-    call_int(due, clock_wall_ms()); /* the script asks the store's clock again */
-    call_cstr(due, "LIMIT");
-    call_int(due, 0);
-    call_int(due, BATCH);
-    call_go(due, on_due, q);
+    look(q, partition, false);
     struct pressure *p = malloc(sizeof *p);
     if (!p)
         return;

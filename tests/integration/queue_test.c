@@ -501,6 +501,28 @@ static void t16_due_jobs_are_deleted_with_all_that_is_theirs(void **state)
     assert_string_equal(reply, ":0");
 }
 
+static void t16b_much_that_is_due_goes_in_one_round(void **state)
+{
+    struct fixture *f = *state;
+    enum { JOBS = 600 };
+    static struct submitted s[JOBS];
+    char reply[64];
+    f->w.options.sync_result_ttl_ms = 1;
+    struct queue *q = world_queue(&f->w);
+    for (int i = 0; i < JOBS; i++)
+        world_submit(q, "t", &s[i], &(struct queue_submit){.sync = true, .retry = true});
+    for (int i = 0; i < JOBS; i++)
+        UNTIL(&f->w, s[i].done);
+    f->a.instant = true;
+    worker_open(&f->a, world_queue(&f->w), "w1", 4);
+    UNTIL(&f->w, f->a.finished == JOBS);
+    world_close_queue(&f->w, q);
+    do {
+        world_step(&f->w);
+        redis_server_ask(&f->w.redis, "EVAL \"return #redis.call('KEYS', '*j:*')\" 0", reply, sizeof reply);
+    } while (strcmp(reply, ":0") != 0);
+}
+
 static void t17_scripts_come_back_after_a_flush(void **state)
 {
     struct fixture *f = *state;
@@ -708,6 +730,7 @@ int main(int argc, char **argv)
         T(t14_caps_refuse_before_acceptance),
         T(t15_list_and_get),
         T(t16_due_jobs_are_deleted_with_all_that_is_theirs),
+        T(t16b_much_that_is_due_goes_in_one_round),
         T(t17_scripts_come_back_after_a_flush),
         T(t18_killed_connections_lose_and_double_nothing),
         T(t19_a_killed_store_comes_back_with_everything),
