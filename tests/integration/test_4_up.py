@@ -8,6 +8,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 
 import pytest
@@ -174,3 +175,73 @@ def test_a_clone_that_only_its_owner_may_enter(home):
     finally:
         assert system.stop() == 0
     assert system.residue() == []
+
+
+SUDO = r"""
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+/* As sudo: root for what follows, and nothing of the caller's environment. */
+int main(int argc, char **argv)
+{
+    int at = 1;
+    while (at < argc && argv[at][0] == '-' && strcmp(argv[at], "--"))
+        at++;
+    at += at < argc && !strcmp(argv[at], "--");
+    clearenv();
+    if (setgid(0) || setuid(0) || at >= argc)
+        return 1;
+    execvp(argv[at], argv + at);
+    return 127;
+}
+"""
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that every user may enter."""
+    path = pathlib.Path(tempfile.mkdtemp(prefix="millrace-test-", dir="/var/tmp"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+def test_an_ordinary_user_with_sudo(open_folder):
+    """The spawner runs as root, the rest as the user; it ends in order, and with a supervisor that is killed."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to become another user")
+    shutil.copytree(BIN, open_folder / "bin")
+    (open_folder / "sudo.c").write_text(SUDO)
+    subprocess.run(["cc", "-o", open_folder / "sudo", open_folder / "sudo.c"], check=True)
+    (open_folder / "sudo").chmod(0o4755)
+    home = open_folder / "home"
+    home.mkdir()
+    os.chown(home, 54321, 54321)
+    secret = "secret-" + "s" * 20
+
+    def as_user(*argv, **more):
+        return subprocess.run(["setpriv", "--reuid", "54321", "--regid", "54321", "--clear-groups", open_folder / "bin/millrace",
+                               *argv], cwd=home, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=90,
+                              check=False, env={**PLAIN_ENV, "PATH": f"{open_folder}:/usr/bin:/bin", "HOME": str(home),
+                                                "API_KEY": secret, "WORKER_SLOTS": "3", **more})
+    try:
+        began = as_user("up", "--detach", "--port", "0")
+        assert began.returncode == 0 and "Hello from Python" in began.stdout, began.stderr
+        status = json.loads(as_user("up", "status", "--json").stdout)
+        tree = descendants(status["pid"])
+        owners = {line.split()[0].rsplit("/", 1)[-1]: pathlib.Path(f"/proc/{pid}").stat().st_uid for pid, line in tree.items()}
+        assert owners["millrace-spawner"] == 0 and owners["millrace-api"] == 54321 and owners["redis-server"] == 54321
+        for pid in tree:
+            assert secret not in pathlib.Path(f"/proc/{pid}/cmdline").read_text()
+        log = (home / ".local/state/millrace/log/worker-1.log").read_text()
+        assert re.findall(r'"slots":(\d+)', log)[0] == "3"
+        assert as_user("up", "down").returncode == 0
+        assert [line for pid, line in tree.items() if parents().get(pid, (0, ""))[1] == line] == []
+
+        assert as_user("up", "--detach", "--port", "0", "--no-demo").returncode == 0
+        status = json.loads(as_user("up", "status", "--json").stdout)
+        tree = descendants(status["pid"])
+        os.kill(status["pid"], signal.SIGKILL)
+        wait_until("all have ended", lambda: not [line for pid, line in tree.items() if parents().get(pid, (0, ""))[1] == line], 60)
+    finally:
+        as_user("up", "down")

@@ -2,6 +2,7 @@
 /* `millrace`: the command line. */
 #include "base/log.h"
 #include "tools/millrace/cli.h"
+#include "tools/millrace/up.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -31,6 +32,8 @@ int main(int argc, char **argv)
         puts("millrace " MILLRACE_VERSION);
         return 0;
     }
+    if (argc > 1 && !strcmp(argv[1], "up-guard"))
+        return up_guard(argv + 2);
     if (cli_parse(argc, argv, &cli, &info)) {
         fprintf(stderr, "millrace: %s\n", info.text);
         return EXIT_USAGE;

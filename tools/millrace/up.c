@@ -216,7 +216,7 @@ static void on_signal(uv_signal_t *handle, int number)
 static enum err add_child(struct up *up, enum up_part part, int number, int port, struct errinfo *info)
 {
     struct up_child *child = &up->children[up->count++];
-    *child = (struct up_child){.up = up, .part = part, .number = number};
+    *child = (struct up_child){.up = up, .part = part, .number = number, .guard_fd = -1};
     if (up_free_port(port, &child->port))
         return errinfo_set(info, ERR_EXISTS, 0, "port %d is taken (another --port, or 0 for a free one)",
                            port);
@@ -278,6 +278,7 @@ static enum err start_loop(struct up *up, struct errinfo *info)
 static int supervise(struct up *up)
 {
     struct errinfo info = {0};
+    up->sudo = up_sudo_works(!up->cli->detach);
     up->began_ns = clock_mono_ns();
     enum err e = plan_children(up, &info);
     e = e ? e : up_state_make(up, &info);

@@ -39,8 +39,9 @@ enum up_part {
 struct up_child {
     struct up *up;
     enum up_part part;
-    int number; /* of its part, from 1 */
-    pid_t pid;  /* 0: not running */
+    int number;   /* of its part, from 1 */
+    pid_t pid;    /* 0: not running */
+    int guard_fd; /* to its guard (up_guard.c), or -1 */
     int port;
     unsigned restarts, quick_ends; /* quick: ended within a second of its start, in a row */
     int64_t started_ns, restart_at_ns, term_at_ns;
@@ -64,6 +65,7 @@ struct up {
     char state[UP_PATH_MAX], bin[UP_PATH_MAX], worker_config[UP_PATH_MAX];
     char key[UP_KEY_MAX], redis_key[UP_KEY_MAX];
     bool own_redis;
+    bool sudo;             /* the spawner is started through sudo */
     int lock_fd, ready_fd; /* ready_fd: a detached supervisor tells its parent, or -1 */
     struct up_child children[UP_CHILDREN_MAX];
     size_t count;
@@ -94,6 +96,10 @@ bool up_part_ready(const struct up *up, enum up_part part);
 void up_children_trim_logs(struct up *up); /* a log that has become too long begins anew */
 void up_child_log_tail(const struct up_child *child);
 void up_child_log_path(const struct up_child *child, char out[UP_PATH_MAX]);
+
+/* up_guard.c: a spawner with root's privilege for an ordinary user. */
+int up_guard(char **argv); /* the process itself: its exit code */
+bool up_sudo_works(bool may_ask);
 
 /* up_probe.c: asks once; child->ready is set when the answer is yes. */
 void up_probe(struct up_child *child);

@@ -77,21 +77,51 @@ static void api_command(const struct up_child *child, struct command *command)
     add_env(command, "API_PORT", arena_printf(&command->memory, "%d", child->port));
 }
 
+/* sudo passes no environment on, and arguments are seen by all: so settings, but no secrets (those are in the
+   worker's configuration). */
+static void sudo_command(struct command *command)
+{
+    static const char *const words[] = {"sudo",         "-n", "--",
+                                        "/usr/bin/env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        add_arg(command, words[i]);
+    for (size_t i = 0; i < command->envc; i++)
+        add_arg(command, command->env[i]);
+    for (char **v = environ; *v; v++) {
+        struct str rest = str_of(*v);
+        const struct config_row *row = config_find(&config_table, str_split(&rest, '='));
+        if (row && !config_is_secret(row->type) && row->type != CONFIG_URL)
+            add_arg(command, *v);
+    }
+}
+
 static void worker_command(const struct up_child *child, struct command *command)
 {
-    const struct config_list *accepted = &child->up->config.pod_accept_missing;
+    const struct up *up = child->up;
+    struct arena *memory = &command->memory;
     char state[UP_PATH_MAX], name[32];
     snprintf(name, sizeof name, "spawner-%d", child->number);
-    up_path(child->up, name, state);
-    add_env(command, "MILLRACE_CONFIG", child->up->worker_config);
-    add_arg(command, arena_printf(&command->memory, "%s/millrace-spawner", child->up->bin));
+    up_path(up, name, state);
+    add_env(command, "MILLRACE_CONFIG", up->worker_config);
+    add_env(command, "WORKER_HTTP_PORT", arena_printf(memory, "%d", child->port));
+    if (up->sudo) {
+        sudo_command(command);
+        add_arg(command, arena_printf(memory, "%s/millrace", up->bin));
+        add_arg(command, "up-guard");
+    }
+    add_arg(command, arena_printf(memory, "%s/millrace-spawner", up->bin));
     add_arg(command, "--state");
-    add_arg(command, arena_cstr(&command->memory, str_of(state)));
-    for (size_t i = 0; i < accepted->count; i++)
-        add_arg(command, arena_printf(&command->memory, "--accept-missing=%s", accepted->items[i]));
+    add_arg(command, arena_cstr(memory, str_of(state)));
+    if (up->sudo) {
+        add_arg(command, "--worker-uid");
+        add_arg(command, arena_printf(memory, "%u", (unsigned)getuid()));
+        add_arg(command, "--worker-gid");
+        add_arg(command, arena_printf(memory, "%u", (unsigned)getgid()));
+    }
+    for (size_t i = 0; i < up->config.pod_accept_missing.count; i++)
+        add_arg(command, arena_printf(memory, "--accept-missing=%s", up->config.pod_accept_missing.items[i]));
     add_arg(command, "--");
-    add_arg(command, arena_printf(&command->memory, "%s/millrace-worker", child->up->bin));
-    add_env(command, "WORKER_HTTP_PORT", arena_printf(&command->memory, "%d", child->port));
+    add_arg(command, arena_printf(memory, "%s/millrace-worker", up->bin));
 }
 
 /* Our own variables come later in the list than an inherited one of the same name would, so that one is left out. */
@@ -125,18 +155,22 @@ static void build_command(const struct up_child *child, struct command *command)
 /* Between fork and exec: async-signal-safe calls only, for libcurl may have threads. The session of its own keeps a
    terminal's Ctrl-C from stopping the parts out of order; the death signal keeps them from outliving us; the folder is
    one that everybody may be in. */
-static void become(const struct command *command, int log_fd, pid_t parent)
+static void become(const struct command *command, int log_fd, int stdin_fd, pid_t parent)
 {
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     signal(SIGPIPE, SIG_DFL);
-    setsid();
+    if (stdin_fd < 0)
+        setsid();
+    else
+        setpgid(0, 0); /* sudo knows us by our terminal */
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent)
         _exit(127);
-    int null_fd = open("/dev/null", O_RDONLY);
-    if (chdir("/") || null_fd < 0 || dup2(null_fd, 0) < 0 || dup2(log_fd, 1) < 0 || dup2(log_fd, 2) < 0)
+    if (stdin_fd < 0)
+        stdin_fd = open("/dev/null", O_RDONLY);
+    if (chdir("/") || stdin_fd < 0 || dup2(stdin_fd, 0) < 0 || dup2(log_fd, 1) < 0 || dup2(log_fd, 2) < 0)
         _exit(127);
     union {
         const char *const *in;
@@ -150,12 +184,18 @@ static void become(const struct command *command, int log_fd, pid_t parent)
 static void spawn(struct up_child *child, const struct command *command, int log_fd)
 {
     pid_t parent = getpid();
+    int fds[2] = {-1, -1};
+    if (child->up->sudo && child->part == UP_WORKER && pipe2(fds, O_CLOEXEC))
+        return;
     pid_t pid = fork();
     if (pid == 0)
-        become(command, log_fd, parent);
+        become(command, log_fd, fds[0], parent);
     if (pid < 0)
         log_limited(LOG_ERROR, "cannot fork", F_STR("why", strerror(errno)));
     child->pid = pid > 0 ? pid : 0;
+    child->guard_fd = fds[1];
+    if (fds[0] >= 0)
+        close(fds[0]);
 }
 
 void up_child_start(struct up_child *child)
@@ -175,7 +215,8 @@ void up_child_start(struct up_child *child)
 
 void up_child_signal(struct up_child *child, int signal)
 {
-    if (child->pid)
+    bool told = child->guard_fd >= 0 && write(child->guard_fd, signal == SIGKILL ? "K" : "T", 1) == 1;
+    if (child->pid && !told)
         kill(child->pid, signal); /* it may have ended already: then it waits to be collected */
     if (!child->term_at_ns)
         child->term_at_ns = clock_mono_ns();
@@ -195,6 +236,9 @@ static void ended(struct up_child *child, int status)
     bool quick = now - child->started_ns < (int64_t)QUICK_MS * 1000000;
     child->pid = 0;
     child->ready = false;
+    if (child->guard_fd >= 0)
+        close(child->guard_fd);
+    child->guard_fd = -1;
     child->last_status = status;
     child->quick_ends = quick ? child->quick_ends + 1 : 0;
     child->restart_at_ns = now + backoff_ns(child->quick_ends);

@@ -209,8 +209,8 @@ static void copy_setting(void *arg, unsigned line, struct str name, struct str v
     (void)line;
     struct buf *out = arg;
     const struct config_row *row = config_find(&config_table, name);
-    if (!row)
-        return;
+    if (!row || getenv(row->name))
+        return; /* the environment wins */
     buf_printf(out, "%s: ", row->name);
     json_write_string(out, value);
     buf_append_char(out, '\n');
@@ -232,6 +232,22 @@ static enum err copy_dotenv(struct buf *out, struct errinfo *info)
     return dotenv_parse(buf_str(&text), copy_setting, out, info);
 }
 
+/* What sudo_command() leaves out of the arguments. */
+static void copy_secrets(const struct up *up, struct buf *out)
+{
+    for (size_t i = 0; i < config_table.count; i++) {
+        const struct config_row *row = &config_table.rows[i];
+        const char *value = getenv(row->name);
+        if (row->offset == offsetof(struct config, redis_url) && up->cli->redis_url)
+            value = up->cli->redis_url;
+        if (!value || !(config_is_secret(row->type) || row->type == CONFIG_URL))
+            continue;
+        buf_printf(out, "%s: ", row->name);
+        json_write_string(out, str_of(value));
+        buf_append_char(out, '\n');
+    }
+}
+
 /* Beneath the environment, so that a person's own settings win. */
 static enum err write_config(struct up *up, struct errinfo *info)
 {
@@ -240,6 +256,8 @@ static enum err write_config(struct up *up, struct errinfo *info)
     enum err e = copy_dotenv(&text, info);
     if (e)
         return e;
+    if (up->sudo)
+        copy_secrets(up, &text);
     if (!is_in_dotenv(up, "MILLRACE_PROFILE"))
         buf_append_cstr(&text, "MILLRACE_PROFILE: development\n");
     if (!is_in_dotenv(up, "API_HOST"))
