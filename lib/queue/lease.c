@@ -349,6 +349,7 @@ struct input_read {
     struct consumer *c;
     struct id job;
     uint32_t attempt;
+    uint64_t ins; /* the last client event that was known of when it was sent */
 };
 
 static struct lease *still_ours(const struct input_read *r)
@@ -395,7 +396,7 @@ static void on_inputs(void *arg, const struct redis_value *v)
     if (!l)
         return;
     l->reading = false;
-    if (v->count == INPUT_PAGE && l->scanned < l->ins)
+    if (l->scanned < l->ins && (v->count == INPUT_PAGE || l->ins > r->ins))
         inputs_send(l);
     else if (l->unacknowledged > ACKNOWLEDGE_BYTES)
         lane_beat(l->lane);
@@ -408,7 +409,7 @@ static void inputs_send(struct lease *l)
     struct keyset keys = lease_keys(l);
     if (!r)
         return;
-    *r = (struct input_read){.c = l->lane->c, .job = l->node.id, .attempt = l->attempt};
+    *r = (struct input_read){.c = l->lane->c, .job = l->node.id, .attempt = l->attempt, .ins = l->ins};
     snprintf(from, sizeof from, "(%s", l->read_id);
     struct call *call = call_plain(l->lane->c->q, "XRANGE");
     call_key(call, &keys, "LOG");

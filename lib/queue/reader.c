@@ -180,6 +180,8 @@ static void take_message(struct log_reader *r, const struct message *m)
 {
     if (m->seq > r->heard)
         r->heard = m->seq;
+    if (r->progress == READING) /* the read may have been made before this: once more */
+        r->reread = r->reread || m->seq > r->seq;
     if (!wants(r) || r->progress != LIVE)
         return;
     r->refs++;
