@@ -33,7 +33,8 @@ struct options {
     bool hold_stdin;
     bool hold_pods; /* all are made before the first is used, and destroyed after the last */
     const char *text_source;
-    unsigned long hold_ms; /* keep pods for so long before use */
+    unsigned long hold_ms;  /* keep pods for so long before use */
+    unsigned long stall_ms; /* read nothing of a run for so long */
 };
 
 struct pod {
@@ -255,6 +256,8 @@ static void run_job(struct pod *p)
     build_job(&job);
     p->sent_ns = clock_mono_ns();
     write_all(p->fd, &job);
+    if (opt.stall_ms > 0)
+        poll(NULL, 0, (int)opt.stall_ms);
     while (!p->done) {
         struct pollfd q = {.fd = p->fd, .events = POLLIN};
         bool timed = opt.cancel_ms >= 0 || opt.signal != 0;
@@ -541,6 +544,7 @@ static void set_option(const char *key, char *value)
         {"--bench", &opt.bench},
         {"--ahead", &opt.ahead},
         {"--hold-ms", &opt.hold_ms},
+        {"--stall-ms", &opt.stall_ms},
     };
     const struct {
         const char *key;

@@ -118,6 +118,13 @@ def test_exactly_the_limit_is_not_over_it(pods):
     assert facts["stdout"] == b"\0" * 100_000
 
 
+def test_a_slow_reader_blocks_the_program_and_loses_nothing(pods):
+    code = "import os,time\nt = time.monotonic()\nfor i in range(300): os.write(1, b'%07d\\n' % i * 8192)\nos._exit(int(time.monotonic() - t))"
+    facts = pods.python(code, stall_ms=2500, output=1 << 26)
+    assert facts["exit"]["exit_code"] >= 2
+    assert facts["stdout"] == b"".join(b"%07d\n" % i * 8192 for i in range(300))
+
+
 def test_all_bytes_come_through(pods):
     facts = pods.python("import os; os.write(1, bytes(range(256)) * 300)")
     assert facts["stdout"] == bytes(range(256)) * 300

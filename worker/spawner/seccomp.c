@@ -88,6 +88,8 @@ static const unsigned prctl_options[] = {
 static int add_conditional(scmp_filter_ctx ctx)
 {
     for (size_t i = 0; i < sizeof conditional / sizeof conditional[0]; i++) {
+        if (conditional[i].call < 0)
+            continue; /* not a call of this architecture */
         int r = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, conditional[i].call, conditional[i].count,
                                        conditional[i].args);
         if (r != 0)
