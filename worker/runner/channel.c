@@ -24,7 +24,7 @@ enum err channel_flush(struct channel *c)
     return ERR_OK;
 }
 
-enum err channel_put(struct channel *c, enum frame_type type, const void *payload, size_t length)
+enum err channel_queue(struct channel *c, enum frame_type type, const void *payload, size_t length)
 {
     if (sizeof c->out - c->out_len < FRAME_HEADER_SIZE + length)
         return ERR_FULL;
@@ -32,7 +32,13 @@ enum err channel_put(struct channel *c, enum frame_type type, const void *payloa
     if (length > 0)
         memcpy(c->out + c->out_len + FRAME_HEADER_SIZE, payload, length);
     c->out_len += FRAME_HEADER_SIZE + length;
-    return channel_flush(c);
+    return ERR_OK;
+}
+
+enum err channel_put(struct channel *c, enum frame_type type, const void *payload, size_t length)
+{
+    enum err e = channel_queue(c, type, payload, length);
+    return e == ERR_OK ? channel_flush(c) : e;
 }
 
 char *channel_chunk(struct channel *c)
