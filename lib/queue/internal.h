@@ -33,6 +33,7 @@ struct queue {
     uv_timer_t tick;
     uint64_t next_second;
     struct idmap topics;
+    unsigned listened; /* seconds */
     struct list ready_topics; /* of `hold`: messages to hand on in the next turn */
     uv_timer_t soon;
     struct consumer *consumer;

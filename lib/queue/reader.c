@@ -496,10 +496,27 @@ static void ask_seq(struct queue *q, struct topic *t)
     call_go(c, on_seq, s);
 }
 
+static void on_pong(void *arg, const struct redis_value *v)
+{
+    (void)arg;
+    (void)v; /* without one in time the connection is dropped and made anew */
+}
+
+/* A connection that only listens would not notice that its peer is gone. */
+static void ask_whether_alive(struct queue *q)
+{
+    enum { EVERY = 5 };
+    if (++q->listened % EVERY != 0 || !redis_up(q->sub))
+        return;
+    enum err e = redis_command(q->sub, (struct str[]){STR("PING")}, 1, 0, on_pong, NULL);
+    (void)e; /* not up: then it is being made anew already */
+}
+
 void topics_second(struct queue *q)
 {
     if (!q->ready)
         return;
+    ask_whether_alive(q);
     idmap_each(t, &q->topics, struct topic, node)
     {
         bool live = false;

@@ -669,6 +669,45 @@ static void t23_a_drain_hands_everything_back(void **state)
     assert_int_equal(f->a.count, 0);
 }
 
+/* Each accepted job ends exactly once, its log without gaps, however often the store dies. */
+static void t23b_a_store_that_dies_again_and_again_loses_nothing(void **state)
+{
+    struct fixture *f = *state;
+    enum { KILLS = 5, JOBS = 40 };
+    static struct submitted s[KILLS * JOBS];
+    f->a.instant = f->b.instant = true;
+    worker_open(&f->a, world_queue(&f->w), "w1", 4);
+    worker_open(&f->b, world_queue(&f->w), "w2", 4);
+    for (unsigned k = 0; k < KILLS; k++) {
+        UNTIL(&f->w, queue_ready(f->w.api));
+        for (unsigned i = 0; i < JOBS; i++) {
+            world_submit(f->w.api, "t", &s[k * JOBS + i], NULL);
+            if (i == JOBS / 2 + k) {
+                redis_server_kill(&f->w.redis);
+                redis_server_again(&f->w.redis);
+            }
+            world_step(&f->w);
+        }
+    }
+    unsigned accepted = 0;
+    for (unsigned i = 0; i < KILLS * JOBS; i++) {
+        UNTIL(&f->w, s[i].done);
+        if (s[i].answer != QUEUE_OK)
+            continue;
+        struct reading r;
+        accepted++;
+        reading_open(&r, f->w.api, "t", s[i].job, "");
+        UNTIL(&f->w, r.over);
+        assert_int_equal(r.end, READER_END);
+        assert_true(r.in_order);
+        const char *end = strstr(buf_cstr(&r.types), "completed");
+        assert_non_null(end);
+        assert_string_equal(end, "completed"); /* and nothing behind it */
+        reading_close(&r);
+    }
+    assert_true(accepted > KILLS * JOBS / 4);
+}
+
 static void t24_tls_checks_the_server(void **state)
 {
     struct fixture *f = *state;
@@ -738,6 +777,7 @@ int main(int argc, char **argv)
         T(t21_wrong_types_are_refused_before_the_first_write),
         T(t22_a_stopped_store_ends_no_lease),
         T(t23_a_drain_hands_everything_back),
+        T(t23b_a_store_that_dies_again_and_again_loses_nothing),
         T(t24_tls_checks_the_server),
     };
     for (int i = 1; i < argc; i++) {
