@@ -105,6 +105,12 @@ static void add_usage(struct frame_exit *exit, const struct rusage *u)
         exit->max_rss_bytes = rss;
 }
 
+static void begin_grace(struct runner *r, int64_t now)
+{
+    r->state = RUN_GRACE;
+    r->grace_ns = now + GRACE_NS;
+}
+
 static void main_ended(struct runner *r, int status, int64_t now)
 {
     r->main = 0;
@@ -113,10 +119,8 @@ static void main_ended(struct runner *r, int status, int64_t now)
     r->exit.wall_ns = r->started_ns != 0 ? (uint64_t)(now - r->started_ns) : 0;
     if (r->exit.signal == SIGXCPU && r->exit.end == PE_OWN)
         r->exit.end = PE_CPU;
-    if (r->state == RUN_RUNNING) {
-        r->state = RUN_GRACE;
-        r->grace_ns = now + GRACE_NS;
-    }
+    if (r->state == RUN_RUNNING)
+        begin_grace(r, now);
 }
 
 static void reap(struct runner *r)
@@ -234,6 +238,8 @@ static void on_go(struct runner *r)
         close_go(r);
         r->state = RUN_RUNNING;
         say_started(r);
+        if (r->main == 0) /* so short that its end was reaped before this */
+            begin_grace(r, clock_mono_ns());
     } else {
         char text[192];
         snprintf(text, sizeof text, "%s (%s)", whole ? m.text : "the program ended before its job",
