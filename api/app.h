@@ -24,6 +24,7 @@ struct api {
     struct limit_bounds bounds;
     struct list calls;     /* requests not yet answered */
     struct list followers; /* streams and long-polls */
+    unsigned cancels;      /* sent for clients that left, not yet answered */
     uint64_t sends;        /* count of queue_send, which makes each safe to repeat */
     bool draining;
     char redis_why[200]; /* "" while the store can be used */

@@ -226,7 +226,7 @@ void call_write_error(int status, const char *details, const char *request_id, s
     for (enum client_error e = 0; e < CE_COUNT; e++)
         if (client_error_row(e)->status == status && error == CE_BAD_REQUEST)
             error = e;
-    client_error_write(error, details, request_id, 0, out);
+    client_error_write(error, details, request_id, status == 503 ? 1 : 0, out);
 }
 
 /* ---- what several handlers write ---- */

@@ -106,7 +106,8 @@ static void free_run(struct exec_run *run)
 
 static void on_cancelled(void *arg, enum queue_answer answer)
 {
-    (void)arg;
+    struct api *api = arg;
+    api->cancels--;
     if (answer == QUEUE_UNAVAILABLE)
         log_limited(LOG_WARN, "a run whose client left could not be cancelled",
                     F_STR("why", "Redis cannot be used"));
@@ -114,8 +115,9 @@ static void on_cancelled(void *arg, enum queue_answer answer)
 
 static void cancel(struct exec_run *run)
 {
+    run->api->cancels++;
     queue_cancel(run->api->queue, run->tenant, run->view.job, STR("the client went away"), on_cancelled,
-                 NULL);
+                 run->api);
 }
 
 /* Before the answer of submit is there, on_submitted() does the rest. */

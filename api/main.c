@@ -16,7 +16,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { CLOSE_GRACE_MS = 5 * 1000, DRAIN_TICK_MS = 20 };
+enum { CLOSE_GRACE_MS = 5 * 1000, CANCEL_GRACE_MS = 2 * 1000, DRAIN_TICK_MS = 20 };
 
 static const char usage[] = "millrace-api: the HTTP and WebSocket server of Millrace.\n"
                             "\n"
@@ -41,11 +41,22 @@ static void on_queue_closed(void *arg)
     loop_end(&p->api.loop);
 }
 
+/* Runs whose clients were cut off are cancelled before the queue is closed. */
+static void on_cancel_tick(uv_timer_t *timer)
+{
+    struct program *p = timer->data;
+    if (p->api.cancels > 0 && clock_mono_ns() < p->drain_until_ns)
+        return;
+    uv_close((uv_handle_t *)timer, NULL);
+    queue_close(p->api.queue, on_queue_closed, p);
+}
+
 static void on_http_closed(void *arg)
 {
     struct program *p = arg;
     p->api.http = NULL;
-    queue_close(p->api.queue, on_queue_closed, p);
+    p->drain_until_ns = clock_mono_ns() + CANCEL_GRACE_MS * 1000000LL;
+    uv_timer_start(&p->drain, on_cancel_tick, 0, DRAIN_TICK_MS);
 }
 
 /* Requests in flight are answered first, and their answers written; what lasts longer than the drain is cut off. */
@@ -60,7 +71,6 @@ static void on_drain_tick(uv_timer_t *timer)
         log_warn("requests in flight are cut off",
                  F_INT("connections", http_server_connections(p->api.http)));
     uv_timer_stop(timer);
-    uv_close((uv_handle_t *)timer, NULL);
     http_server_close(p->api.http, on_http_closed, p);
 }
 

@@ -35,7 +35,8 @@ void handle_ready(struct call *c)
     buf_printf(&body, "{\"ready\":%s", why == NULL ? "true" : "false");
     write_why(&body, why);
     buf_append_cstr(&body, "}\n");
-    call_reply(c, why == NULL ? 200 : 503, "application/json", NULL, buf_str(&body));
+    static const struct http_field later[] = {{.name = "Retry-After", .value = "1"}, {NULL, NULL}};
+    call_reply(c, why == NULL ? 200 : 503, "application/json", why == NULL ? NULL : later, buf_str(&body));
 }
 
 static void write_queue(struct buf *out, const struct api *api)

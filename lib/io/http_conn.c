@@ -326,7 +326,8 @@ static void refuse(struct http_conn *c, int status, const char *details)
         c->env->options.write_error(status, details, id.text, &body);
     else
         buf_printf(&body, "{\"error\":\"%s\",\"request_id\":\"%s\"}\n", details, id.text);
-    write_head(c, status, "application/json", NULL, id.text);
+    static const struct http_field later[] = {{.name = "Retry-After", .value = "1"}, {NULL, NULL}};
+    write_head(c, status, "application/json", status == 503 ? later : NULL, id.text);
     buf_printf(&c->out, "Content-Length: %zu\r\nConnection: close\r\n\r\n", body.len);
     buf_append_str(&c->out, buf_str(&body));
     c->env->stats.refused_heads++;

@@ -87,14 +87,17 @@ static void wire_finish_writing(void *wire)
                        SHUT_WR); /* a socket that is gone already is closed by its next event */
 }
 
+/* Outside of libwebsockets' callbacks only: on_lws() is told at once. */
+static void kill_wire(struct wire *w)
+{
+    list_remove(&w->doomed);
+    lws_set_timeout(w->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_SYNC);
+}
+
 static void reap(uv_timer_t *timer)
 {
     struct http_server *s = timer->data;
-    list_each(w, &s->doomed, struct wire, doomed)
-    {
-        list_remove(&w->doomed);
-        lws_set_timeout(w->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_SYNC);
-    }
+    list_each(w, &s->doomed, struct wire, doomed) kill_wire(w);
 }
 
 static void wire_close(void *wire)
@@ -454,7 +457,8 @@ void http_server_close(struct http_server *s, void (*closed)(void *arg), void *a
     s->closing = true;
     s->closed = closed;
     s->closed_arg = arg;
-    list_each(w, &s->doomed, struct wire, doomed) list_remove(&w->doomed);
+    /* The context leaks what is open when it is destroyed; what is closed now is freed in the next turn. */
+    list_each(c, &s->env.conns, struct http_conn, node) kill_wire(c->wire);
     uv_close((uv_handle_t *)&s->listener, on_handle_closed);
     uv_close((uv_handle_t *)&s->ticker, on_handle_closed);
     uv_close((uv_handle_t *)&s->reaper, on_handle_closed);
