@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/spawner/bpf_ranges.h"
 #include "worker/spawner/cgroup_path.h"
 #include "worker/spawner/plan.h"
 
@@ -187,9 +188,58 @@ static void damaged_lines_are_skipped(void **state)
         ERR_NOT_FOUND);
 }
 
+/* What the kernel does with the three instructions that are used. True: the verdict. False: behind the end. */
+static bool walk(const struct sock_filter *f, size_t count, unsigned number)
+{
+    for (size_t at = 0; at < count; at++) {
+        if (f[at].code == (BPF_RET | BPF_K)) {
+            assert_int_equal(f[at].k, 42);
+            return true;
+        }
+        if (f[at].code == (BPF_JMP | BPF_JA))
+            at += f[at].k;
+        else
+            at += number >= f[at].k ? f[at].jt : f[at].jf;
+    }
+    return false;
+}
+
+static void check_set(const int *numbers, size_t n)
+{
+    struct sock_filter f[BPF_RANGES_MAX];
+    size_t count = 0;
+    assert_int_equal(bpf_ranges(numbers, n, 42, f, &count), ERR_OK);
+    for (int i = 0; i < 1000; i++) {
+        bool in = false;
+        for (size_t k = 0; k < n; k++)
+            in = in || numbers[k] == i;
+        assert_int_equal(walk(f, count, (unsigned)i), in);
+    }
+}
+
+static void ranges_hold_what_they_were_given(void **state)
+{
+    (void)state;
+    static const int one[] = {5}, first[] = {0}, mixed[] = {7, 3, -10, 4, 4, 0, 900, 5};
+    int many[240], dense[500];
+    check_set(one, 0);
+    check_set(one, 1);
+    check_set(first, 1);
+    check_set(mixed, 8);
+    for (int i = 0; i < 240; i++)
+        many[i] = 3 * i;
+    check_set(many, 240);
+    for (int i = 0; i < 500; i++)
+        dense[i] = i;
+    check_set(dense, 500);
+    for (size_t n = 90; n < 110; n++)
+        check_set(many, n);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ranges_hold_what_they_were_given),
         cmocka_unit_test(the_root_shows_the_system_read_only),
         cmocka_unit_test(the_root_binds_nothing_that_is_not_listed),
         cmocka_unit_test(a_directory_at_the_top_is_bound),

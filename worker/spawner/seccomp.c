@@ -2,6 +2,7 @@
 #include "worker/spawner/seccomp.h"
 
 #include "base/cleanup.h"
+#include "worker/spawner/bpf_ranges.h"
 #include "worker/spawner/memfd.h"
 
 #include <errno.h>
@@ -120,10 +121,6 @@ static enum err build(scmp_filter_ctx ctx, int fd, struct errinfo *info)
     int r = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
     if (r == 0)
         r = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
-    for (size_t i = 0; r == 0 && i < sizeof allowed / sizeof allowed[0]; i++) {
-        if (allowed[i] >= 0) /* negative: not a call of this architecture */
-            r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, allowed[i], 0);
-    }
     if (r == 0)
         r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
     if (r == 0)
@@ -153,7 +150,13 @@ static enum err write_prologue(int fd, struct errinfo *info)
         SKIP_UNLESS(BPF_JGT, LAST_KNOWN, 1),
         RETURN(SECCOMP_RET_ERRNO | ENOSYS),
     };
-    if (write(fd, head, sizeof head) != (ssize_t)sizeof head)
+    struct sock_filter tree[BPF_RANGES_MAX];
+    size_t count = 0;
+    enum err e = bpf_ranges(allowed, sizeof allowed / sizeof allowed[0], SECCOMP_RET_ALLOW, tree, &count);
+    if (e != ERR_OK)
+        return errinfo_set(info, e, 0, "the list of system calls is too long");
+    if (write(fd, head, sizeof head) != (ssize_t)sizeof head ||
+        write(fd, tree, count * sizeof tree[0]) != (ssize_t)(count * sizeof tree[0]))
         return errinfo_set(info, ERR_SYSTEM, errno, "write the system call filter");
     for (size_t i = 0; i < sizeof excepted / sizeof excepted[0]; i++) {
         unsigned n = excepted[i].count;
