@@ -222,7 +222,7 @@ class Host:
 
     def thread_marks(self):
         """What threading._shutdown() would work on: locks of threads not joined, and exit functions."""
-        return len(threading._shutdown_locks), len(threading._threading_atexits)
+        return len(getattr(threading, "_shutdown_locks", ())), len(threading._threading_atexits)
 
     def finish(self):
         """The program has ended. With daemon threads left only the interpreter itself can end well. What has nothing to do is not
