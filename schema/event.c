@@ -157,7 +157,8 @@ static struct str trim_json(struct str s)
 
 void event_write_json(const struct event *event, struct buf *out)
 {
-    buf_printf(out, "{\"id\":\"%s\",\"type\":\"%s\",\"job_id\":\"%s\",\"attempt\":%u,\"seq\":%llu,\"time\":%lld",
+    buf_printf(out,
+               "{\"id\":\"%s\",\"type\":\"%s\",\"job_id\":\"%s\",\"attempt\":%u,\"seq\":%llu,\"time\":%lld",
                event->id, event_type_name(event->type), event->job.text, event->attempt,
                (unsigned long long)event->seq, (long long)event->time_ms);
     struct str d = event->data;

@@ -120,7 +120,8 @@ static enum job_answer hand(const struct job *job, const struct job_input *in, s
 
 static enum job_answer take(const struct job *job, const struct job_input *in, struct job_decision *d)
 {
-    if (!in->pending || strcmp(in->entry, job->entry) != 0 || in->attempt != job->attempt || in->hb != job->hb)
+    if (!in->pending || strcmp(in->entry, job->entry) != 0 || in->attempt != job->attempt ||
+        in->hb != job->hb)
         return JOB_CONFLICT;
     add(d, EV_LEASE_LOST);
     after_attempt(job, in, true, job->released == job->attempt, d);
@@ -136,18 +137,16 @@ static enum job_answer back(const struct job *job, const struct job_input *in, s
     return in->command == JOB_CMD_give ? JOB_DUP : JOB_CONFLICT;
 }
 
-static enum job_answer delete(const struct job *job, const struct job_input *in, struct job_decision *d)
-{
-    (void)job;
-    (void)d;
-    return in->due ? JOB_OK : JOB_CONFLICT;
+static enum job_answer delete (const struct job *job, const struct job_input *in, struct job_decision *d) {
+    (void)job; (void)d; return in->due ? JOB_OK : JOB_CONFLICT;
 }
 
-typedef enum job_answer (*guard_fn)(const struct job *job, const struct job_input *in, struct job_decision *d);
+typedef enum job_answer (*guard_fn)(const struct job *job, const struct job_input *in,
+                                    struct job_decision *d);
 static const guard_fn guards[] = {
-    [JOB_DO_accept] = accept, [JOB_DO_start] = start,     [JOB_DO_again] = again, [JOB_DO_step] = step,
-    [JOB_DO_over] = step,     [JOB_DO_beat] = beat,       [JOB_DO_input] = input, [JOB_DO_end] = end,
-    [JOB_DO_request] = request, [JOB_DO_hand] = hand,     [JOB_DO_take] = take,   [JOB_DO_back] = back,
+    [JOB_DO_accept] = accept,   [JOB_DO_start] = start, [JOB_DO_again] = again, [JOB_DO_step] = step,
+    [JOB_DO_over] = step,       [JOB_DO_beat] = beat,   [JOB_DO_input] = input, [JOB_DO_end] = end,
+    [JOB_DO_request] = request, [JOB_DO_hand] = hand,   [JOB_DO_take] = take,   [JOB_DO_back] = back,
     [JOB_DO_delete] = delete,
 };
 

@@ -14,13 +14,14 @@ enum job_command {
 #define X(name) JOB_CMD_##name,
     JOB_COMMANDS(X)
 #undef X
-    JOB_COMMAND_COUNT,
+        JOB_COMMAND_COUNT,
 };
 
 /* The first four are answers; the others say what follows when their guard holds. */
 #define JOB_ACTIONS(X)                                                                                       \
-    X(missing) X(fenced) X(conflict) X(dup) X(accept) X(start) X(again) X(step) X(over) X(beat) X(input) X(end)  \
-    X(request) X(hand) X(take) X(back) X(delete)
+    X(missing)                                                                                               \
+    X(fenced) X(conflict) X(dup) X(accept) X(start) X(again) X(step) X(over) X(beat) X(input) X(end)         \
+        X(request) X(hand) X(take) X(back) X(delete)
 enum job_action {
 #define X(name) JOB_DO_##name,
     JOB_ACTIONS(X)
@@ -44,7 +45,7 @@ struct job {
 struct job_input {
     enum job_command command;
     uint32_t attempt;
-    uint64_t n, hb, read, size;  /* read: client events read by the owner; size: of a client event */
+    uint64_t n, hb, read, size; /* read: client events read by the owner; size: of a client event */
     const char *entry, *worker;
     const enum event_type *drafts; /* append, finish; the client event of send */
     size_t count;

@@ -10,11 +10,16 @@ static const enum action transitions[SESSION_STATES][SESSION_COMMAND_COUNT] = {
 };
 
 static const enum session_event events[SESSION_COMMAND_COUNT] = {
-    [SESSION_CMD_create] = SESSION_EV_CREATED,          [SESSION_CMD_add_file] = SESSION_EV_FILE_ADDED,
-    [SESSION_CMD_remove_file] = SESSION_EV_FILE_REMOVED, [SESSION_CMD_commit] = SESSION_EV_STATE_COMMITTED,
-    [SESSION_CMD_archive] = SESSION_EV_STATE_ARCHIVED,  [SESSION_CMD_restore] = SESSION_EV_STATE_RESTORED,
-    [SESSION_CMD_fork] = SESSION_EV_FORKED,             [SESSION_CMD_rewind] = SESSION_EV_REWOUND,
-    [SESSION_CMD_expire] = SESSION_EV_EXPIRED,          [SESSION_CMD_remove] = SESSION_EV_DELETED,
+    [SESSION_CMD_create] = SESSION_EV_CREATED,
+    [SESSION_CMD_add_file] = SESSION_EV_FILE_ADDED,
+    [SESSION_CMD_remove_file] = SESSION_EV_FILE_REMOVED,
+    [SESSION_CMD_commit] = SESSION_EV_STATE_COMMITTED,
+    [SESSION_CMD_archive] = SESSION_EV_STATE_ARCHIVED,
+    [SESSION_CMD_restore] = SESSION_EV_STATE_RESTORED,
+    [SESSION_CMD_fork] = SESSION_EV_FORKED,
+    [SESSION_CMD_rewind] = SESSION_EV_REWOUND,
+    [SESSION_CMD_expire] = SESSION_EV_EXPIRED,
+    [SESSION_CMD_remove] = SESSION_EV_DELETED,
 };
 
 const char *session_event_name(enum session_event event)
@@ -30,7 +35,7 @@ const char *session_event_name(enum session_event event)
 static enum session_answer guard(const struct session *s, enum action action, uint64_t base)
 {
     static const enum session_answer answers[] = {
-        [DO_missing] = SESSION_MISSING, [DO_dup] = SESSION_DUP, [DO_conflict] = SESSION_CONFLICT,
+        [DO_missing] = SESSION_MISSING, [DO_dup] = SESSION_DUP,   [DO_conflict] = SESSION_CONFLICT,
         [DO_make] = SESSION_OK,         [DO_append] = SESSION_OK, [DO_end] = SESSION_OK,
     };
     if (action == DO_compare)
@@ -51,7 +56,7 @@ void session_decide(const struct session *session, const struct session_input *i
 void session_apply(struct session *session, enum session_event event)
 {
     static const enum session_state becomes[SESSION_EVENT_COUNT] = {
-        [SESSION_EV_CREATED] = SESSION_live,       [SESSION_EV_STATE_ARCHIVED] = SESSION_cold,
+        [SESSION_EV_CREATED] = SESSION_live,        [SESSION_EV_STATE_ARCHIVED] = SESSION_cold,
         [SESSION_EV_STATE_RESTORED] = SESSION_live, [SESSION_EV_EXPIRED] = SESSION_gone,
         [SESSION_EV_DELETED] = SESSION_gone,
     };

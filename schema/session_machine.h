@@ -21,7 +21,7 @@ enum session_command {
 #define X(name) SESSION_CMD_##name,
     SESSION_COMMANDS(X)
 #undef X
-    SESSION_COMMAND_COUNT,
+        SESSION_COMMAND_COUNT,
 };
 
 enum session_answer { SESSION_OK, SESSION_DUP, SESSION_CONFLICT, SESSION_MISSING };

@@ -74,11 +74,11 @@ enum pod_end {
 };
 
 struct frame_exit {
-    int32_t exit_code; /* -1 when a signal ended it */
-    int32_t signal;    /* 0 when it exited */
-    uint32_t end;      /* enum pod_end */
+    int32_t exit_code;  /* -1 when a signal ended it */
+    int32_t signal;     /* 0 when it exited */
+    uint32_t end;       /* enum pod_end */
     uint32_t processes; /* reaped by PID 1 and its children, as far as known */
-    uint64_t wall_ns;  /* from release to the end of the main process */
+    uint64_t wall_ns;   /* from release to the end of the main process */
     uint64_t user_ns;
     uint64_t system_ns;
     uint64_t max_rss_bytes; /* of the largest process */
@@ -92,19 +92,21 @@ struct frame_exit {
 
 /* The run specification: a sequence of {u16 tag, u16 zero, u32 length, bytes}. A tag that is not known is an error. */
 enum spec_tag {
-    SPEC_ARGV = 1,        /* one per element, the command to execute: absolute path first */
-    SPEC_ENV = 2,         /* one per variable: NAME=value */
-    SPEC_SOURCE_NAME = 3, /* file name of the source below its folder, without '/' */
-    SPEC_SOURCE = 4,      /* its bytes */
-    SPEC_COMPILE_ARGV = 5, /* one per element; absent: no compile step */
+    SPEC_ARGV = 1,          /* one per element, the command to execute: absolute path first */
+    SPEC_ENV = 2,           /* one per variable: NAME=value */
+    SPEC_SOURCE_NAME = 3,   /* file name of the source below its folder, without '/' */
+    SPEC_SOURCE = 4,        /* its bytes */
+    SPEC_COMPILE_ARGV = 5,  /* one per element; absent: no compile step */
     SPEC_LIMIT_WALL_MS = 6, /* limits: u64 */
     SPEC_LIMIT_CPU_MS = 7,
     SPEC_LIMIT_OUTPUT = 8, /* bytes of stdout and stderr together */
     SPEC_LIMIT_NOFILE = 9,
     SPEC_LIMIT_FSIZE = 10, /* bytes of one file */
     SPEC_LIMIT_NPROC = 11,
-    SPEC_STDIN_OPEN = 12, /* u64 1: more input may come; 0 or absent: EOF after the STDIN frames sent before START */
-    SPEC_PROGRAM_ARGS = 13, /* one per element: the user's args, for warm programs that do not take SPEC_ARGV */
+    SPEC_STDIN_OPEN =
+        12, /* u64 1: more input may come; 0 or absent: EOF after the STDIN frames sent before START */
+    SPEC_PROGRAM_ARGS =
+        13, /* one per element: the user's args, for warm programs that do not take SPEC_ARGV */
 };
 
 struct frame {

@@ -16,8 +16,9 @@
 #define JOBRUN_STATES(X)                                                                                     \
     X(NEW, "new")                                                                                            \
     X(WAITING, "waiting")                                                                                    \
-    X(LIMITING, "limiting") X(RECORDING, "recording") X(STARTING, "starting") X(RUNNING, "running")          \
-        X(ENDING, "ending") X(FINISHING, "finishing") X(RETURNING, "returning") X(OVER, "over")
+    X(LIMITING, "limiting")                                                                                  \
+    X(RECORDING, "recording") X(STARTING, "starting") X(RUNNING, "running") X(ENDING, "ending")              \
+        X(FINISHING, "finishing") X(RETURNING, "returning") X(OVER, "over")
 
 enum jobrun_state {
 #define X(symbol, name) JR_##symbol,

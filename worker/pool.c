@@ -4,8 +4,8 @@
 #include "base/log.h"
 
 #include <assert.h>
-#include <limits.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -18,7 +18,8 @@ struct sha256 sha256_of(struct str data)
 {
     struct sha256 hash;
     unsigned len = 0;
-    need(EVP_Digest(data.p ? data.p : "", data.n, hash.bytes, &len, EVP_sha256(), NULL) == 1 && len == SHA256_LEN);
+    need(EVP_Digest(data.p ? data.p : "", data.n, hash.bytes, &len, EVP_sha256(), NULL) == 1 &&
+         len == SHA256_LEN);
     return hash;
 }
 
@@ -33,8 +34,8 @@ struct sha256 hmac_sha256(struct str key, struct str data)
     struct sha256 hash;
     unsigned len = 0;
     need(key.n <= INT32_MAX);
-    need(HMAC(EVP_sha256(), key.p ? key.p : "", (int)key.n, (const unsigned char *)(data.p ? data.p : ""), data.n,
-              hash.bytes, &len) &&
+    need(HMAC(EVP_sha256(), key.p ? key.p : "", (int)key.n, (const unsigned char *)(data.p ? data.p : ""),
+              data.n, hash.bytes, &len) &&
          len == SHA256_LEN);
     return hash;
 }

@@ -183,7 +183,8 @@ static void link_drop(struct link *l, const char *why)
     r->suspicious = false;
     uv_prepare_stop(&r->flush);
     if (l->holds > 1)
-        uv_cancel((uv_req_t *)&l->resolve); /* fails when it is not waiting: then its callback is on the way, or was */
+        uv_cancel((uv_req_t *)&l
+                      ->resolve); /* fails when it is not waiting: then its callback is on the way, or was */
     uv_close(&l->socket.handle, on_link_closed);
     if (!r->closing) {
         arm(r, uv_now(r->loop) + r->pause_ms);
@@ -263,11 +264,12 @@ static enum err put(struct link *l, const struct str *args, size_t count)
     return e ? e : tls_write(l->tls, buf_str(&plain), &l->out);
 }
 
-static enum err link_command(struct link *l, const struct str *args, size_t count, int timeout_ms, redis_cb cb,
-                             void *arg)
+static enum err link_command(struct link *l, const struct str *args, size_t count, int timeout_ms,
+                             redis_cb cb, void *arg)
 {
     int wait = timeout_ms > 0 ? timeout_ms : l->r->options.command_timeout_ms;
-    enum err e = ring_push(l, (struct pending){.cb = cb, .arg = arg, .deadline = uv_now(l->r->loop) + (uint64_t)wait});
+    enum err e =
+        ring_push(l, (struct pending){.cb = cb, .arg = arg, .deadline = uv_now(l->r->loop) + (uint64_t)wait});
     if (e)
         return e;
     e = put(l, args, count);
@@ -398,7 +400,8 @@ static void login(struct link *l)
     enum err e = ERR_OK;
     l->state = LINK_LOGIN;
     if (url->user[0])
-        e = link_command(l, (struct str[]){STR("AUTH"), str_of(url->user), str_of(url->password)}, 3, 0, on_login, l);
+        e = link_command(l, (struct str[]){STR("AUTH"), str_of(url->user), str_of(url->password)}, 3, 0,
+                         on_login, l);
     else if (url->password[0])
         e = link_command(l, (struct str[]){STR("AUTH"), str_of(url->password)}, 2, 0, on_login, l);
     if (!e && url->db) {
@@ -493,7 +496,8 @@ static struct link *link_new(struct redis *r)
     l->codec = redis_codec_new(r->options.max_reply);
     int e = -1;
     if (l->codec)
-        e = r->options.url.local ? uv_pipe_init(r->loop, &l->socket.pipe, 0) : uv_tcp_init(r->loop, &l->socket.tcp);
+        e = r->options.url.local ? uv_pipe_init(r->loop, &l->socket.pipe, 0)
+                                 : uv_tcp_init(r->loop, &l->socket.tcp);
     if (e < 0) {
         redis_codec_free(l->codec);
         free(l);
@@ -584,7 +588,8 @@ void redis_reset(struct redis *r, const char *why)
         link_drop(r->link, why);
 }
 
-enum err redis_command(struct redis *r, const struct str *args, size_t count, int timeout_ms, redis_cb cb, void *arg)
+enum err redis_command(struct redis *r, const struct str *args, size_t count, int timeout_ms, redis_cb cb,
+                       void *arg)
 {
     return redis_up(r) ? link_command(r->link, args, count, timeout_ms, cb, arg) : ERR_CLOSED;
 }

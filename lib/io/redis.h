@@ -71,8 +71,8 @@ typedef void (*redis_cb)(void *arg, const struct redis_value *value);
 
 /* Queues one command. ERR_CLOSED when not up, ERR_FULL above 64 MiB unsent or 64 K unanswered: then there is no
    callback. timeout_ms 0: the connection's; for blocking commands give the block time and some more. */
-MUST_CHECK enum err redis_command(struct redis *r, const struct str *args, size_t count, int timeout_ms, redis_cb cb,
-                                  void *arg);
+MUST_CHECK enum err redis_command(struct redis *r, const struct str *args, size_t count, int timeout_ms,
+                                  redis_cb cb, void *arg);
 
 /* Subscribe mode (on_message given). The callback gets the confirmation, or NULL. After a loss nothing is
    subscribed any more: subscribe again when on_state says up. */

@@ -27,7 +27,8 @@ static bool set_up(struct tls *t, const char *host, const char *ca_file)
     t->ctx = SSL_CTX_new(TLS_client_method());
     if (!t->ctx || !SSL_CTX_set_min_proto_version(t->ctx, TLS1_2_VERSION))
         return false;
-    if (ca_file ? !SSL_CTX_load_verify_locations(t->ctx, ca_file, NULL) : !SSL_CTX_set_default_verify_paths(t->ctx))
+    if (ca_file ? !SSL_CTX_load_verify_locations(t->ctx, ca_file, NULL)
+                : !SSL_CTX_set_default_verify_paths(t->ctx))
         return false;
     SSL_CTX_set_verify(t->ctx, SSL_VERIFY_PEER, NULL);
     t->ssl = SSL_new(t->ctx);
@@ -44,7 +45,8 @@ static bool set_up(struct tls *t, const char *host, const char *ca_file)
     if (X509_VERIFY_PARAM_set1_ip_asc(param, host) != 1 &&
         (SSL_set1_host(t->ssl, host) != 1 ||
          /* SSL_set_tlsext_host_name without its cast that drops the const */
-         SSL_ctrl(t->ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, (void *)(uintptr_t)host) != 1))
+         SSL_ctrl(t->ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, (void *)(uintptr_t)host) !=
+             1))
         return false;
     ERR_clear_error();
     return true;

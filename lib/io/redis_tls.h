@@ -8,7 +8,8 @@
 struct tls;
 
 /* `ca_file` NULL: the system's authorities. ERR_SYSTEM with the reason. */
-MUST_CHECK enum err tls_new(const char *host, const char *ca_file, struct tls **ret_tls, struct errinfo *info);
+MUST_CHECK enum err tls_new(const char *host, const char *ca_file, struct tls **ret_tls,
+                            struct errinfo *info);
 void tls_free(struct tls *tls);
 
 /* Begin or go on with the handshake; bytes for the peer go to `out`. ERR_OK when done, ERR_AGAIN, ERR_DENIED. */

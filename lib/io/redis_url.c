@@ -131,7 +131,8 @@ enum err redis_url_parse(struct str text, struct redis_url *ret_url, struct erri
         if (!str_starts(text, scheme))
             continue;
         if (schemes[i].parse((struct str){text.p + scheme.n, text.n - scheme.n}, &url) != ERR_OK)
-            return errinfo_set(info, ERR_INVALID, 0, "the Redis URL is not of the form %s...", schemes[i].scheme);
+            return errinfo_set(info, ERR_INVALID, 0, "the Redis URL is not of the form %s...",
+                               schemes[i].scheme);
         *ret_url = url;
         return ERR_OK;
     }

@@ -227,7 +227,8 @@ void call_go(struct call *c, call_cb cb, void *arg)
 void calls_resend(struct queue *q)
 {
     uint64_t now = uv_now(q->loop);
-    list_each (c, &q->calls, struct call, link) {
+    list_each(c, &q->calls, struct call, link)
+    {
         if (!c->in_flight && c->again && c->not_before <= now && q->ready)
             call_send(c);
     }
@@ -236,7 +237,8 @@ void calls_resend(struct queue *q)
 /* Callbacks may make and end calls, so begin anew after each. */
 static struct call *next_hopeless(struct queue *q)
 {
-    list_each (c, &q->calls, struct call, link) {
+    list_each(c, &q->calls, struct call, link)
+    {
         if (!c->in_flight && !may_wait(c))
             return c;
     }
@@ -263,8 +265,9 @@ enum queue_answer answer_of(const struct redis_value *v)
         const char *word;
         enum queue_answer answer;
     } words[] = {
-        {"ok", QUEUE_OK},           {"dup", QUEUE_DUP},   {"fenced", QUEUE_FENCED},
-        {"conflict", QUEUE_CONFLICT}, {"full", QUEUE_FULL}, {"missing", QUEUE_NOT_FOUND},
+        {"ok", QUEUE_OK},         {"dup", QUEUE_DUP},
+        {"fenced", QUEUE_FENCED}, {"conflict", QUEUE_CONFLICT},
+        {"full", QUEUE_FULL},     {"missing", QUEUE_NOT_FOUND},
     };
     struct str word = redis_text(redis_item(v, 0));
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) {

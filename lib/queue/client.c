@@ -110,11 +110,12 @@ static void write_details(const struct submission *s, const struct queue_submit 
     static const char *const priorities[QUEUE_PRIORITIES] = {"interactive", "normal", "batch"};
     buf_append_cstr(out, "{\"lang\":");
     json_write_string(out, submit->lang);
-    buf_printf(out, ",\"priority\":\"%s\",\"session_id\":\"%s\"}", priorities[submit->priority], s->session.text);
+    buf_printf(out, ",\"priority\":\"%s\",\"session_id\":\"%s\"}", priorities[submit->priority],
+               s->session.text);
 }
 
-static struct call *submit_call(struct queue *q, const struct submission *s, const struct queue_submit *submit,
-                                const struct keyset *keys)
+static struct call *submit_call(struct queue *q, const struct submission *s,
+                                const struct queue_submit *submit, const struct keyset *keys)
 {
     auto_buf submitted_d = BUF_INIT(1024), queued_d = BUF_INIT(1024);
     write_details(s, submit, &submitted_d);
@@ -171,8 +172,12 @@ void queue_submit(struct queue *q, const struct queue_submit *submit, queue_subm
         struct sha256 hash = sha256_of(buf_str(&idempotency));
         sha256_hex(&hash, hex);
     }
-    struct keyset keys = {.partition = home, .job = str_of(s->job.text), .session = str_of(s->session.text),
-                          .tenant = submit->tenant, .class_name = submit->class_name, .idem = str_of(hex)};
+    struct keyset keys = {.partition = home,
+                          .job = str_of(s->job.text),
+                          .session = str_of(s->session.text),
+                          .tenant = submit->tenant,
+                          .class_name = submit->class_name,
+                          .idem = str_of(hex)};
     call_go(submit_call(q, s, submit, &keys), on_submit, s);
 }
 
@@ -213,8 +218,8 @@ static void unavailable(struct queue *q, struct done *d)
 }
 
 /* Senders count for themselves: a repeat keeps its number, so the caller's own count is not needed. */
-void queue_send(struct queue *q, struct str tenant, struct id job, uint64_t seq, const struct event_draft *draft,
-                queue_done_cb cb, void *arg)
+void queue_send(struct queue *q, struct str tenant, struct id job, uint64_t seq,
+                const struct event_draft *draft, queue_done_cb cb, void *arg)
 {
     struct done *d = done_new(cb, arg);
     (void)seq;
@@ -222,7 +227,8 @@ void queue_send(struct queue *q, struct str tenant, struct id job, uint64_t seq,
         unavailable(q, d);
         return;
     }
-    struct keyset keys = {.partition = id_partition(str_of(job.text), q->partitions), .job = str_of(job.text)};
+    struct keyset keys = {.partition = id_partition(str_of(job.text), q->partitions),
+                          .job = str_of(job.text)};
     struct call *c = call_script(q, SCRIPT_send, &keys, true);
     call_hasty(c);
     call_cstr(c, job.text);
@@ -262,7 +268,9 @@ static void on_cancel_head(void *arg, const struct redis_value *v)
         free(x->done);
     } else {
         struct keyset keys = {.partition = id_partition(str_of(x->job.text), q->partitions),
-                              .job = str_of(x->job.text), .session = session, .class_name = class_name};
+                              .job = str_of(x->job.text),
+                              .session = session,
+                              .class_name = class_name};
         struct call *c = call_script(q, SCRIPT_cancel, &keys, true);
         call_hasty(c);
         call_cstr(c, x->job.text);
@@ -274,7 +282,8 @@ static void on_cancel_head(void *arg, const struct redis_value *v)
     cancellation_free(x);
 }
 
-void queue_cancel(struct queue *q, struct str tenant, struct id job, struct str reason, queue_done_cb cb, void *arg)
+void queue_cancel(struct queue *q, struct str tenant, struct id job, struct str reason, queue_done_cb cb,
+                  void *arg)
 {
     struct done *d = done_new(cb, arg);
     struct cancellation *x = q->ready ? calloc(1, sizeof *x) : NULL;
@@ -282,13 +291,14 @@ void queue_cancel(struct queue *q, struct str tenant, struct id job, struct str 
         unavailable(q, d);
         return;
     }
-    *x = (struct cancellation){.q = q, .job = job, .done = d, .tenant = BUF_INIT(NAME_MAX_LEN * 2),
-                               .details = BUF_INIT(4096)};
+    *x = (struct cancellation){
+        .q = q, .job = job, .done = d, .tenant = BUF_INIT(NAME_MAX_LEN * 2), .details = BUF_INIT(4096)};
     buf_append_str(&x->tenant, tenant);
     buf_append_cstr(&x->details, "{\"reason\":");
     json_write_string(&x->details, reason.n ? reason : STR("client"));
     buf_append_char(&x->details, '}');
-    struct keyset keys = {.partition = id_partition(str_of(job.text), q->partitions), .job = str_of(job.text)};
+    struct keyset keys = {.partition = id_partition(str_of(job.text), q->partitions),
+                          .job = str_of(job.text)};
     struct call *c = call_plain(q, "HMGET");
     call_key(c, &keys, "JOB");
     call_cstr(c, "session");

@@ -142,7 +142,8 @@ bool consumer_holds(struct consumer *c, struct str job, struct str entry)
     struct lease *l = lease_find(c, job);
     if (l && str_eq(entry, str_of(l->entry)))
         return true;
-    list_each (it, &c->claims, struct claim, link) {
+    list_each(it, &c->claims, struct claim, link)
+    {
         if (str_eq(entry, str_of(it->entry)) && str_eq(job, str_of(it->job.text)))
             return true;
     }
@@ -285,8 +286,9 @@ static void recover(struct port *p)
         auto_buf key = BUF_INIT(512);
         struct keyset k = lane_keys(l, (struct str){0});
         key_write(c->q, &k, STR("READY"), &key);
-        struct str args[] = {STR("XREADGROUP"), STR("GROUP"), STR("w"), str_of(c->worker), STR("COUNT"), str_of(count),
-                             STR("STREAMS"), buf_str(&key), STR("0")};
+        struct str args[] = {STR("XREADGROUP"), STR("GROUP"),  STR("w"),
+                             str_of(c->worker), STR("COUNT"),  str_of(count),
+                             STR("STREAMS"),    buf_str(&key), STR("0")};
         p->reading = redis_command(p->conn, args, sizeof args / sizeof *args, 0, on_recovered, p) == ERR_OK;
     }
 }
@@ -321,7 +323,8 @@ static void make_groups(struct port *p)
         auto_buf key = BUF_INIT(512);
         struct keyset k = lane_keys(l, (struct str){0});
         key_write(c->q, &k, STR("READY"), &key);
-        struct str args[] = {STR("XGROUP"), STR("CREATE"), buf_str(&key), STR("w"), STR("0"), STR("MKSTREAM")};
+        struct str args[] = {STR("XGROUP"), STR("CREATE"), buf_str(&key),
+                             STR("w"),      STR("0"),      STR("MKSTREAM")};
         e = redis_command(p->conn, args, 6, 0, on_group, p);
         p->groups_left += !e;
     }
@@ -350,8 +353,10 @@ static void open_ports(struct consumer *c)
     if (!c->ports || !c->lanes)
         abort(); /* at start: a worker that cannot hold its lanes is of no use */
     for (size_t i = 0; i < c->lane_count; i++) {
-        c->lanes[i] = (struct lane){.c = c, .partition = (unsigned)(i / c->class_count),
-                                    .class_name = c->classes[i % c->class_count], .told = -1};
+        c->lanes[i] = (struct lane){.c = c,
+                                    .partition = (unsigned)(i / c->class_count),
+                                    .class_name = c->classes[i % c->class_count],
+                                    .told = -1};
     }
     for (size_t i = 0; i < c->port_count; i++) {
         struct port *p = &c->ports[i];
@@ -417,7 +422,8 @@ void queue_consume(struct queue *q, struct str worker, const char *const *classe
                    const struct consumer_callbacks *callbacks)
 {
     struct consumer *c = calloc(1, sizeof *c);
-    if (!c || q->consumer || count == 0 || count > MAX_CLASSES || worker.n == 0 || worker.n >= sizeof c->worker)
+    if (!c || q->consumer || count == 0 || count > MAX_CLASSES || worker.n == 0 ||
+        worker.n >= sizeof c->worker)
         abort(); /* a programmer's error, or no memory at start */
     c->q = q;
     c->cb = *callbacks;
@@ -517,8 +523,7 @@ void consumer_close(struct queue *q)
     for (size_t i = 0; i < c->port_count; i++)
         redis_close(c->ports[i].conn, part_closed, q);
     calls_fail_all(q); /* claims and steps under way */
-    idmap_each(l, &c->leases, struct lease, node)
-        lease_end(l);
+    idmap_each(l, &c->leases, struct lease, node) lease_end(l);
     for (size_t i = 0; i < c->lane_count; i++)
         lane_watch_free(&c->lanes[i]);
     q->consumer = NULL;

@@ -28,7 +28,8 @@ void idmap_remove(struct idmap *map, struct idnode *node)
 
 struct idnode *idmap_find(struct idmap *map, struct str id)
 {
-    list_each (it, bucket_of(map, id), struct idnode, link) {
+    list_each(it, bucket_of(map, id), struct idnode, link)
+    {
         if (str_eq(id, str_of(it->id.text)))
             return it;
     }

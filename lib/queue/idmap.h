@@ -25,6 +25,6 @@ struct idnode *idmap_find(struct idmap *map, struct str id);
 
 #define idmap_each(it, map, type, member)                                                                    \
     for (size_t it##_bucket = 0; it##_bucket < IDMAP_BUCKETS; it##_bucket++)                                 \
-        list_each (it, &(map)->buckets[it##_bucket], type, member.link)
+    list_each(it, &(map)->buckets[it##_bucket], type, member.link)
 
 #endif

@@ -33,7 +33,7 @@ struct queue {
     uv_timer_t tick;
     uint64_t next_second;
     struct idmap topics;
-    unsigned listened; /* seconds */
+    unsigned listened;        /* seconds */
     struct list ready_topics; /* of `hold`: messages to hand on in the next turn */
     uv_timer_t soon;
     struct consumer *consumer;
@@ -84,14 +84,15 @@ typedef void (*call_cb)(void *arg, const struct redis_value *v);
 /* Deadline in ms from now. `again`: repeated after a loss until the deadline; otherwise the first loss answers NULL. */
 struct call *call_script(struct queue *q, enum script s, const struct keyset *keys, bool again);
 struct call *call_plain(struct queue *q, const char *command);
-void call_key(struct call *c, const struct keyset *keys, const char *name); /* heartbeat's jobs, plain commands */
+void call_key(struct call *c, const struct keyset *keys,
+              const char *name); /* heartbeat's jobs, plain commands */
 void call_str(struct call *c, struct str s);
 void call_cstr(struct call *c, const char *s);
 void call_int(struct call *c, int64_t value);
 /* Sends it, now or when there is a connection (`again`). The callback is never run before this returns. */
 void call_go(struct call *c, call_cb cb, void *arg);
 void call_go_keys(struct call *c, size_t more_keys, call_cb cb, void *arg); /* with so many call_key() */
-void call_drop(struct call *c); /* instead of call_go */
+void call_drop(struct call *c);                                             /* instead of call_go */
 /* May be sent before the store has been checked. */
 void call_early(struct call *c);
 /* A client waits for it: given up soon after the store went away. */
@@ -108,8 +109,8 @@ enum queue_answer answer_of(const struct redis_value *v);
 
 /* ---- store (store.c) ---- */
 
-void store_check(struct queue *q);     /* begins the checks; ends in queue_set_ready */
-void store_gather(struct queue *q);    /* figures for queue_stats, memory */
+void store_check(struct queue *q);  /* begins the checks; ends in queue_set_ready */
+void store_gather(struct queue *q); /* figures for queue_stats, memory */
 void queue_set_ready(struct queue *q, bool ready, const char *why);
 
 /* ---- readers ---- */

@@ -47,8 +47,10 @@ static void on_expiry_head(void *arg, const struct redis_value *v)
         on_expired(s, NULL);
         return;
     }
-    struct keyset keys = {.partition = s->partition, .job = str_of(x->job.text),
-                          .tenant = redis_text(redis_item(v, 0)), .idem = redis_text(redis_item(v, 1))};
+    struct keyset keys = {.partition = s->partition,
+                          .job = str_of(x->job.text),
+                          .tenant = redis_text(redis_item(v, 0)),
+                          .idem = redis_text(redis_item(v, 1))};
     struct call *call = call_script(q, SCRIPT_expire, &keys, false);
     call_cstr(call, x->job.text);
     call_cstr(call, q->options.key_prefix);

@@ -9,20 +9,13 @@ static const struct {
     enum part part;
     const char *after;
 } layout[] = {
-    {"JOB", "j:", PART_JOB, ""},
-    {"LOG", "j:", PART_JOB, ":log"},
-    {"REQ", "j:", PART_JOB, ":req"},
-    {"IDEM", "i:", PART_IDEM, ""},
-    {"TENANT", "t:", PART_TENANT, ""},
-    {"ORDER", "s:", PART_SESSION, ":order"},
-    {"COUNT", "count", PART_NONE, ""},
-    {"DUE", "due", PART_NONE, ""},
-    {"FAIR", "c:", PART_CLASS, ":fair"},
-    {"B0", "c:", PART_CLASS, ":b0"},
-    {"B1", "c:", PART_CLASS, ":b1"},
-    {"B2", "c:", PART_CLASS, ":b2"},
-    {"READY", "c:", PART_CLASS, ":ready"},
-    {"WORKERS", "c:", PART_CLASS, ":workers"},
+    {"JOB", "j:", PART_JOB, ""},           {"LOG", "j:", PART_JOB, ":log"},
+    {"REQ", "j:", PART_JOB, ":req"},       {"IDEM", "i:", PART_IDEM, ""},
+    {"TENANT", "t:", PART_TENANT, ""},     {"ORDER", "s:", PART_SESSION, ":order"},
+    {"COUNT", "count", PART_NONE, ""},     {"DUE", "due", PART_NONE, ""},
+    {"FAIR", "c:", PART_CLASS, ":fair"},   {"B0", "c:", PART_CLASS, ":b0"},
+    {"B1", "c:", PART_CLASS, ":b1"},       {"B2", "c:", PART_CLASS, ":b2"},
+    {"READY", "c:", PART_CLASS, ":ready"}, {"WORKERS", "c:", PART_CLASS, ":workers"},
     {"STORE", "store", PART_NONE, ""},
 };
 
@@ -34,8 +27,8 @@ void key_base(const struct queue *q, unsigned partition, struct buf *out)
 static struct str part_text(const struct keyset *k, enum part part)
 {
     const struct str parts[] = {
-        [PART_JOB] = k->job,        [PART_SESSION] = k->session, [PART_TENANT] = k->tenant,
-        [PART_CLASS] = k->class_name, [PART_IDEM] = k->idem,     [PART_NONE] = {0},
+        [PART_JOB] = k->job,          [PART_SESSION] = k->session, [PART_TENANT] = k->tenant,
+        [PART_CLASS] = k->class_name, [PART_IDEM] = k->idem,       [PART_NONE] = {0},
     };
     return parts[part];
 }

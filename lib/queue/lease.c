@@ -28,7 +28,8 @@ struct lease *lease_new(struct lane *lane, const struct redis_value *claimed, st
 {
     struct lease *l = calloc(1, sizeof *l);
     struct str tenant = redis_text(redis_item(claimed, 3));
-    if (!l || tenant.n >= sizeof l->tenant || id_parse(redis_text(redis_item(claimed, 6)), &l->session) != ERR_OK) {
+    if (!l || tenant.n >= sizeof l->tenant ||
+        id_parse(redis_text(redis_item(claimed, 6)), &l->session) != ERR_OK) {
         free(l);
         return NULL;
     }
@@ -158,8 +159,10 @@ static struct lease *lease_of(struct queue *q, struct id job, uint32_t attempt)
 
 static struct keyset lease_keys(const struct lease *l)
 {
-    return (struct keyset){.partition = l->lane->partition, .class_name = str_of(l->lane->class_name),
-                           .job = str_of(l->node.id.text), .session = str_of(l->session.text),
+    return (struct keyset){.partition = l->lane->partition,
+                           .class_name = str_of(l->lane->class_name),
+                           .job = str_of(l->node.id.text),
+                           .session = str_of(l->session.text),
                            .tenant = str_of(l->tenant)};
 }
 
@@ -195,8 +198,8 @@ static void add_drafts(struct call *call, const struct event_draft *drafts, size
     }
 }
 
-void queue_append(struct queue *q, struct id job, uint32_t attempt, uint64_t n, const struct event_draft *drafts,
-                  size_t count, queue_done_cb cb, void *arg)
+void queue_append(struct queue *q, struct id job, uint32_t attempt, uint64_t n,
+                  const struct event_draft *drafts, size_t count, queue_done_cb cb, void *arg)
 {
     struct lease *l = lease_of(q, job, attempt);
     if (!l) {
@@ -210,8 +213,9 @@ void queue_append(struct queue *q, struct id job, uint32_t attempt, uint64_t n, 
     step_add(l, call, false, cb, arg);
 }
 
-void queue_finish(struct queue *q, struct id job, uint32_t attempt, uint64_t n, const struct event_draft *drafts,
-                  size_t count, uint32_t cost_ms, queue_done_cb cb, void *arg)
+void queue_finish(struct queue *q, struct id job, uint32_t attempt, uint64_t n,
+                  const struct event_draft *drafts, size_t count, uint32_t cost_ms, queue_done_cb cb,
+                  void *arg)
 {
     struct lease *l = lease_of(q, job, attempt);
     if (!l || count == 0 || !event_is_terminal(drafts[count - 1].type)) {

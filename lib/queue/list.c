@@ -4,10 +4,25 @@
 
 #include <string.h>
 
-#define HEAD_FIELDS "tenant", "user", "session", "lang", "status", "prio", "attempt", "seq", "created", "started", \
-                    "finished", "cost", "class", "ms"
-enum { F_TENANT, F_USER, F_SESSION, F_LANG, F_STATUS, F_PRIO, F_ATTEMPT, F_SEQ, F_CREATED, F_STARTED, F_FINISHED,
-       F_COST, F_CLASS, F_LAST };
+#define HEAD_FIELDS                                                                                          \
+    "tenant", "user", "session", "lang", "status", "prio", "attempt", "seq", "created", "started",           \
+        "finished", "cost", "class", "ms"
+enum {
+    F_TENANT,
+    F_USER,
+    F_SESSION,
+    F_LANG,
+    F_STATUS,
+    F_PRIO,
+    F_ATTEMPT,
+    F_SEQ,
+    F_CREATED,
+    F_STARTED,
+    F_FINISHED,
+    F_COST,
+    F_CLASS,
+    F_LAST
+};
 
 static struct call *head_call(struct queue *q, struct str job)
 {
@@ -81,7 +96,8 @@ static void keep_texts(struct get *g)
         buf_append_char(&g->texts, '\0');
     }
     for (size_t i = 0; i < 4; i++)
-        *views[i] = buf_status(&g->texts) == ERR_OK ? (struct str){g->texts.data + at[i], views[i]->n} : (struct str){0};
+        *views[i] = buf_status(&g->texts) == ERR_OK ? (struct str){g->texts.data + at[i], views[i]->n}
+                                                    : (struct str){0};
 }
 
 static void ask_position(struct get *g, const struct redis_value *v)
@@ -118,7 +134,8 @@ void queue_get(struct queue *q, struct str tenant, struct id job, queue_job_cb c
     struct get *g = calloc(1, sizeof *g);
     if (!g)
         abort(); /* there is nobody to tell */
-    *g = (struct get){.q = q, .job = job, .cb = cb, .arg = arg, .tenant = BUF_INIT(512), .texts = BUF_INIT(4096)};
+    *g = (struct get){
+        .q = q, .job = job, .cb = cb, .arg = arg, .tenant = BUF_INIT(512), .texts = BUF_INIT(4096)};
     buf_append_str(&g->tenant, tenant);
     call_go(q->partitions ? head_call(q, str_of(job.text)) : call_plain(q, "PING"), on_head, g);
 }
@@ -193,7 +210,8 @@ static void keep_job(struct list_query *l, const struct queue_job *job)
         buf_append_char(texts, '\0');
     }
     for (size_t i = 0; i < 4; i++)
-        *views[i] = buf_status(texts) == ERR_OK ? (struct str){texts->data + at[i], views[i]->n} : (struct str){0};
+        *views[i] =
+            buf_status(texts) == ERR_OK ? (struct str){texts->data + at[i], views[i]->n} : (struct str){0};
     l->job_count++;
 }
 

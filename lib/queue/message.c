@@ -36,8 +36,9 @@ static enum err take_event(struct str *rest, struct event *e)
     uint64_t attempt, ms, len_d, len_b, part;
     if (!word(rest, ' ', &id) || id.n >= sizeof e->id || event_id_parse(id, &part, &part) != ERR_OK ||
         !word(rest, ' ', &type) || !number(rest, ' ', &attempt) || attempt > UINT32_MAX ||
-        !number(rest, ' ', &e->seq) || !number(rest, ' ', &ms) || ms > INT64_MAX || !number(rest, ' ', &len_d) ||
-        !number(rest, '\n', &len_b) || !bytes(rest, len_d, &e->data) || !bytes(rest, len_b, &e->bytes))
+        !number(rest, ' ', &e->seq) || !number(rest, ' ', &ms) || ms > INT64_MAX ||
+        !number(rest, ' ', &len_d) || !number(rest, '\n', &len_b) || !bytes(rest, len_d, &e->data) ||
+        !bytes(rest, len_b, &e->bytes))
         return ERR_PROTOCOL;
     memcpy(e->id, id.p, id.n);
     e->id[id.n] = '\0';

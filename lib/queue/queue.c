@@ -132,7 +132,8 @@ static enum err check_options(const struct queue_options *o, struct errinfo *inf
 {
     if (!o->redis_url)
         return errinfo_set(info, ERR_INVALID, 0, "no Redis URL");
-    if (o->key_prefix && (strchr(o->key_prefix, '{') || strchr(o->key_prefix, '}') || strlen(o->key_prefix) > 64))
+    if (o->key_prefix &&
+        (strchr(o->key_prefix, '{') || strchr(o->key_prefix, '}') || strlen(o->key_prefix) > 64))
         return errinfo_set(info, ERR_INVALID, 0, "the key prefix has at most 64 characters and no braces");
     if (o->partitions > MAX_PARTITIONS)
         return errinfo_set(info, ERR_RANGE, 0, "at most %d partitions", MAX_PARTITIONS);
@@ -144,9 +145,14 @@ static enum err check_options(const struct queue_options *o, struct errinfo *inf
 static void fill_defaults(struct queue_options *o)
 {
     static const struct queue_options d = {
-        .max_jobs = 100000, .max_jobs_per_tenant = 10000, .max_bytes = 1ull << 30,
-        .result_ttl_ms = 24 * 3600 * 1000, .sync_result_ttl_ms = 600 * 1000,
-        .lease_ms = 10000, .heartbeat_ms = 2000, .max_attempts = MAX_ATTEMPTS,
+        .max_jobs = 100000,
+        .max_jobs_per_tenant = 10000,
+        .max_bytes = 1ull << 30,
+        .result_ttl_ms = 24 * 3600 * 1000,
+        .sync_result_ttl_ms = 600 * 1000,
+        .lease_ms = 10000,
+        .heartbeat_ms = 2000,
+        .max_attempts = MAX_ATTEMPTS,
     };
 #define DEFAULT(field) o->field = o->field ? o->field : d.field
     DEFAULT(max_jobs);
@@ -160,8 +166,8 @@ static void fill_defaults(struct queue_options *o)
 #undef DEFAULT
 }
 
-static enum err open_connection(struct queue *q, const struct redis_url *url, bool pubsub, struct redis **ret_redis,
-                                struct errinfo *info)
+static enum err open_connection(struct queue *q, const struct redis_url *url, bool pubsub,
+                                struct redis **ret_redis, struct errinfo *info)
 {
     struct redis_options o = {
         .url = *url,

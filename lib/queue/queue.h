@@ -26,16 +26,16 @@ enum queue_answer {
 enum queue_priority { QUEUE_INTERACTIVE, QUEUE_NORMAL, QUEUE_BATCH, QUEUE_PRIORITIES };
 
 struct queue_options {
-    const char *redis_url;    /* redis://[user:password@]host:port[/db], rediss:// for TLS, unix:///path */
+    const char *redis_url; /* redis://[user:password@]host:port[/db], rediss:// for TLS, unix:///path */
     const char *key_prefix;
-    unsigned partitions;      /* 0: what the store has, else 1 standalone or 8 on a cluster */
-    bool development;         /* allow no maxmemory and weaker persistence, with a warning */
+    unsigned partitions; /* 0: what the store has, else 1 standalone or 8 on a cluster */
+    bool development;    /* allow no maxmemory and weaker persistence, with a warning */
     int connect_timeout_ms, command_timeout_ms;
     uint64_t max_jobs, max_jobs_per_tenant, max_bytes; /* backlog caps */
     int64_t result_ttl_ms, sync_result_ttl_ms;
     uint32_t lease_ms, heartbeat_ms;
-    uint32_t max_attempts;    /* without a result, then `dead`; 0: 3 */
-    const char *ca_file;      /* for rediss://; NULL: the system's */
+    uint32_t max_attempts; /* without a result, then `dead`; 0: 3 */
+    const char *ca_file;   /* for rediss://; NULL: the system's */
     /* told on every change; `why` is one line for people when not ready. May be NULL. */
     void (*on_state)(void *arg, bool ready, const char *why);
     void *arg;
@@ -55,17 +55,17 @@ const char *queue_store_text(const struct queue *q);
 
 struct queue_submit {
     struct str tenant, user;
-    struct id session;        /* "" : a fresh one is drawn */
+    struct id session; /* "" : a fresh one is drawn */
     enum queue_priority priority;
-    struct str class_name;    /* what a worker must offer: "local" for now */
+    struct str class_name; /* what a worker must offer: "local" for now */
     struct str lang;
-    struct str request;       /* JSON text of the run, kept under its own key (code, args, env, limits ...) */
+    struct str request; /* JSON text of the run, kept under its own key (code, args, env, limits ...) */
     struct str idempotency_key; /* empty: none */
-    struct str request_hash;  /* of the client's body, compared under an idempotency key */
-    bool sync;                /* events go to this process's reply channel; short retention */
-    bool retry;               /* may be run again when its worker was lost after `started` */
-    bool ordered;             /* uses the session's state or workspace: one at a time, in order */
-    uint32_t cost_ms;         /* for virtual finish time; corrected at finish */
+    struct str request_hash;    /* of the client's body, compared under an idempotency key */
+    bool sync;                  /* events go to this process's reply channel; short retention */
+    bool retry;                 /* may be run again when its worker was lost after `started` */
+    bool ordered;               /* uses the session's state or workspace: one at a time, in order */
+    uint32_t cost_ms;           /* for virtual finish time; corrected at finish */
 };
 
 struct queue_submitted {
@@ -82,19 +82,21 @@ typedef void (*queue_done_cb)(void *arg, enum queue_answer answer);
 /* input, eof, signal, cancel_requested, tool_result: unfenced, while the job is not terminal (QUEUE_CONFLICT).
    QUEUE_FULL: 64 KiB are unread. Cancel of a queued job is terminal at once. Repeated by this library when the answer
    was lost (it counts its sends itself; `seq` is not needed, pass 0). */
-void queue_send(struct queue *q, struct str tenant, struct id job, uint64_t seq, const struct event_draft *draft,
-                queue_done_cb cb, void *arg);
-void queue_cancel(struct queue *q, struct str tenant, struct id job, struct str reason, queue_done_cb cb, void *arg);
+void queue_send(struct queue *q, struct str tenant, struct id job, uint64_t seq,
+                const struct event_draft *draft, queue_done_cb cb, void *arg);
+void queue_cancel(struct queue *q, struct str tenant, struct id job, struct str reason, queue_done_cb cb,
+                  void *arg);
 
 /* The job's projection. */
 struct queue_job {
     struct id job, session;
-    struct str tenant, user, lang, status; /* queued | running | completed | failed | timed_out | cancelled | dead */
+    struct str tenant, user, lang,
+        status; /* queued | running | completed | failed | timed_out | cancelled | dead */
     enum queue_priority priority;
     uint32_t attempt;
     uint64_t last_seq;
     int64_t created_ms, started_ms, finished_ms; /* 0 = not yet */
-    uint64_t position; /* in the queue while it waits, else 0 */
+    uint64_t position;                           /* in the queue while it waits, else 0 */
 };
 /* job == NULL unless QUEUE_OK. Another tenant's job is QUEUE_NOT_FOUND. */
 typedef void (*queue_job_cb)(void *arg, enum queue_answer answer, const struct queue_job *job);
@@ -113,13 +115,21 @@ void queue_list(struct queue *q, struct str tenant, struct str status, unsigned 
    once. Wake-ups come by pub/sub; a gap in seq is filled from the stream and the log is re-read each second.
    After a terminal event it is told READER_END and nothing more. One Redis subscription serves all readers of a
    job in this process. */
-enum reader_state { READER_EVENT, READER_CAUGHT_UP, READER_END, READER_NOT_FOUND, READER_BAD_OFFSET, READER_GONE };
+enum reader_state {
+    READER_EVENT,
+    READER_CAUGHT_UP,
+    READER_END,
+    READER_NOT_FOUND,
+    READER_BAD_OFFSET,
+    READER_GONE
+};
 struct log_reader;
 typedef void (*log_reader_cb)(void *arg, enum reader_state state, const struct event *event);
 struct log_reader *log_reader_open(struct queue *q, struct str tenant, struct id job, struct str after,
                                    log_reader_cb cb, void *arg);
 /* As above for a job this process submitted with `sync`: no subscription of its own. */
-struct log_reader *log_reader_open_sync(struct queue *q, struct id job, const char *after, log_reader_cb cb, void *arg);
+struct log_reader *log_reader_open_sync(struct queue *q, struct id job, const char *after, log_reader_cb cb,
+                                        void *arg);
 /* No callback after it returns. May be called inside the reader's callback. */
 void log_reader_close(struct log_reader *reader);
 /* A slow consumer stops delivery (bounded: the reader then forgets what it was told and reads the log again). */
@@ -132,7 +142,7 @@ struct claimed_job {
     struct id job, session;
     uint32_t attempt;
     struct str tenant, user, lang, request;
-    bool retry;          /* false: append `started` before the program is released */
+    bool retry;                 /* false: append `started` before the program is released */
     int64_t created_ms, now_ms; /* by the store's clock: queue wait = now - created */
     uint64_t last_seq;
 };
@@ -156,11 +166,12 @@ void queue_consume_slots(struct queue *q, unsigned free_slots);
 void queue_consume_stop(struct queue *q); /* claims no more; leases are kept until finish or requeue */
 
 /* Append events of a running attempt. `n` = count of this attempt's appends so far + 1 (retries repeat it). */
-void queue_append(struct queue *q, struct id job, uint32_t attempt, uint64_t n, const struct event_draft *drafts,
-                  size_t count, queue_done_cb cb, void *arg);
+void queue_append(struct queue *q, struct id job, uint32_t attempt, uint64_t n,
+                  const struct event_draft *drafts, size_t count, queue_done_cb cb, void *arg);
 /* The last append: drafts end with one terminal event. Stores facts, acknowledges, frees the session's next job. */
-void queue_finish(struct queue *q, struct id job, uint32_t attempt, uint64_t n, const struct event_draft *drafts,
-                  size_t count, uint32_t cost_ms, queue_done_cb cb, void *arg);
+void queue_finish(struct queue *q, struct id job, uint32_t attempt, uint64_t n,
+                  const struct event_draft *drafts, size_t count, uint32_t cost_ms, queue_done_cb cb,
+                  void *arg);
 /* Hand a claimed job back (drain, or the pod could not be had): queued again as a new attempt, or `dead`. */
 void queue_requeue(struct queue *q, struct id job, uint32_t attempt, struct str reason, bool started,
                    queue_done_cb cb, void *arg);

@@ -14,7 +14,7 @@ struct topic {
     struct list readers;
     bool private_channel; /* messages come on this process's channel: no subscription */
     bool subscribed, asked, holding;
-    unsigned busy; /* being handed a message: not to be freed */
+    unsigned busy;   /* being handed a message: not to be freed */
     struct buf held; /* messages, each behind its length in decimal and a line end */
 };
 
@@ -95,8 +95,7 @@ static void on_subscribed(void *arg, const struct redis_value *v)
     if (!t || !v)
         return;
     t->subscribed = true;
-    list_each (r, &t->readers, struct log_reader, link)
-        read_log(r);
+    list_each(r, &t->readers, struct log_reader, link) read_log(r);
 }
 
 static void topic_subscribe(struct queue *q, struct topic *t)
@@ -449,7 +448,8 @@ static void topic_gone(struct queue *q, struct topic *t)
     struct log_reader *r = NULL;
     do {
         r = NULL;
-        list_each (it, &t->readers, struct log_reader, link) {
+        list_each(it, &t->readers, struct log_reader, link)
+        {
             if (it->progress == LIVE && !it->closed)
                 r = it;
         }
@@ -474,7 +474,8 @@ static void on_seq(void *arg, const struct redis_value *v)
     m.job = s->job;
     m.count = 0;
     m.seq = (uint64_t)redis_integer(v);
-    list_each (r, &t->readers, struct log_reader, link) {
+    list_each(r, &t->readers, struct log_reader, link)
+    {
         if (r->progress == LIVE && !r->paused && t->subscribed && m.seq > r->heard && m.seq > r->seq)
             s->q->stats.wakeups_lost++;
     }
@@ -521,7 +522,8 @@ void topics_second(struct queue *q)
     {
         bool live = false;
         topic_subscribe(q, t);
-        list_each (r, &t->readers, struct log_reader, link) {
+        list_each(r, &t->readers, struct log_reader, link)
+        {
             live = live || (r->progress == LIVE && !r->paused);
             if (r->progress == IDLE && (t->subscribed || t->private_channel || !redis_up(q->sub)))
                 read_log(r);
@@ -533,7 +535,8 @@ void topics_second(struct queue *q)
 
 /* ---- interface ------------------------------------------------------------------------------------------------------ */
 
-static struct log_reader *reader_new(struct queue *q, struct topic *t, const char *after, log_reader_cb cb, void *arg)
+static struct log_reader *reader_new(struct queue *q, struct topic *t, const char *after, log_reader_cb cb,
+                                     void *arg)
 {
     struct log_reader *r = calloc(1, sizeof *r);
     if (!r)
@@ -574,7 +577,8 @@ struct log_reader *log_reader_open(struct queue *q, struct str tenant, struct id
     return r;
 }
 
-struct log_reader *log_reader_open_sync(struct queue *q, struct id job, const char *after, log_reader_cb cb, void *arg)
+struct log_reader *log_reader_open_sync(struct queue *q, struct id job, const char *after, log_reader_cb cb,
+                                        void *arg)
 {
     enum { QUEUED_SEQ = 2 }; /* submit appends `submitted` and `queued` */
     struct topic *t = topic_get(q, &job);
@@ -620,7 +624,8 @@ void topics_free(struct queue *q)
 {
     idmap_each(t, &q->topics, struct topic, node)
     {
-        list_each (r, &t->readers, struct log_reader, link) {
+        list_each(r, &t->readers, struct log_reader, link)
+        {
             r->closed = true;
             list_remove(&r->link);
             reader_unref(r);

@@ -3,14 +3,14 @@
 
 #include "io/crypto.h"
 
-#define X(name, flags, keys, parts)                                                                                 \
+#define X(name, flags, keys, parts)                                                                          \
     extern const char script_##name[];                                                                       \
     extern const size_t script_##name##_len;
 #include "schema/redis/scripts.def"
 #undef X
 
 static struct script_text table[SCRIPT_COUNT] = {
-#define X(script, flags, key_names, parts)                                                                          \
+#define X(script, flags, key_names, parts)                                                                   \
     [SCRIPT_##script] = {.name = #script, .keys = (key_names), .text = script_##script},
 #include "schema/redis/scripts.def"
 #undef X

@@ -57,7 +57,8 @@ void scripts_take_out(struct script_text *scripts, size_t count)
         for (size_t k = 0; k < count; k++)
             cut(&scripts[k], i);
         if (!met[i]) { /* the script was changed and this table was not */
-            log_error("no script has this defence", F_STR("defence", cuts[i].defence), F_STR("text", cuts[i].text));
+            log_error("no script has this defence", F_STR("defence", cuts[i].defence),
+                      F_STR("text", cuts[i].text));
             abort();
         }
     }

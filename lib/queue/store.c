@@ -23,9 +23,10 @@ bool store_error(struct queue *q, struct str text)
         struct str prefix;
         bool reset; /* another server is to be found at this address */
     } rows[] = {
-        {STR("LOADING"), false},     {STR("BUSY"), false},       {STR("MISCONF"), false}, {STR("CLUSTERDOWN"), false},
-        {STR("TRYAGAIN"), false},    {STR("MASTERDOWN"), false}, {STR("READONLY"), true}, {STR("UNKILLABLE"), false},
-        {STR("MOVED"), false},       {STR("ASK"), false},
+        {STR("LOADING"), false},     {STR("BUSY"), false},       {STR("MISCONF"), false},
+        {STR("CLUSTERDOWN"), false}, {STR("TRYAGAIN"), false},   {STR("MASTERDOWN"), false},
+        {STR("READONLY"), true},     {STR("UNKILLABLE"), false}, {STR("MOVED"), false},
+        {STR("ASK"), false},
     };
     char why[200];
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -33,7 +34,8 @@ bool store_error(struct queue *q, struct str text)
             continue;
         bool moved = str_starts(text, STR("MOVED")) || str_starts(text, STR("ASK"));
         snprintf(why, sizeof why, "%s" STR_FMT,
-                 moved ? "a Redis Cluster of several masters is not supported yet: " : "the store: ", STR_ARG(text));
+                 moved ? "a Redis Cluster of several masters is not supported yet: " : "the store: ",
+                 STR_ARG(text));
         queue_set_ready(q, false, why);
         if (rows[i].reset)
             redis_reset(q->cmd, why);
@@ -111,12 +113,13 @@ static void describe(struct facts *f)
 {
     const char *loss = strcmp(f->fsync, "always") == 0     ? "nothing acknowledged is lost in a crash"
                        : strcmp(f->fsync, "everysec") == 0 ? "a crash may lose the last second"
-                       : strcmp(f->fsync, "no") == 0       ? "a crash may lose what the kernel had not written"
-                                                           : "what a crash may lose is not known";
+                       : strcmp(f->fsync, "no") == 0 ? "a crash may lose what the kernel had not written"
+                                                     : "what a crash may lose is not known";
     snprintf(f->q->store_text, sizeof f->q->store_text,
              "Redis %s%s, appendonly %s, appendfsync %s, maxmemory %llu, %s: %s", f->version,
-             f->cluster ? " (cluster)" : "", f->aof ? "yes" : "no", f->fsync, (unsigned long long)f->max_memory,
-             f->policy, f->aof ? loss : "a crash loses everything since the last snapshot");
+             f->cluster ? " (cluster)" : "", f->aof ? "yes" : "no", f->fsync,
+             (unsigned long long)f->max_memory, f->policy,
+             f->aof ? loss : "a crash loses everything since the last snapshot");
 }
 
 static void on_store(void *arg, const struct redis_value *v)
@@ -132,7 +135,9 @@ static void on_store(void *arg, const struct redis_value *v)
         snprintf(why, sizeof why, "the store does not take writes: " STR_FMT, STR_ARG(v->text));
         refuse(f, why);
     } else if (q->epoch[0] && !str_eq(epoch, str_of(q->epoch))) {
-        refuse(f, "this Redis is not the store we worked on (its epoch differs): is it an empty or a wrong volume?");
+        refuse(
+            f,
+            "this Redis is not the store we worked on (its epoch differs): is it an empty or a wrong volume?");
     } else if (epoch.n == 0 || epoch.n >= sizeof q->epoch || partitions < 1 || partitions > MAX_PARTITIONS ||
                redis_integer(redis_item(v, 2)) != STORE_VERSION) {
         refuse(f, "the key :store in Redis is damaged, or of another version");
@@ -282,7 +287,7 @@ static void gather_lane(struct queue *q, unsigned partition, const char *class_n
         const char *command, *key, *field;
         call_cb cb;
     } figures[] = {
-        {"ZCARD", "B0", NULL, on_b0}, {"ZCARD", "B1", NULL, on_b1},   {"ZCARD", "B2", NULL, on_b2},
+        {"ZCARD", "B0", NULL, on_b0},     {"ZCARD", "B1", NULL, on_b1},    {"ZCARD", "B2", NULL, on_b2},
         {"XLEN", "READY", NULL, on_lane}, {"HGET", "FAIR", "run", on_run},
     };
     struct keyset keys = {.partition = partition, .class_name = str_of(class_name)};

@@ -57,8 +57,14 @@ static void on_accepted(void *arg, enum queue_answer answer, const struct queue_
 static void begin(struct client *c)
 {
     static const struct queue_submit submit = {
-        .tenant = {"t", 1}, .user = {"u", 1}, .class_name = {"local", 5}, .lang = {"py", 2},
-        .request = {"{\"lang\":\"py\",\"code\":\"print(1)\"}", 31}, .sync = true, .retry = true, .cost_ms = 5,
+        .tenant = {"t", 1},
+        .user = {"u", 1},
+        .class_name = {"local", 5},
+        .lang = {"py", 2},
+        .request = {"{\"lang\":\"py\",\"code\":\"print(1)\"}", 31},
+        .sync = true,
+        .retry = true,
+        .cost_ms = 5,
     };
     if (c->b->begun == c->b->runs)
         return;
@@ -141,8 +147,8 @@ static void measure(struct world *w, pid_t worker, const char *fsync, unsigned c
         uv_run(&w->loop, UV_RUN_ONCE);
     double seconds = (double)(clock_mono_ns() - start) / 1e9;
     qsort(b->took_ns, runs, sizeof *b->took_ns, by_value);
-    printf("appendfsync %-8s clients %2u: p50 %.3f ms  p99 %.3f ms  max %.3f ms  %.0f jobs/s\n", fsync, clients,
-           (double)b->took_ns[runs / 2] / 1e6, (double)b->took_ns[runs * 99 / 100] / 1e6,
+    printf("appendfsync %-8s clients %2u: p50 %.3f ms  p99 %.3f ms  max %.3f ms  %.0f jobs/s\n", fsync,
+           clients, (double)b->took_ns[runs / 2] / 1e6, (double)b->took_ns[runs * 99 / 100] / 1e6,
            (double)b->took_ns[runs - 1] / 1e6, runs / seconds);
     printf("    processor time a job: store %.0f us, submitter %.0f us, worker %.0f us\n",
            (store_cpu_us(w) - store) / runs, (process_cpu_us(getpid()) - client) / runs,

@@ -56,7 +56,8 @@ static void on_finished(void *arg, enum queue_answer answer)
 static void on_slept(uv_timer_t *timer)
 {
     struct run *r = timer->data;
-    struct event_draft drafts[] = {{.type = EV_STARTED, .data = STR("{}")}, {.type = EV_COMPLETED, .data = STR("{}")}};
+    struct event_draft drafts[] = {{.type = EV_STARTED, .data = STR("{}")},
+                                   {.type = EV_COMPLETED, .data = STR("{}")}};
     queue_finish(r->f->worker, r->job, r->attempt, 1, drafts, 2, SLEEP_MS, on_finished, r);
 }
 
@@ -64,7 +65,8 @@ static void on_job(void *arg, const struct claimed_job *job)
 {
     struct fair *f = arg;
     struct run *r = calloc(1, sizeof *r);
-    *r = (struct run){.f = f, .job = job->job, .attempt = job->attempt, .small = str_eq(job->tenant, STR("small"))};
+    *r = (struct run){
+        .f = f, .job = job->job, .attempt = job->attempt, .small = str_eq(job->tenant, STR("small"))};
     f->running++;
     if (r->small)
         f->waits_ns[f->taken++] = clock_mono_ns() - f->began_ns;
@@ -89,8 +91,14 @@ static void on_submitted(void *arg, enum queue_answer answer, const struct queue
 
 static void submit(struct fair *f, const char *tenant)
 {
-    struct queue_submit s = {.tenant = str_of(tenant), .user = STR("u"), .class_name = STR("local"), .lang = STR("py"),
-                             .request = STR("{}"), .sync = true, .retry = true, .cost_ms = SLEEP_MS};
+    struct queue_submit s = {.tenant = str_of(tenant),
+                             .user = STR("u"),
+                             .class_name = STR("local"),
+                             .lang = STR("py"),
+                             .request = STR("{}"),
+                             .sync = true,
+                             .retry = true,
+                             .cost_ms = SLEEP_MS};
     queue_submit(f->w.api, &s, on_submitted, f);
 }
 
@@ -125,7 +133,8 @@ static double measure(struct fair *f, bool loaded)
         uv_run(&f->w.loop, UV_RUN_ONCE);
     double seconds = (double)(clock_mono_ns() - start) / 1e9;
     qsort(f->waits_ns, f->samples, sizeof *f->waits_ns, by_value);
-    double p50 = (double)f->waits_ns[f->samples / 2] / 1e6, p99 = (double)f->waits_ns[f->samples * 99 / 100] / 1e6;
+    double p50 = (double)f->waits_ns[f->samples / 2] / 1e6,
+           p99 = (double)f->waits_ns[f->samples * 99 / 100] / 1e6;
     printf("%s: %u samples, submit to start p50 %.2f ms, p99 %.2f ms; the large tenant ran %.0f jobs/s\n",
            loaded ? "beside" : "alone", f->samples, p50, p99, f->large_done / seconds);
     fflush(stdout);

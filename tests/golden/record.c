@@ -7,8 +7,8 @@
 #include "base/base64.h"
 #include "base/clock.h"
 #include "base/utf8.h"
-#include "json/json.h"
 #include "queue/internal.h"
+#include "json/json.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,8 +59,8 @@ static void on_entries(void *arg, const struct redis_value *v)
 static void on_head(void *arg, const struct redis_value *v)
 {
     struct recording *r = arg;
-    buf_printf(&r->out, "\"status\":\"" STR_FMT "\",\"attempt\":%lld,\"entries\":[", STR_ARG(redis_text(redis_item(v, 0))),
-               (long long)redis_integer(redis_item(v, 1)));
+    buf_printf(&r->out, "\"status\":\"" STR_FMT "\",\"attempt\":%lld,\"entries\":[",
+               STR_ARG(redis_text(redis_item(v, 0))), (long long)redis_integer(redis_item(v, 1)));
 }
 
 static void save(struct recording *r, const char *dir, const char *name, struct id job)
@@ -101,7 +101,8 @@ static struct id claim(struct recording *r, const struct queue_submit *more)
     return s.job;
 }
 
-static void end(struct recording *r, struct id job, uint32_t attempt, const struct event_draft *drafts, size_t count)
+static void end(struct recording *r, struct id job, uint32_t attempt, const struct event_draft *drafts,
+                size_t count)
 {
     struct answer a = {0};
     queue_finish(r->k.q, job, attempt, 1, drafts, count, 5, on_answer, &a);
@@ -120,7 +121,8 @@ static void completed(struct recording *r, const char *dir)
     wait_for(r, &a.done);
     end(r, job, 1,
         (struct event_draft[]){
-            {.type = EV_STARTED, .data = STR("{\"pod\":\"p1\",\"backend\":\"local\",\"warm\":true,\"queue_ms\":1}")},
+            {.type = EV_STARTED,
+             .data = STR("{\"pod\":\"p1\",\"backend\":\"local\",\"warm\":true,\"queue_ms\":1}")},
             {.type = EV_OUTPUT, .data = STR("{\"stream\":\"stdout\"}"), .bytes = STR("caf\xc3\xa9\n")},
             {.type = EV_OUTPUT, .data = STR("{\"stream\":\"stderr\"}"), .bytes = STR("\xff\x00\xfe")},
             {.type = EV_USAGE, .data = STR("{\"wall_ms\":12,\"cpu_ms\":9,\"memory_peak_bytes\":9000000}")},

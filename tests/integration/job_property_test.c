@@ -23,7 +23,7 @@ struct subject {
     enum event_type log[LOG_MAX];
     size_t log_count, events;
     uint64_t sends, last_sent; /* counted; the last one that was taken */
-    char entry[EVENT_ID_MAX]; /* the newest of the lane for this job, delivered; "" none */
+    char entry[EVENT_ID_MAX];  /* the newest of the lane for this job, delivered; "" none */
     char answer[32];
     bool done;
 };
@@ -38,7 +38,9 @@ static unsigned pick(unsigned below)
 
 static struct keyset keys_of(const struct subject *s)
 {
-    return (struct keyset){.job = str_of(s->job.text), .session = str_of(s->session.text), .tenant = STR("t"),
+    return (struct keyset){.job = str_of(s->job.text),
+                           .session = str_of(s->session.text),
+                           .tenant = STR("t"),
                            .class_name = STR("local")};
 }
 
@@ -197,11 +199,16 @@ static void run_script(struct subject *s, const struct job_input *in)
         enum script script;
         void (*send)(struct subject *s, struct call *c, const struct job_input *in);
     } table[JOB_COMMAND_COUNT] = {
-        [JOB_CMD_submit] = {SCRIPT_submit, send_submit},   [JOB_CMD_claim] = {SCRIPT_claim, send_claim},
-        [JOB_CMD_append] = {SCRIPT_append, send_step},     [JOB_CMD_finish] = {SCRIPT_finish, send_step},
-        [JOB_CMD_heartbeat] = {SCRIPT_heartbeat, send_beat}, [JOB_CMD_send] = {SCRIPT_send, send_client},
-        [JOB_CMD_cancel] = {SCRIPT_cancel, send_cancel},   [JOB_CMD_requeue] = {SCRIPT_requeue, send_requeue},
-        [JOB_CMD_reap] = {SCRIPT_reap, send_reap},         [JOB_CMD_give] = {SCRIPT_give, send_give},
+        [JOB_CMD_submit] = {SCRIPT_submit, send_submit},
+        [JOB_CMD_claim] = {SCRIPT_claim, send_claim},
+        [JOB_CMD_append] = {SCRIPT_append, send_step},
+        [JOB_CMD_finish] = {SCRIPT_finish, send_step},
+        [JOB_CMD_heartbeat] = {SCRIPT_heartbeat, send_beat},
+        [JOB_CMD_send] = {SCRIPT_send, send_client},
+        [JOB_CMD_cancel] = {SCRIPT_cancel, send_cancel},
+        [JOB_CMD_requeue] = {SCRIPT_requeue, send_requeue},
+        [JOB_CMD_reap] = {SCRIPT_reap, send_reap},
+        [JOB_CMD_give] = {SCRIPT_give, send_give},
         [JOB_CMD_expire] = {SCRIPT_expire, send_expire},
     };
     struct keyset keys = keys_of(s);
@@ -225,7 +232,8 @@ static void on_lane(void *arg, const struct redis_value *v)
     a->done = true;
     for (size_t i = 0; v && v->type == REDIS_ARRAY && i < v->count; i++) {
         if (str_eq(redis_text(redis_item(redis_item(&v->items[i], 1), 1)), str_of(a->s->job.text)))
-            snprintf(a->s->entry, sizeof a->s->entry, STR_FMT, STR_ARG(redis_text(redis_item(&v->items[i], 0))));
+            snprintf(a->s->entry, sizeof a->s->entry, STR_FMT,
+                     STR_ARG(redis_text(redis_item(&v->items[i], 0))));
     }
 }
 
@@ -323,7 +331,8 @@ static void compare(struct subject *s)
     struct call *c = call_plain(s->w->api, "HMGET");
     call_key(c, &keys, "JOB");
     for (size_t i = 0; i < 9; i++)
-        call_cstr(c, (const char *const[]){"status", "attempt", "seq", "n", "hb", "fails", "released", "inb", "cancel"}[i]);
+        call_cstr(c, (const char *const[]){"status", "attempt", "seq", "n", "hb", "fails", "released", "inb",
+                                           "cancel"}[i]);
     call_go(c, on_projection, &p);
     c = call_plain(s->w->api, "XRANGE");
     call_key(c, &keys, "LOG");
@@ -333,8 +342,8 @@ static void compare(struct subject *s)
     UNTIL(s->w, p.done);
     const struct job *m = &s->model;
     assert_string_equal(p.status, status_of(m));
-    const int64_t want[7] = {m->attempt, (int64_t)m->seq, (int64_t)m->n, (int64_t)m->hb, m->fails, m->released,
-                             (int64_t)m->inbox};
+    const int64_t want[7] = {m->attempt, (int64_t)m->seq, (int64_t)m->n,    (int64_t)m->hb,
+                             m->fails,   m->released,     (int64_t)m->inbox};
     for (size_t i = 0; i < 7; i++)
         assert_int_equal(p.numbers[i], want[i]);
     assert_int_equal(p.cancel, m->cancel);
@@ -347,8 +356,8 @@ static void compare(struct subject *s)
 static const char *answer_word(enum job_answer a)
 {
     static const char *const words[] = {
-        [JOB_OK] = "ok",           [JOB_DUP] = "dup",         [JOB_FENCED] = "fenced",
-        [JOB_CONFLICT] = "conflict", [JOB_MISSING] = "missing", [JOB_FULL] = "full",
+        [JOB_OK] = "ok",           [JOB_DUP] = "dup",   [JOB_FENCED] = "fenced", [JOB_CONFLICT] = "conflict",
+        [JOB_MISSING] = "missing", [JOB_FULL] = "full",
     };
     return words[a];
 }
@@ -367,7 +376,7 @@ static void random_input(struct subject *s, struct job_input *in)
     static const char *const workers[] = {"w1", "w2"};
     static enum event_type drafts[4];
     /* Mostly what leads on, so that deep states are reached. */
-    static const enum job_command often[] = {JOB_CMD_submit, JOB_CMD_claim, JOB_CMD_claim, JOB_CMD_append,
+    static const enum job_command often[] = {JOB_CMD_submit, JOB_CMD_claim,     JOB_CMD_claim, JOB_CMD_append,
                                              JOB_CMD_append, JOB_CMD_heartbeat, JOB_CMD_send};
     *in = (struct job_input){0};
     in->command = pick(2) ? often[pick(7)] : (enum job_command)pick(JOB_COMMAND_COUNT);

@@ -42,11 +42,13 @@ static int tear_down(void **state)
     return 0;
 }
 
-static enum queue_answer finish(struct fixture *f, struct worker *k, size_t i, uint64_t n, enum event_type end)
+static enum queue_answer finish(struct fixture *f, struct worker *k, size_t i, uint64_t n,
+                                enum event_type end)
 {
     struct answer a = {0};
-    struct event_draft d[] = {{.type = EV_OUTPUT, .data = STR("{\"stream\":\"stdout\"}"), .bytes = STR("end\n")},
-                              {.type = end, .data = STR("{}")}};
+    struct event_draft d[] = {
+        {.type = EV_OUTPUT, .data = STR("{\"stream\":\"stdout\"}"), .bytes = STR("end\n")},
+        {.type = end, .data = STR("{}")}};
     queue_finish(k->q, k->jobs[i].job, k->jobs[i].attempt, n, d, 2, 5, on_answer, &a);
     UNTIL(&f->w, a.done);
     return a.value;
@@ -123,8 +125,13 @@ static void t02_a_synchronous_run_gets_its_events_by_message(void **state)
     f->a.instant = true;
     worker_open(&f->a, world_queue(&f->w), "w1", 4);
     queue_submit(f->w.api,
-                 &(struct queue_submit){.tenant = STR("t"), .user = STR("u"), .class_name = STR("local"),
-                                        .lang = STR("py"), .request = STR("{}"), .sync = true, .retry = true},
+                 &(struct queue_submit){.tenant = STR("t"),
+                                        .user = STR("u"),
+                                        .class_name = STR("local"),
+                                        .lang = STR("py"),
+                                        .request = STR("{}"),
+                                        .sync = true,
+                                        .retry = true},
                  sync_opened, &x);
     UNTIL(&f->w, x.r.over);
     assert_int_equal(x.r.end, READER_END);
@@ -281,7 +288,9 @@ static void t09_a_drain_costs_no_attempt_and_no_retry_means_failed(void **state)
         assert_int_equal(a.value, QUEUE_OK);
         queue_consume_slots(f->a.q, 1);
     }
-    check_log(f, s.job, "submitted queued claimed retried claimed retried claimed retried claimed retried claimed failed");
+    check_log(
+        f, s.job,
+        "submitted queued claimed retried claimed retried claimed retried claimed retried claimed failed");
 }
 
 static void t10_a_lapsed_lease_is_taken_over_and_its_owner_fenced(void **state)
@@ -385,7 +394,8 @@ struct listing {
     char ids[64][ID_LEN + 1], statuses[64][16], cursor[64];
 };
 
-static void on_listing(void *arg, enum queue_answer answer, const struct queue_job *jobs, size_t count, const char *next)
+static void on_listing(void *arg, enum queue_answer answer, const struct queue_job *jobs, size_t count,
+                       const char *next)
 {
     struct listing *l = arg;
     l->done = true;
@@ -464,7 +474,8 @@ static void t15_list_and_get(void **state)
     assert_int_equal(g.answer, QUEUE_OK);
     assert_string_equal(g.status, "queued");
     assert_true(g.position >= 1 && g.position <= 10);
-    assert_true(cluster || g.position == 9); /* one in the lane, one cancelled; the other tenant's goes first */
+    assert_true(cluster ||
+                g.position == 9); /* one in the lane, one cancelled; the other tenant's goes first */
     g = (struct found){0};
     queue_get(f->w.api, STR("foreign"), jobs[9], on_found, &g);
     UNTIL(&f->w, g.done);
@@ -496,8 +507,10 @@ static void t16_due_jobs_are_deleted_with_all_that_is_theirs(void **state)
         redis_server_ask(&f->w.redis, command, reply, sizeof reply);
         assert_true(strcmp(reply, "0") == 0 || strcmp(reply, "$-1") == 0);
     }
-    redis_server_ask(&f->w.redis, "EVAL \"return #redis.call('KEYS', '*j:*') + #redis.call('KEYS', '*}:i:*') + "
-                                  "#redis.call('KEYS', '*}:t:*')\" 0", reply, sizeof reply);
+    redis_server_ask(&f->w.redis,
+                     "EVAL \"return #redis.call('KEYS', '*j:*') + #redis.call('KEYS', '*}:i:*') + "
+                     "#redis.call('KEYS', '*}:t:*')\" 0",
+                     reply, sizeof reply);
     assert_string_equal(reply, ":0");
 }
 

@@ -27,7 +27,8 @@ void world_close(struct world *w);
 
 /* Turns the loop until the condition holds; aborts the test after 20 s. */
 void world_until(struct world *w, bool (*done)(void *arg), void *arg, const char *what);
-void world_turn(struct world *w, int ms); /* for "nothing happens": bounded, and only where that is the claim */
+void world_turn(struct world *w,
+                int ms); /* for "nothing happens": bounded, and only where that is the claim */
 #define UNTIL(w, condition)                                                                                  \
     do {                                                                                                     \
         int64_t end_ = clock_mono_ns() + 20ll * 1000000000;                                                  \
@@ -48,7 +49,8 @@ struct submitted {
     uint64_t position;
     bool existing;
 };
-void world_submit(struct queue *q, const char *tenant, struct submitted *ret, const struct queue_submit *more);
+void world_submit(struct queue *q, const char *tenant, struct submitted *ret,
+                  const struct queue_submit *more);
 struct id world_submit_now(struct world *w, const char *tenant);
 
 struct answer {

@@ -42,7 +42,8 @@ static unsigned free_port(void)
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof a;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    need(fd >= 0 && bind(fd, (struct sockaddr *)&a, sizeof a) == 0 && getsockname(fd, (struct sockaddr *)&a, &len) == 0,
+    need(fd >= 0 && bind(fd, (struct sockaddr *)&a, sizeof a) == 0 &&
+             getsockname(fd, (struct sockaddr *)&a, &len) == 0,
          "a free port");
     close(fd);
     return ntohs(a.sin_port);
@@ -64,8 +65,9 @@ static void serve(const struct redis_server *s)
     execlp("redis-server", "redis-server", "--port", "0", "--unixsocket", s->socket, "--dir", s->dir,
            "--appendonly", "yes", "--appendfsync", s->fsync, "--save", "", "--maxmemory", "512mb",
            "--maxmemory-policy", "noeviction", "--logfile", log, "--daemonize", "no", "--cluster-enabled",
-           s->cluster ? "yes" : "no", "--cluster-port", bus, "--bind", "127.0.0.1", "--busy-reply-threshold", "1000", s->tls_port ? "--tls-port" : NULL, tls, "--tls-auth-clients", "no",
-           "--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", cert, (char *)NULL);
+           s->cluster ? "yes" : "no", "--cluster-port", bus, "--bind", "127.0.0.1", "--busy-reply-threshold",
+           "1000", s->tls_port ? "--tls-port" : NULL, tls, "--tls-auth-clients", "no", "--tls-cert-file",
+           cert, "--tls-key-file", key, "--tls-ca-cert-file", cert, (char *)NULL);
     _exit(127);
 }
 
@@ -125,9 +127,10 @@ static void make_certificate(const struct redis_server *s)
         int fd = open("/dev/null", O_RDWR);
         dup2(fd, 2);
         if (chdir(s->dir) == 0)
-            execlp("openssl", "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
-                   "-nodes", "-days", "2", "-subj", "/CN=millrace test", "-addext", "subjectAltName=IP:127.0.0.1",
-                   "-keyout", "key.pem", "-out", "cert.pem", (char *)NULL);
+            execlp("openssl", "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                   "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=millrace test",
+                   "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem",
+                   (char *)NULL);
         _exit(127);
     }
     need(waitpid(pid, &status, 0) == pid && status == 0, "openssl req");
@@ -178,7 +181,8 @@ void redis_server_ask(const struct redis_server *s, const char *command, char *r
     need(fd >= 0, "connect");
     struct timeval patience = {.tv_sec = 10};
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-    need(write(fd, command, strlen(command)) == (ssize_t)strlen(command) && write(fd, "\r\n", 2) == 2, "write");
+    need(write(fd, command, strlen(command)) == (ssize_t)strlen(command) && write(fd, "\r\n", 2) == 2,
+         "write");
     ret_reply[0] = '\0';
     while (have < want && have + 1 < size) {
         ssize_t n = read(fd, ret_reply + have, size - 1 - have);

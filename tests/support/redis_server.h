@@ -17,7 +17,7 @@ struct redis_server {
 void redis_server_start(struct redis_server *s, const char *fsync, bool cluster);
 /* Besides the socket a TLS port with a certificate for 127.0.0.1 alone, which is its own authority: DIR/cert.pem. */
 void redis_server_start_tls(struct redis_server *s);
-void redis_server_kill(struct redis_server *s); /* kill -9 */
+void redis_server_kill(struct redis_server *s);  /* kill -9 */
 void redis_server_again(struct redis_server *s); /* with the data that it had */
 void redis_server_signal(struct redis_server *s, int sig);
 void redis_server_stop(struct redis_server *s); /* and removes the directory */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The logs of every release decode for ever, fold to the status that the store gave, and are shown as JSON. */
 #include "base/base64.h"
-#include "json/json.h"
 #include "schema/job_machine.h"
+#include "json/json.h"
 
 #include "unit.h"
 
@@ -34,7 +34,8 @@ static void decode(struct id job, json_t *entry, struct job *folded)
         fields[n++] = text_of(value, &bytes);
     }
     struct event e;
-    assert_int_equal(event_decode(str_of(json_string_value(json_array_get(entry, 0))), job, fields, n / 2, &e), ERR_OK);
+    assert_int_equal(
+        event_decode(str_of(json_string_value(json_array_get(entry, 0))), job, fields, n / 2, &e), ERR_OK);
     job_apply(folded, e.type);
     assert_int_equal(e.seq, folded->seq);
     assert_int_equal(e.attempt, folded->attempt);

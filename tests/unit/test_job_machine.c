@@ -39,7 +39,8 @@ static void an_old_attempt_has_no_effect(void **state)
     assert_int_equal(act(&job, (struct job_input){.command = JOB_CMD_submit, .retry = true}), JOB_OK);
     struct job_input claim = {.command = JOB_CMD_claim, .entry = "1-1", .worker = "a", .pending = true};
     assert_int_equal(act(&job, claim), JOB_OK);
-    struct job_input reap = {.command = JOB_CMD_reap, .entry = "1-1", .attempt = 1, .max_attempts = 3, .pending = true};
+    struct job_input reap = {
+        .command = JOB_CMD_reap, .entry = "1-1", .attempt = 1, .max_attempts = 3, .pending = true};
     assert_int_equal(act(&job, reap), JOB_OK);
     assert_int_equal(job.state, JOB_queued);
     claim.entry = "2-1";

@@ -25,9 +25,17 @@ static void addresses_are_read(void **state)
 static void bad_addresses_are_refused_without_the_password(void **state)
 {
     (void)state;
-    static const struct str bad[] = {STR(""), STR("http://h"), STR("redis://"), STR("redis://h:0"), STR("redis://h:x"),
-                                     STR("redis://h:65536"), STR("redis://h/x"), STR("redis://:secret%4@h"),
-                                     STR("unix://relative"), STR("redis://[::1"), STR("redis://:secret%00@h")};
+    static const struct str bad[] = {STR(""),
+                                     STR("http://h"),
+                                     STR("redis://"),
+                                     STR("redis://h:0"),
+                                     STR("redis://h:x"),
+                                     STR("redis://h:65536"),
+                                     STR("redis://h/x"),
+                                     STR("redis://:secret%4@h"),
+                                     STR("unix://relative"),
+                                     STR("redis://[::1"),
+                                     STR("redis://:secret%00@h")};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct redis_url u = {.port = 1};
         struct errinfo info = {0};
@@ -37,7 +45,8 @@ static void bad_addresses_are_refused_without_the_password(void **state)
     }
 }
 
-static const char stream[] = "+OK\r\n:42\r\n$-1\r\n*3\r\n$3\r\na\r\n\r\n*1\r\n:7\r\n$0\r\n\r\n-ERR no\r\n*0\r\n";
+static const char stream[] =
+    "+OK\r\n:42\r\n$-1\r\n*3\r\n$3\r\na\r\n\r\n*1\r\n:7\r\n$0\r\n\r\n-ERR no\r\n*0\r\n";
 
 static void check_stream(struct redis_codec *c, size_t *at)
 {
@@ -86,9 +95,13 @@ static void replies_are_the_same_however_they_are_cut(void **state)
 static void hostile_replies_end_the_stream(void **state)
 {
     (void)state;
-    static const struct str bad[] = {STR("!x\r\n"), STR("$x\r\n"), STR("*2000000\r\n"), STR(">2\r\n"),
-                                     STR("*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n:1\r\n"),
-                                     STR("HTTP/1.1 200 OK\r\n\r\n")};
+    static const struct str bad[] = {
+        STR("!x\r\n"),
+        STR("$x\r\n"),
+        STR("*2000000\r\n"),
+        STR(">2\r\n"),
+        STR("*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n:1\r\n"),
+        STR("HTTP/1.1 200 OK\r\n\r\n")};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct redis_codec *c = redis_codec_new(1 << 20);
         struct redis_value *v;

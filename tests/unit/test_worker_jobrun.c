@@ -195,8 +195,9 @@ static void what_the_pod_counted_is_not_asked_for(void **state)
     (void)state;
     struct pod *pod = running(PRINT, true);
     fake_says(pod, POD_STARTED);
-    fake_tell(pod, (struct pod_event){.type = POD_EXIT,
-                                      .exit = {.signal = SIGKILL, .exit_code = -1, .counted = 1, .pod_oom_kills = 1}});
+    fake_tell(pod, (struct pod_event){
+                       .type = POD_EXIT,
+                       .exit = {.signal = SIGKILL, .exit_code = -1, .counted = 1, .pod_oom_kills = 1}});
     assert_int_equal(pod->usages, 0);
     assert_non_null(strstr(logged.text, "\"reason\":\"oom\""));
     answer(QUEUE_OK);

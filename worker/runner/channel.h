@@ -22,7 +22,8 @@ bool channel_idle(const struct channel *c); /* nothing waits to be sent */
 /* Send what can be sent now. ERR_CLOSED when the worker is gone. */
 MUST_CHECK enum err channel_flush(struct channel *c);
 /* Queue a short frame; it goes with the next flush. ERR_FULL cannot happen in a run's sequence of frames; it ends the pod. */
-MUST_CHECK enum err channel_queue(struct channel *c, enum frame_type type, const void *payload, size_t length);
+MUST_CHECK enum err channel_queue(struct channel *c, enum frame_type type, const void *payload,
+                                  size_t length);
 /* The same, and flush. */
 MUST_CHECK enum err channel_put(struct channel *c, enum frame_type type, const void *payload, size_t length);
 /* Where a chunk of at most CHANNEL_CHUNK_MAX bytes may be read to; only when channel_idle(). */
