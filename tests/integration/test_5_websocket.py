@@ -272,6 +272,21 @@ def test_an_api_that_leaves_says_where_to_go_on(make_system):
             assert [event["type"] for event in ws.events()[0]] == ["cancelled"]
 
 
+def test_a_run_that_the_leaving_api_cuts_off_is_cancelled(make_system):
+    system = make_system(apis=2, workers=0, env={"DRAIN_SECONDS": "1"})
+    body = b'{"lang":"py","code":"print(1)"}'
+    with Api(system, url=system.urls[1]) as client, Raw(system.urls[0]) as raw:
+        raw.send(request("POST", "/exec", [f"x-api-key: {system.key}", "Content-Type: application/json",
+                                           f"Content-Length: {len(body)}"], body))
+
+        def statuses():
+            return [job["status"] for job in client.get("/v1/jobs").json()["jobs"]]
+        assert eventually(lambda: statuses() == ["queued"])
+        os.kill(system.children("api")[0]["pid"], signal.SIGTERM)
+        assert raw.answer() is None
+        assert eventually(lambda: statuses() == ["cancelled"])
+
+
 def test_without_its_store_the_api_says_so_at_once(make_system, cluster):
     system = make_system(apis=1, workers=0)
     store = system.redis.process.pid if cluster else system.children("redis")[0]["pid"]
