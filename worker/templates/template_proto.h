@@ -56,8 +56,7 @@ struct template_setup {
     uint32_t filter_count;              /* seccomp BPF instructions; 0 is refused */
     uint32_t flags;                     /* enum template_flag; 0 in production */
     char work_dir[TEMPLATE_PATH_MAX];   /* "/mnt/data": current folder and sys.path[0] */
-    char source_dir[TEMPLATE_PATH_MAX]; /* "/tmp" or a private folder that `uid` can write: the source is made
-                                           here */
+    char source_dir[TEMPLATE_PATH_MAX]; /* where `uid` can write: the source is made here; the work_dir */
     struct {
         uint32_t resource; /* RLIMIT_* */
         uint32_t reserved;

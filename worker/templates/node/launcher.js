@@ -7,6 +7,8 @@
 'use strict';
 const fs = require('fs');
 const Module = require('module');
+const os = require('os');
+const path = require('path');
 const util = require('util');
 const vm = require('vm');
 
@@ -68,7 +70,14 @@ function warmUp() {
   for (const name of ['net', 'stream', 'path', 'os', 'events', 'buffer', 'assert', 'crypto', 'child_process', 'readline', 'timers'])
     require(name);
   util.format('%s %d', util.inspect({ a: [1, new Map([[1, 2]])] }), 1);
-  new Module('/warm.js', null)._compile('module.exports = 1', '/warm.js');
+  const sink = new (require('stream').Writable)({ write(chunk, encoding, done) { done(); } });
+  new console.Console(sink).log('%s', 1, { a: 1 });
+  const file = path.join(os.tmpdir(), `.warm-${process.pid}.js`);
+  fs.writeFileSync(file, 'exports.x = 1');
+  require(file);
+  delete require.cache[file];
+  module.children.length = 0;
+  fs.unlinkSync(file);
 }
 
 // From 20.19 and 22.7 on node looks at the source for `import`; before, only at the name.
@@ -92,13 +101,13 @@ function main() {
   const spec = wait();
   fs.closeSync(GO);
   fs.closeSync(SELF);
-  const path = `${process.cwd()}/${nameFor(spec)}`;
-  fs.writeFileSync(path, spec.source, { mode: 0o600, flag: 'wx' });
+  const file = `${process.cwd()}/${nameFor(spec)}`;
+  fs.writeFileSync(file, spec.source, { mode: 0o600, flag: 'wx' });
   setEnvironment(spec.env);
-  process.argv = [process.execPath, path, ...spec.args];
+  process.argv = [process.execPath, file, ...spec.args];
   process.execArgv = [];
   delete require.cache[module.filename];
-  process.nextTick(Module.runMain, path);
+  process.nextTick(Module.runMain, file);
 }
 
 try {
