@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "worker/backend_local.h"
+#include "worker/backend_local_internal.h"
 
 #include "base/cleanup.h"
-#include "base/list.h"
 #include "base/log.h"
 
 #include <assert.h>
@@ -11,82 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-
-enum {
-    QUEUE_MAX = 4 * LOCAL_PODS_MAX, /* requests that wait for room in the socket: 4 kinds of request a pod */
-    READ_MAX = FRAME_HEADER_SIZE + FRAME_PAYLOAD_MAX,
-    READS_PER_WAKE = 4, /* so that one loud pod leaves the loop to others */
-    OUT_MAX = 96 << 20, /* spec 16 MiB, stdin 64 MiB, frames */
-    INPUT_HELD_MAX = 16 << 20,
-    POD_MAGIC = 0x706f6421,
-};
-
-enum link_phase { LINK_CONNECTING, LINK_READY, LINK_STARTED_ASKED, LINK_RUNNING, LINK_EXITED, LINK_DONE };
-
-struct local {
-    struct pod_backend base;
-    struct local_options options;
-    uv_loop_t *loop;
-    uv_poll_t poll;
-    struct list pods;
-    unsigned pod_count;
-    uint64_t last_tag;
-    struct spawner_request *queue; /* ring */
-    size_t head, queued;
-    int events;
-    bool gone;
-};
-
-struct pod {
-    unsigned magic;
-    struct local *local;
-    struct list link;
-    pod_event_cb cb;
-    void *arg;
-    uint64_t tag; /* of its requests */
-    uint64_t id;  /* the spawner's; 0: not made yet */
-    int fd;
-    union {
-        uv_handle_t handle;
-        uv_poll_t poll;
-        uv_timer_t timer; /* only to get back to the loop, for a pod that never had a socket */
-    };
-    bool polling, closing, ready;
-    int events;
-    enum link_phase phase;
-    bool destroyed; /* destroy() was called */
-    bool ended;     /* the spawner has nothing of it any more */
-    bool lost;      /* LOST was told */
-    bool paused;
-    bool have_final;
-    struct pod_usage final_usage;
-    struct buf in, out;
-    size_t out_done;
-};
-
-/* ---- telling ---- */
-
-static void tell(struct pod *pod, const struct pod_event *event)
-{
-    assert(pod->magic == POD_MAGIC);
-    pod->cb(pod->arg, event);
-}
-
-static void tell_type(struct pod *pod, enum pod_event_type type)
-{
-    tell(pod, &(struct pod_event){.type = type});
-}
-
-static void watch(struct pod *pod);
-
-static void tell_lost(struct pod *pod, const char *why)
-{
-    if (pod->lost || pod->destroyed)
-        return;
-    pod->lost = true;
-    watch(pod);
-    tell(pod, &(struct pod_event){.type = POD_LOST, .text = why});
-}
 
 /* ---- requests to the spawner ---- */
 
@@ -152,7 +75,7 @@ static void pod_closed(struct pod *pod)
     buf_free(&pod->out);
     if (pod->fd >= 0)
         close(pod->fd);
-    tell_type(pod, POD_GONE);
+    pod_tell_type(pod, POD_GONE);
     pod->magic = 0;
     free(pod);
 }
@@ -175,237 +98,6 @@ static void finish_if_over(struct pod *pod)
     uv_close(&pod->handle, on_poll_closed);
 }
 
-/* ---- the stream from the runner ---- */
-
-static bool wants_read(const struct pod *pod)
-{
-    return !pod->paused && !pod->lost && !pod->destroyed;
-}
-
-/* Which frames may come in which phase, and what they lead to. */
-struct frame_rule {
-    unsigned phases; /* bits of enum link_phase */
-    enum link_phase next;
-    enum err (*take)(struct pod *pod, struct str payload);
-};
-
-static enum err take_ready(struct pod *pod, struct str payload)
-{
-    uint32_t version;
-    if (frame_get_u32(payload, &version) != ERR_OK || version != FRAME_VERSION)
-        return ERR_PROTOCOL;
-    pod->ready = true;
-    tell_type(pod, POD_READY);
-    return ERR_OK;
-}
-
-static enum err take_started(struct pod *pod, struct str payload)
-{
-    (void)payload;
-    tell_type(pod, POD_STARTED);
-    return ERR_OK;
-}
-
-static enum err take_output(struct pod *pod, enum pod_stream stream, struct str payload)
-{
-    tell(pod, &(struct pod_event){.type = POD_OUTPUT, .stream = stream, .bytes = payload});
-    return ERR_OK;
-}
-
-static enum err take_stdout(struct pod *pod, struct str payload)
-{
-    return take_output(pod, POD_STDOUT, payload);
-}
-
-static enum err take_stderr(struct pod *pod, struct str payload)
-{
-    return take_output(pod, POD_STDERR, payload);
-}
-
-static enum err take_waiting(struct pod *pod, struct str payload)
-{
-    (void)payload;
-    tell_type(pod, POD_WAITING);
-    return ERR_OK;
-}
-
-static enum err take_end(struct pod *pod, enum pod_event_type type, struct str payload)
-{
-    struct pod_event event = {.type = type};
-    enum err e = frame_get_exit(payload, &event.exit);
-    if (e == ERR_OK)
-        tell(pod, &event);
-    return e;
-}
-
-static enum err take_stage(struct pod *pod, struct str payload)
-{
-    return take_end(pod, POD_STAGE, payload);
-}
-
-static enum err take_exit(struct pod *pod, struct str payload)
-{
-    return take_end(pod, POD_EXIT, payload);
-}
-
-static enum err take_error(struct pod *pod, struct str payload)
-{
-    char text[256];
-    snprintf(text, sizeof text, STR_FMT, (int)(payload.n < 200 ? payload.n : 200), payload.p);
-    if (pod->ready)
-        tell(pod, &(struct pod_event){.type = POD_REFUSED, .text = text});
-    else
-        tell_lost(pod, text);
-    return ERR_OK;
-}
-
-/* Output files are not collected yet. */
-static enum err take_nothing(struct pod *pod, struct str payload)
-{
-    (void)pod;
-    (void)payload;
-    return ERR_OK;
-}
-
-static enum err take_done(struct pod *pod, struct str payload)
-{
-    (void)payload;
-    tell_type(pod, POD_DONE);
-    return ERR_OK;
-}
-
-#define IN(phase) (1u << LINK_##phase)
-static const struct frame_rule rules[] = {
-    [FRAME_READY] = {IN(CONNECTING), LINK_READY, take_ready},
-    [FRAME_STARTED] = {IN(STARTED_ASKED), LINK_RUNNING, take_started},
-    [FRAME_STDOUT] = {IN(RUNNING), LINK_RUNNING, take_stdout},
-    [FRAME_STDERR] = {IN(RUNNING), LINK_RUNNING, take_stderr},
-    [FRAME_WAITING] = {IN(RUNNING), LINK_RUNNING, take_waiting},
-    [FRAME_STAGE] = {IN(RUNNING), LINK_RUNNING, take_stage},
-    [FRAME_EXIT] = {IN(RUNNING), LINK_EXITED, take_exit},
-    [FRAME_ERROR] = {IN(CONNECTING) | IN(READY) | IN(STARTED_ASKED) | IN(RUNNING), LINK_EXITED, take_error},
-    [FRAME_FILE_BEGIN] = {IN(EXITED), LINK_EXITED, take_nothing},
-    [FRAME_FILE_DATA] = {IN(EXITED), LINK_EXITED, take_nothing},
-    [FRAME_FILE_END] = {IN(EXITED), LINK_EXITED, take_nothing},
-    [FRAME_DONE] = {IN(EXITED), LINK_DONE, take_done},
-};
-#undef IN
-
-static enum err take_frame(struct pod *pod, const struct frame *frame)
-{
-    if (frame->type >= sizeof rules / sizeof rules[0] || !rules[frame->type].take)
-        return ERR_PROTOCOL;
-    const struct frame_rule *rule = &rules[frame->type];
-    if (!(rule->phases & 1u << pod->phase)) {
-        log_warn("a frame out of turn", F_INT("frame", frame->type), F_INT("phase", pod->phase));
-        return ERR_PROTOCOL;
-    }
-    /* Before the telling: its receiver may destroy the pod (which stays valid until GONE). */
-    pod->phase = rule->next;
-    return rule->take(pod, frame->payload);
-}
-
-static enum err take_frames(struct pod *pod)
-{
-    size_t done = 0;
-    enum err e = ERR_OK;
-    while (e == ERR_OK && wants_read(pod)) {
-        struct frame frame;
-        size_t used;
-        e = frame_take((struct str){.p = pod->in.data + done, .n = pod->in.len - done}, &frame, &used);
-        if (e != ERR_OK)
-            break;
-        done += used;
-        e = take_frame(pod, &frame);
-    }
-    buf_consume(&pod->in, done);
-    return e == ERR_AGAIN ? ERR_OK : e;
-}
-
-static void pod_eof(struct pod *pod)
-{
-    if (pod->polling)
-        uv_poll_stop(&pod->poll);
-    pod->events = 0;
-    tell_lost(pod, "the pod's runner is gone");
-}
-
-static void read_pod(struct pod *pod)
-{
-    for (int i = 0; i < READS_PER_WAKE && wants_read(pod); i++) {
-        char *room = pod->in.len < READ_MAX ? buf_reserve(&pod->in, READ_MAX - pod->in.len) : NULL;
-        if (!room) {
-            tell_lost(pod, "no memory for a frame of the pod");
-            return;
-        }
-        size_t asked = READ_MAX - pod->in.len;
-        ssize_t n = recv(pod->fd, room, asked, MSG_DONTWAIT);
-        if (n < 0 && (errno == EAGAIN || errno == EINTR))
-            return;
-        if (n <= 0) {
-            pod_eof(pod);
-            return;
-        }
-        pod->in.len += (size_t)n;
-        if (take_frames(pod) != ERR_OK) {
-            tell_lost(pod, "pod_protocol: a frame that the protocol does not allow here");
-            return;
-        }
-        if ((size_t)n < asked)
-            return;
-    }
-}
-
-static void write_pod(struct pod *pod)
-{
-    while (pod->out_done < pod->out.len) {
-        ssize_t n = send(pod->fd, pod->out.data + pod->out_done, pod->out.len - pod->out_done,
-                         MSG_DONTWAIT | MSG_NOSIGNAL);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            break; /* full, or an end that the reading side will see */
-        pod->out_done += (size_t)n;
-    }
-    if (pod->out_done == pod->out.len) {
-        pod->out_done = 0;
-        if (pod->out.cap > READ_MAX)
-            buf_free(&pod->out);
-        else
-            buf_reset(&pod->out);
-    }
-    watch(pod);
-}
-
-static void on_pod(uv_poll_t *poll, int status, int events)
-{
-    struct pod *pod = poll->data;
-    assert(pod->magic == POD_MAGIC);
-    if (status < 0) {
-        pod_eof(pod);
-        return;
-    }
-    if (events & UV_WRITABLE)
-        write_pod(pod);
-    if (events & UV_READABLE)
-        read_pod(pod);
-}
-
-static void watch(struct pod *pod)
-{
-    if (!pod->polling || pod->closing)
-        return;
-    int events =
-        (wants_read(pod) ? UV_READABLE : 0) | (pod->out.len > pod->out_done && !pod->lost ? UV_WRITABLE : 0);
-    if (events == pod->events)
-        return;
-    pod->events = events;
-    if (events)
-        uv_poll_start(&pod->poll, events, on_pod);
-    else
-        uv_poll_stop(&pod->poll);
-}
-
 /* ---- replies of the spawner ---- */
 
 static struct pod *pod_by(struct local *l, uint64_t tag, uint64_t id)
@@ -425,12 +117,12 @@ static void on_created(struct pod *pod, const struct spawner_reply *reply, int *
         return;
     }
     if (pod->fd < 0 || uv_poll_init(pod->local->loop, &pod->poll, pod->fd) != 0) {
-        tell_lost(pod, "the spawner sent no socket to the runner");
+        pod_tell_lost(pod, "the spawner sent no socket to the runner");
         return;
     }
     pod->poll.data = pod;
     pod->polling = true;
-    watch(pod);
+    pod_watch(pod);
 }
 
 static void on_gone(struct pod *pod, const struct spawner_reply *reply)
@@ -440,7 +132,7 @@ static void on_gone(struct pod *pod, const struct spawner_reply *reply)
     pod->final_usage = reply->usage;
     /* What the runner said last may still be in the socket: its end of file tells LOST. */
     if (!pod->polling)
-        tell_lost(pod, reply->text);
+        pod_tell_lost(pod, reply->text);
     finish_if_over(pod);
 }
 
@@ -451,7 +143,7 @@ static void on_failed(struct pod *pod, const struct spawner_reply *reply)
         pod->ended = true;
         char text[SPAWNER_TEXT_MAX];
         snprintf(text, sizeof text, "%.*s", (int)sizeof reply->text - 1, reply->text);
-        tell_lost(pod, text);
+        pod_tell_lost(pod, text);
         finish_if_over(pod);
         return;
     }
@@ -461,9 +153,10 @@ static void on_failed(struct pod *pod, const struct spawner_reply *reply)
         return;
     }
     if (pod->phase == LINK_READY)
-        tell_type(pod, POD_LIMITS);
+        pod_tell_type(pod, POD_LIMITS);
     else
-        tell(pod, &(struct pod_event){.type = POD_USAGE, .ok = pod->have_final, .usage = pod->final_usage});
+        pod_tell(pod,
+                 &(struct pod_event){.type = POD_USAGE, .ok = pod->have_final, .usage = pod->final_usage});
 }
 
 static void on_reply(struct local *l, const struct spawner_reply *reply, int *fd)
@@ -481,11 +174,11 @@ static void on_reply(struct local *l, const struct spawner_reply *reply, int *fd
         return;
     case SPAWNER_CHANGED:
         if (!pod->destroyed)
-            tell(pod, &(struct pod_event){.type = POD_LIMITS, .ok = true});
+            pod_tell(pod, &(struct pod_event){.type = POD_LIMITS, .ok = true});
         return;
     case SPAWNER_USAGED:
         if (!pod->destroyed)
-            tell(pod, &(struct pod_event){.type = POD_USAGE, .ok = true, .usage = reply->usage});
+            pod_tell(pod, &(struct pod_event){.type = POD_USAGE, .ok = true, .usage = reply->usage});
         return;
     case SPAWNER_GONE:
         on_gone(pod, reply);
@@ -549,7 +242,7 @@ static void spawner_gone(struct local *l, const char *why)
     list_each(pod, &l->pods, struct pod, link)
     {
         pod->ended = true;
-        tell_lost(pod, why);
+        pod_tell_lost(pod, why);
         finish_if_over(pod);
     }
 }
@@ -603,7 +296,7 @@ static enum err local_run(struct pod *pod, const struct pod_run *run)
     if (buf_status(&pod->out) != ERR_OK)
         return buf_status(&pod->out);
     pod->phase = LINK_STARTED_ASKED;
-    write_pod(pod);
+    pod_write(pod);
     return ERR_OK;
 }
 
@@ -616,7 +309,7 @@ static enum err local_input(struct pod *pod, enum frame_type type, struct str by
     frame_append(&pod->out, type, bytes.p, bytes.n);
     if (buf_status(&pod->out) != ERR_OK)
         return buf_status(&pod->out);
-    write_pod(pod);
+    pod_write(pod);
     return ERR_OK;
 }
 
@@ -625,7 +318,7 @@ static void local_kill(struct pod *pod, enum pod_end why)
     if (pod->lost || pod->destroyed || !pod->polling)
         return;
     frame_append_u32(&pod->out, FRAME_KILL, (uint32_t)why);
-    write_pod(pod);
+    pod_write(pod);
 }
 
 static enum err local_usage(struct pod *pod)
@@ -638,16 +331,16 @@ static void local_pause(struct pod *pod, bool paused)
     if (pod->paused == paused)
         return;
     pod->paused = paused;
-    watch(pod);
-    if (!paused && pod->in.len > 0 && take_frames(pod) != ERR_OK)
-        tell_lost(pod, "pod_protocol: a frame that the protocol does not allow here");
+    pod_watch(pod);
+    if (!paused)
+        pod_take_read(pod);
 }
 
 static void local_destroy(struct pod *pod)
 {
     assert(!pod->destroyed);
     pod->destroyed = true;
-    watch(pod);
+    pod_watch(pod);
     if (!pod->ended && pod->id != 0 && ask_pod(pod, SPAWNER_DESTROY) != ERR_OK)
         pod->ended = true;
     if (pod->local->gone)

@@ -45,7 +45,7 @@ void jobrun_set_state(struct jobrun *run, enum jobrun_state to)
     run->deadline_ns = 0;
 }
 
-static void set_deadline(struct jobrun *run, int64_t ms)
+void jobrun_set_deadline(struct jobrun *run, int64_t ms)
 {
     run->deadline_ns = clock_mono_ns() + ms * MS_NS;
 }
@@ -65,7 +65,7 @@ void jobrun_drop_pod(struct jobrun *run, bool dead)
     pool_pod_release(pod, dead);
 }
 
-static const struct pod_backend_ops *ops(const struct jobrun *run)
+const struct pod_backend_ops *jobrun_ops(const struct jobrun *run)
 {
     return pool_pod_ops(run->pod);
 }
@@ -106,8 +106,6 @@ static bool same_limits(const struct pod_limits *a, const struct pod_limits *b)
     return a->memory_bytes == b->memory_bytes && a->pids == b->pids && a->cpu_millis == b->cpu_millis;
 }
 
-static void send_early_inputs(struct jobrun *run);
-
 void jobrun_release_program(struct jobrun *run)
 {
     struct pod_run pod_run = {
@@ -117,15 +115,15 @@ void jobrun_release_program(struct jobrun *run)
     };
     jobrun_set_state(run, JR_STARTING);
     run->released_ns = clock_mono_ns();
-    enum err e = ops(run)->run(run->pod->pod, &pod_run);
+    enum err e = jobrun_ops(run)->run(run->pod->pod, &pod_run);
     if (e != ERR_OK) {
         replace_pod(run, err_text(e));
         return;
     }
     run->released = true;
     pool_pod_running(run->pod);
-    set_deadline(run, (int64_t)run->request.limits.wall_ms + WALL_GRACE_MS);
-    send_early_inputs(run);
+    jobrun_set_deadline(run, (int64_t)run->request.limits.wall_ms + WALL_GRACE_MS);
+    jobrun_send_early_inputs(run);
 }
 
 static void after_limits(struct jobrun *run)
@@ -152,8 +150,8 @@ static void got_pod(struct jobrun *run, struct pool_pod *pod)
         return;
     }
     jobrun_set_state(run, JR_LIMITING);
-    set_deadline(run, USAGE_GRACE_MS);
-    if (ops(run)->limits(pod->pod, &limits) != ERR_OK)
+    jobrun_set_deadline(run, USAGE_GRACE_MS);
+    if (jobrun_ops(run)->limits(pod->pod, &limits) != ERR_OK)
         replace_pod(run, "the spawner takes no request");
 }
 
@@ -190,8 +188,8 @@ void jobrun_resume(struct jobrun *run)
         return;
     run->paused = false;
     if (run->deadline_ns != 0) /* it could not be heard meanwhile */
-        set_deadline(run, WALL_GRACE_MS + (int64_t)run->request.limits.wall_ms);
-    ops(run)->pause(run->pod->pod, false);
+        jobrun_set_deadline(run, WALL_GRACE_MS + (int64_t)run->request.limits.wall_ms);
+    jobrun_ops(run)->pause(run->pod->pod, false);
 }
 
 static void pause_if_full(struct jobrun *run)
@@ -200,7 +198,7 @@ static void pause_if_full(struct jobrun *run)
         return;
     run->paused = true;
     metrics_add(run->runs->options.metrics, METRIC_OUTPUT_PAUSED, 0, 0, 1);
-    ops(run)->pause(run->pod->pod, true);
+    jobrun_ops(run)->pause(run->pod->pod, true);
 }
 
 static void on_output(struct jobrun *run, const struct pod_event *event)
@@ -231,7 +229,7 @@ static void on_started(struct jobrun *run)
     if (run->state != JR_STARTING)
         return;
     jobrun_set_state(run, JR_RUNNING);
-    set_deadline(run, (int64_t)run->request.limits.wall_ms + WALL_GRACE_MS);
+    jobrun_set_deadline(run, (int64_t)run->request.limits.wall_ms + WALL_GRACE_MS);
     jobrun_flush_soon(run);
 }
 
@@ -240,8 +238,8 @@ static void ask_usage(struct jobrun *run)
 {
     jobrun_set_state(run, JR_ENDING);
     run->facts.wall_ns = clock_mono_ns() - run->released_ns;
-    set_deadline(run, USAGE_GRACE_MS);
-    if (ops(run)->usage(run->pod->pod) != ERR_OK)
+    jobrun_set_deadline(run, USAGE_GRACE_MS);
+    if (jobrun_ops(run)->usage(run->pod->pod) != ERR_OK)
         jobrun_finish(run);
 }
 
@@ -351,121 +349,16 @@ static void on_pod(void *arg, const struct pod_event *event)
     }
 }
 
-/* ---- inputs ---- */
-
-static bool takes_input(const struct jobrun *run)
-{
-    return run->released && (run->state == JR_STARTING || run->state == JR_RUNNING);
-}
-
-static bool before_release(const struct jobrun *run)
-{
-    return !run->released && run->state < JR_STARTING;
-}
-
-/* A program that reads nothing of megabytes of input: what is over the bound is dropped, and said. */
-static void drop_input(struct jobrun *run, size_t bytes)
-{
-    if (run->input_dropped == 0)
-        log_warn("input beyond what a pod holds is dropped", F_JOB(run->job.text, run->attempt));
-    run->input_dropped += bytes;
-}
-
-static void input_bytes(struct jobrun *run, struct str bytes)
-{
-    struct buf *early = &run->request.stdin_bytes;
-    if (before_release(run) && early->len + bytes.n <= EARLY_STDIN_MAX)
-        buf_append_str(early, bytes);
-    else if (!takes_input(run) || ops(run)->input(run->pod->pod, FRAME_STDIN, bytes) == ERR_FULL)
-        drop_input(run, bytes.n);
-}
-
-static void input_eof(struct jobrun *run)
-{
-    if (before_release(run))
-        run->early_eof = true;
-    else if (takes_input(run))
-        (void)!ops(run)->input(run->pod->pod, FRAME_STDIN_EOF,
-                               (struct str){0}); /* gone: its end is on the way */
-}
-
-static void send_signal(struct jobrun *run, int number)
-{
-    const char bytes[4] = {(char)number, 0, 0, 0};
-    (void)!ops(run)->input(run->pod->pod, FRAME_SIGNAL, (struct str){.p = bytes, .n = 4}); /* as above */
-}
-
-static void input_signal(struct jobrun *run, struct str data)
-{
-    auto_json root = NULL;
-    if (json_parse(data, &root, NULL) != ERR_OK)
-        return;
-    int number = signal_number(str_of(json_string_value(json_object_get(root, "signal"))));
-    if (number == 0)
-        return;
-    if (takes_input(run))
-        send_signal(run, number);
-    else if (before_release(run) && run->early_signal_count < EARLY_SIGNALS_MAX)
-        run->early_signals[run->early_signal_count++] = number;
-}
-
-static void send_early_inputs(struct jobrun *run)
-{
-    /* The end of a standard input that the pod was told is open, and nothing left to carry it. */
-    if (run->early_eof && run->request.stdin_open && run->request.stdin_bytes.len <= POD_STDIN_FIRST)
-        input_eof(run);
-    for (unsigned i = 0; i < run->early_signal_count; i++)
-        send_signal(run, run->early_signals[i]);
-    run->early_signal_count = 0;
-}
-
-static void kill_program(struct jobrun *run, enum pod_end why)
-{
-    if (run->facts.killed == PE_OWN)
-        run->facts.killed = why;
-    ops(run)->kill(run->pod->pod, why);
-    set_deadline(run, KILL_GRACE_MS);
-}
-
-static void input_cancel(struct jobrun *run)
-{
-    if (takes_input(run)) {
-        kill_program(run, PE_CANCELLED);
-        return;
-    }
-    if (!before_release(run))
-        return; /* its end is on the way */
-    pools_cancel(run->runs->options.pools, &run->wait);
-    run->facts.killed = PE_CANCELLED;
-    jobrun_drop_pod(run, false);
-    jobrun_finish(run);
-}
-
-static struct jobrun *find(struct jobruns *runs, struct id job, uint32_t attempt)
+struct jobrun *jobrun_find(struct jobruns *runs, struct id job, uint32_t attempt)
 {
     list_each(run, &runs->runs, struct jobrun,
               link) if (run->attempt == attempt && memcmp(run->job.text, job.text, ID_LEN) == 0) return run;
     return NULL;
 }
 
-void jobruns_input(struct jobruns *runs, struct id job, uint32_t attempt, const struct event *event)
-{
-    struct jobrun *run = find(runs, job, attempt);
-    if (!run)
-        return;
-    if (event->type == EV_INPUT)
-        input_bytes(run, event->bytes);
-    else if (event->type == EV_EOF)
-        input_eof(run);
-    else if (event->type == EV_SIGNAL)
-        input_signal(run, event->data);
-    else if (event->type == EV_CANCEL_REQUESTED)
-        input_cancel(run);
-}
-
 void jobruns_fenced(struct jobruns *runs, struct id job, uint32_t attempt)
 {
-    struct jobrun *run = find(runs, job, attempt);
+    struct jobrun *run = jobrun_find(runs, job, attempt);
     if (!run || run->state == JR_OVER)
         return;
     log_warn("fenced: another attempt owns the job", F_JOB(job.text, attempt));
@@ -527,11 +420,11 @@ static void on_deadline(struct jobrun *run)
     case JR_STARTING:
     case JR_RUNNING:
         if (run->paused) {
-            set_deadline(run, WALL_GRACE_MS);
+            jobrun_set_deadline(run, WALL_GRACE_MS);
             return;
         }
         if (run->facts.killed == PE_OWN) {
-            kill_program(run, PE_WALL);
+            jobrun_kill(run, PE_WALL);
             return;
         }
         ask_usage(run); /* it does not answer a KILL: the release destroys it */

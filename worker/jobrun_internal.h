@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Shared by jobrun.c (the pod's side) and jobrun_log.c (the log's side). */
+/* Shared by jobrun.c (the pod's side), jobrun_log.c (the log's side) and jobrun_input.c (the client's). */
 #ifndef MILLRACE_WORKER_JOBRUN_INTERNAL_H
 #define MILLRACE_WORKER_JOBRUN_INTERNAL_H
 
@@ -84,6 +84,14 @@ void jobrun_drop_pod(struct jobrun *run, bool dead);
 void jobrun_resume(struct jobrun *run);
 /* After RECORDING: `started` is in the log. */
 void jobrun_release_program(struct jobrun *run);
+
+void jobrun_set_deadline(struct jobrun *run, int64_t ms); /* of the present state */
+const struct pod_backend_ops *jobrun_ops(const struct jobrun *run);
+struct jobrun *jobrun_find(struct jobruns *runs, struct id job, uint32_t attempt); /* or NULL */
+
+/* jobrun_input.c */
+void jobrun_kill(struct jobrun *run, enum pod_end why); /* the first reason counts */
+void jobrun_send_early_inputs(struct jobrun *run);      /* the program was released */
 
 /* jobrun_log.c */
 enum err jobrun_log_init(struct jobrun *run);
