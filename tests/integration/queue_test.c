@@ -721,6 +721,40 @@ static void t23b_a_store_that_dies_again_and_again_loses_nothing(void **state)
     assert_true(accepted > KILLS * JOBS / 4);
 }
 
+static void t23c_a_store_that_became_a_replica_is_left_until_it_is_none(void **state)
+{
+    struct fixture *f = *state;
+    char reply[64];
+    struct submitted s;
+    if (cluster)
+        return; /* REPLICAOF is another command there */
+    redis_server_ask(&f->w.redis, "REPLICAOF 127.0.0.1 1", reply, sizeof reply);
+    world_submit(f->w.api, "t", &s, NULL);
+    UNTIL(&f->w, s.done);
+    assert_int_equal(s.answer, QUEUE_UNAVAILABLE);
+    UNTIL(&f->w, !queue_ready(f->w.api));
+    redis_server_ask(&f->w.redis, "REPLICAOF NO ONE", reply, sizeof reply);
+    UNTIL(&f->w, queue_ready(f->w.api));
+    world_submit_now(&f->w, "t");
+}
+
+static void t23d_without_memory_nothing_is_accepted_and_all_can_end(void **state)
+{
+    struct fixture *f = *state;
+    char reply[64];
+    struct submitted s;
+    struct id waiting = world_submit_now(&f->w, "t");
+    worker_open(&f->a, world_queue(&f->w), "w1", 1);
+    UNTIL(&f->w, f->a.count == 1);
+    redis_server_ask(&f->w.redis, "CONFIG SET maxmemory 500000", reply, sizeof reply);
+    world_submit(f->w.api, "t", &s, NULL);
+    UNTIL(&f->w, s.done);
+    assert_int_equal(s.answer, QUEUE_FULL);
+    assert_int_equal(append(f, &f->a, 0, 1, "out"), QUEUE_OK);
+    assert_int_equal(finish(f, &f->a, 0, 2, EV_COMPLETED), QUEUE_OK);
+    check_log(f, waiting, "submitted queued claimed output output completed");
+}
+
 static void t24_tls_checks_the_server(void **state)
 {
     struct fixture *f = *state;
@@ -791,6 +825,8 @@ int main(int argc, char **argv)
         T(t22_a_stopped_store_ends_no_lease),
         T(t23_a_drain_hands_everything_back),
         T(t23b_a_store_that_dies_again_and_again_loses_nothing),
+        T(t23c_a_store_that_became_a_replica_is_left_until_it_is_none),
+        T(t23d_without_memory_nothing_is_accepted_and_all_can_end),
         T(t24_tls_checks_the_server),
     };
     for (int i = 1; i < argc; i++) {
