@@ -20,8 +20,9 @@ enum job_command {
 /* The first four are answers; the others say what follows when their guard holds. */
 #define JOB_ACTIONS(X)                                                                                       \
     X(missing)                                                                                               \
-    X(fenced) X(conflict) X(dup) X(accept) X(start) X(again) X(step) X(over) X(beat) X(input) X(end)         \
-        X(request) X(hand) X(take) X(back) X(delete)
+    X(fenced)                                                                                                \
+    X(conflict) X(dup) X(accept) X(start) X(again) X(step) X(over) X(beat) X(input) X(end) X(request)        \
+        X(hand) X(take) X(back) X(delete)
 enum job_action {
 #define X(name) JOB_DO_##name,
     JOB_ACTIONS(X)

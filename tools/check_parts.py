@@ -162,7 +162,7 @@ def fuzz(part):
         corpus = ROOT / "tests" / "fuzz" / "corpus" / target.name.removeprefix("fuzz_")
         fresh = OUT / "fuzz" / target.name
         fresh.mkdir(parents=True, exist_ok=True)
-        argv = [target, "-max_total_time=8", "-rss_limit_mb=1024", f"-artifact_prefix={fresh}/crash-", fresh]
+        argv = [target, "-max_total_time=8", "-rss_limit_mb=1024", f"-artifact_prefix={fresh}/", fresh]
         total.add(one(f"fuzz: {target.name}", command(part, argv + ([corpus] if corpus.is_dir() else []))))
     return total
 

@@ -100,9 +100,9 @@ void frame_put_exit(uint8_t out[FRAME_EXIT_SIZE], const struct frame_exit *in)
 
 enum err frame_get_exit(struct str payload, struct frame_exit *ret_exit)
 {
-    if (payload.n != FRAME_EXIT_SIZE)
-        return ERR_PROTOCOL;
     const char *p = payload.p;
+    if (payload.n != FRAME_EXIT_SIZE || get_u32(p + 52) != 0)
+        return ERR_PROTOCOL;
     *ret_exit = (struct frame_exit){
         .exit_code = (int32_t)get_u32(p),
         .signal = (int32_t)get_u32(p + 4),
