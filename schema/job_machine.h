@@ -21,8 +21,21 @@ enum job_command {
 #define JOB_ACTIONS(X)                                                                                       \
     X(missing)                                                                                               \
     X(fenced)                                                                                                \
-    X(conflict) X(dup) X(accept) X(start) X(again) X(step) X(over) X(beat) X(input) X(end) X(request)        \
-        X(hand) X(take) X(back) X(delete)
+    X(conflict)                                                                                              \
+    X(dup)                                                                                                   \
+    X(accept)                                                                                                \
+    X(start)                                                                                                 \
+    X(again)                                                                                                 \
+    X(step)                                                                                                  \
+    X(over)                                                                                                  \
+    X(beat)                                                                                                  \
+    X(input)                                                                                                 \
+    X(end)                                                                                                   \
+    X(request)                                                                                               \
+    X(hand)                                                                                                  \
+    X(take)                                                                                                  \
+    X(back)                                                                                                  \
+    X(delete)
 enum job_action {
 #define X(name) JOB_DO_##name,
     JOB_ACTIONS(X)

@@ -18,8 +18,12 @@
     X(WAITING, "waiting")                                                                                    \
     X(LIMITING, "limiting")                                                                                  \
     X(RECORDING, "recording")                                                                                \
-    X(STARTING, "starting") X(RUNNING, "running") X(ENDING, "ending") X(FINISHING, "finishing")              \
-        X(RETURNING, "returning") X(OVER, "over")
+    X(STARTING, "starting")                                                                                  \
+    X(RUNNING, "running")                                                                                    \
+    X(ENDING, "ending")                                                                                      \
+    X(FINISHING, "finishing")                                                                                \
+    X(RETURNING, "returning")                                                                                \
+    X(OVER, "over")
 
 enum jobrun_state {
 #define X(symbol, name) JR_##symbol,
