@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -160,9 +161,15 @@ class System:
         return subprocess.run([BIN / "millrace", *map(str, argv)], cwd=self.directory, env={**self.client_env, **more},
                               input=stdin, capture_output=True, text=True, timeout=timeout, check=False)
 
+    def run_folders(self):
+        return list(pathlib.Path("/run").glob(f"millrace-up-{fnv(self.state):016x}"))
+
     def kill(self):
+        """Ends the supervisor, and with it all; what only it would have tidied up is removed here."""
         self.process.kill()
         self.process.wait()
+        for folder in self.run_folders():
+            shutil.rmtree(folder)
         if self.redis:
             self.redis.stop()
 
@@ -191,5 +198,5 @@ class System:
                 if parents().get(pid, (0, ""))[1] == line]
         left += [f"mount {path}" for path in sorted(mounts() - self.mounts_before) if "millrace" in path]
         left += [f"cgroup {path}" for path in self.cgroups()]
-        left += [f"run folder {path}" for path in pathlib.Path("/run").glob(f"millrace-up-{fnv(self.state):016x}")]
+        left += [f"run folder {path}" for path in self.run_folders()]
         return left

@@ -118,8 +118,7 @@ def test_what_dies_is_started_again(make_system):
 def test_a_killed_supervisor_takes_all_with_it(home):
     system = System(home / "k", cluster=False)
     tree = descendants(system.process.pid)
-    system.process.kill()
-    system.process.wait()
+    system.kill()
 
     def gone():
         table = parents()
