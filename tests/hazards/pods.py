@@ -48,6 +48,21 @@ class Pods:
         return self.run("/bin/bash", "-c", script, "bash", *args, **options)
 
 
+# Prints how many children there were when the next was refused.
+FORKS_UNTIL_REFUSED = """
+import os, signal
+children = []
+try:
+    while len(children) < 1000:
+        pid = os.fork()
+        if pid == 0:
+            signal.pause()
+        children.append(pid)
+except BlockingIOError:
+    print(len(children))
+"""
+
+
 def cgroups():
     """Every cgroup of a spawner on this host."""
     found = set()

@@ -286,9 +286,16 @@ def test_a_file_over_its_size_is_cut(pods):
 
 
 def test_many_processes_are_refused_and_counted(pods):
-    facts = pods.bash(":(){ :|:& };:; sleep 0.5; echo alive", pids=50, wall_ms=20_000)
-    assert facts["stdout"] == b"alive\n"
+    facts = pods.python(module.FORKS_UNTIL_REFUSED, pids=50)
+    assert 0 < int(facts["stdout"]) < 50
     assert facts["usage"]["pids_refused"] > 0
+
+
+def test_a_fork_bomb_ends_with_the_pod(pods):
+    facts = pods.bash(":(){ :|:& };:; while :; do :; done", pids=50, wall_ms=1000)
+    assert facts["exit"]["end"] == "wall"
+    assert facts["usage"]["pids_refused"] > 0
+    assert facts["done"]
 
 
 def test_the_program_dies_first(pods):
