@@ -38,9 +38,14 @@ class Scene:
         return plants.wait_until(f"{process.name} runs a job",
                                  lambda: self.plant.jobs_held_by(process.worker_id))
 
+    @property
+    def job_of(self):
+        """Key -> job, of what was accepted."""
+        return {line["key"]: line["value"]["job"] for line in self.recorder.lines
+                if line["op"] == "submit" and line["value"]}
+
     async def final_reads(self):
-        jobs = {line["value"]["job"] for line in self.recorder.lines if line["op"] == "submit" and line["value"]}
-        for job in sorted(jobs):
+        for job in sorted(set(self.job_of.values())):
             client = self.client()
             await client.follow(job, "final")
             await client.result(job)
