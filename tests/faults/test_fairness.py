@@ -78,7 +78,7 @@ def measure(tmp_path, env, number, preset=None):
                        "HEARTBEAT_SECONDS": "2", **env})
     with scene.plant as plant:
         seconds = slept(plant, big, tmp_path)
-        number = max(20, min(number, int(MEASURED_SECONDS / seconds)))
+        number = max(5, min(number, int(MEASURED_SECONDS / seconds)))
         alone = scene.run(samples(scene, small, number, 0, seconds), 900)
         flood = Flood(plant, big, tmp_path, seconds)
         try:
@@ -102,5 +102,5 @@ def test_a_crowd_does_not_slow_the_other_tenant(tmp_path):
 
 @pytest.mark.timeout(900)
 def test_first_come_first_served_would(tmp_path):
-    alone, crowded = measure(tmp_path, {"MILLRACE_TEST_QUEUE_OFF": "fairness"}, 20, preset="test")
+    alone, crowded = measure(tmp_path, {"MILLRACE_TEST_QUEUE_OFF": "fairness"}, 5, preset="test")
     assert crowded > 2 * alone
