@@ -35,7 +35,7 @@ SETS = {
     "bare": (
         "abc argparse array ast base64 bisect collections collections.abc contextlib copy csv dataclasses datetime "
         "enum errno fractions functools glob heapq io itertools json keyword linecache math numbers operator os os.path "
-        "pathlib pprint random re shutil signal stat statistics string struct subprocess sys tempfile textwrap "
+        "pathlib pickle pprint random re shutil signal stat statistics string struct subprocess sys tempfile textwrap "
         "threading time traceback types typing unicodedata warnings weakref zlib"
     ).split(),
 }
