@@ -162,6 +162,18 @@ def test_standard_input(plant):
     assert run(plant, "print(1)", stdin=large)["stdout"] == "1\n"
 
 
+def test_large_standard_input_of_a_slow_reader(plant):
+    """The runner holds what the program has not taken; it must make room before it takes more."""
+    code = """import sys, time
+n = 0
+while piece := sys.stdin.buffer.read1(50_000):
+    n += len(piece)
+    time.sleep(0.002)
+print(n)
+"""
+    assert run(plant, code, stdin="x" * (3 << 20), retry=False)["stdout"] == f"{3 << 20}\n"
+
+
 def test_args_and_environment(plant):
     code = "import os, sys; print(sys.argv[1:], os.environ['A_B'])"
     assert run(plant, code, args=["a b", "\u20ac"], env={"A_B": "c=d"})["stdout"] == "['a b', '\u20ac'] c=d\n"

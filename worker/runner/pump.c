@@ -64,7 +64,11 @@ bool pump_at_end(const struct runner *r)
 enum err pump_hold_input(struct runner *r, struct str bytes)
 {
     if (r->input_ended || (r->in < 0 && !r->compile))
-        return ERR_OK; /* the program is not interested any more */
+        return ERR_OK;                         /* the program is not interested any more */
+    if (r->held.max - r->held.len < bytes.n) { /* what is written still stands before what waits */
+        buf_consume(&r->held, r->held_at);
+        r->held_at = 0;
+    }
     buf_append_str(&r->held, bytes);
     return buf_status(&r->held);
 }
