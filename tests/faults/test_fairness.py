@@ -17,6 +17,9 @@ SLOTS, WAITING, SLEEP_SECONDS = 8, 100, 0.05
 # Eight slots of 50 ms want 160 fresh pods a second. Where that is more than this share of what the machine makes, the
 # measurement would be one of the pods: the sleep is stretched, and told.
 PODS_SHARE = 0.6
+# The p99 of 200 samples is the second largest: below this, one hiccup of the machine decides it (alone 9 to 20 ms were seen in
+# turn, with the same build). First come, first served is at 1,900 ms.
+NOISE_MS = 20
 MEASURED_SECONDS = 60 if COLUMN == "check" else 1800  # one tenant's samples take no longer than this
 
 
@@ -72,6 +75,7 @@ async def samples(scene, key, number, start, seconds):
 
 
 def measure(tmp_path, env, number, preset=None):
+    """The bound on the small tenant's p99 and that p99 beside the crowd, ms."""
     small, big = ("t-" + secrets.token_hex(12) for _ in range(2))
     scene = Scene(tmp_path, workers=1, preset=preset,
                   env={"API_KEYS": f"small:{small},big:{big}", "POD_POOL_PY": "16", "WORKER_SLOTS": str(SLOTS), "LEASE_SECONDS": "10",
@@ -91,16 +95,16 @@ def measure(tmp_path, env, number, preset=None):
     print(f"\nfairness, submit to started: alone p50 {at['alone'][0]} ms p99 {at['alone'][1]} ms; "
           f"beside {WAITING} waiting jobs of another p50 {at['crowded'][0]} ms p99 {at['crowded'][1]} ms; "
           f"{number} samples each, {seconds * 1000:.0f} ms of sleep")
-    return at["alone"][1], at["crowded"][1]
+    return 2 * max(at["alone"][1], NOISE_MS), at["crowded"][1]
 
 
 @pytest.mark.timeout(900)
 def test_a_crowd_does_not_slow_the_other_tenant(tmp_path):
-    alone, crowded = measure(tmp_path, {}, count("fairness_samples"))
-    assert crowded <= 2 * alone
+    bound, crowded = measure(tmp_path, {}, count("fairness_samples"))
+    assert crowded <= bound
 
 
 @pytest.mark.timeout(900)
 def test_first_come_first_served_would(tmp_path):
-    alone, crowded = measure(tmp_path, {"MILLRACE_TEST_QUEUE_OFF": "fairness"}, 5, preset="test")
-    assert crowded > 2 * alone
+    bound, crowded = measure(tmp_path, {"MILLRACE_TEST_QUEUE_OFF": "fairness"}, 5, preset="test")
+    assert crowded > bound
