@@ -22,19 +22,13 @@
 
 enum { LAST_CAPABILITY = 63 };
 
-/* The same for every job. Stack: a program may lower it, never raise it. */
 static const struct {
     int resource;
     rlim_t soft, hard;
 } fixed_limits[] = {
-    {RLIMIT_CORE, 0, 0},
-    {RLIMIT_MEMLOCK, 0, 0},
-    {RLIMIT_MSGQUEUE, 0, 0},
-    {RLIMIT_SIGPENDING, 256, 256},
-    {RLIMIT_STACK, 8 << 20, 64 << 20},
-    {RLIMIT_RTPRIO, 0, 0},
-    {RLIMIT_NICE, 0, 0},
-    {RLIMIT_LOCKS, 0, 0},
+#define X(name, soft, hard) {RLIMIT_##name, soft, hard},
+#include "worker/rlimits.def"
+#undef X
 };
 
 static enum err fail(struct errinfo *info, const char *step)

@@ -42,21 +42,15 @@ void templates_init(struct spawner *s)
     s->templates_n = sizeof kinds / sizeof kinds[0];
 }
 
-/* The same as the runner gives a cold program. */
 static void fill_rlimits(struct template_setup *setup)
 {
     static const struct {
         uint32_t resource;
         uint64_t soft, hard;
     } limits[] = {
-        {RLIMIT_CORE, 0, 0},
-        {RLIMIT_MEMLOCK, 0, 0},
-        {RLIMIT_MSGQUEUE, 0, 0},
-        {RLIMIT_SIGPENDING, 256, 256},
-        {RLIMIT_STACK, 8 << 20, 64 << 20},
-        {RLIMIT_RTPRIO, 0, 0},
-        {RLIMIT_NICE, 0, 0},
-        {RLIMIT_LOCKS, 0, 0},
+#define X(name, soft, hard) {RLIMIT_##name, soft, hard},
+#include "worker/rlimits.def"
+#undef X
         {RLIMIT_NOFILE, 1024, 1024},
     };
     for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
