@@ -88,24 +88,12 @@ static void resend_input(struct show *s)
 
 /* ---- events ---- */
 
-/* The bytes of an output or input event. */
-static enum err event_bytes(const json_t *event, struct buf *out)
-{
-    const json_t *data = json_object_get(event, "data");
-    const char *encoding = json_string_value(json_object_get(event, "encoding"));
-    struct str text = {json_string_value(data), json_string_length(data)};
-    if (encoding && !strcmp(encoding, "base64"))
-        return base64_decode(out, text);
-    buf_append_str(out, text);
-    return buf_status(out);
-}
-
 static void show_output(struct show *s, const json_t *event)
 {
     auto_buf bytes = BUF_INIT(EVENT_DATA_MAX);
     const char *stream = json_string_value(json_object_get(event, "stream"));
     struct outlet *out = &s->out[stream && !strcmp(stream, "stderr")];
-    if (s->cli->json || event_bytes(event, &bytes))
+    if (s->cli->json || program_event_bytes(event, &bytes))
         return;
     if (!outlet_write(out, buf_str(&bytes)) && !s->out_paused) {
         s->out_paused = true;
@@ -116,7 +104,7 @@ static void show_output(struct show *s, const json_t *event)
 static void show_input(struct show *s, const json_t *event)
 {
     auto_buf bytes = BUF_INIT(EVENT_DATA_MAX);
-    if (!s->interactive || event_bytes(event, &bytes))
+    if (!s->interactive || program_event_bytes(event, &bytes))
         return;
     buf_consume(&s->unacked, bytes.len < s->unacked.len ? bytes.len : s->unacked.len);
     want_input(s);

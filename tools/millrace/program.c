@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/millrace/program.h"
 
+#include "base/base64.h"
 #include "base/cleanup.h"
 #include "base/utf8.h"
 #include "schema/event.h"
@@ -115,6 +116,19 @@ enum err program_body(const struct cli *cli, bool interactive, struct buf *out, 
     if (!e && buf_status(out))
         e = errinfo_set(info, ERR_FULL, 0, "%.200s is too large for a program", cli->args[0]);
     return e;
+}
+
+/* ---- events ---- */
+
+enum err program_event_bytes(const json_t *event, struct buf *out)
+{
+    const json_t *data = json_object_get(event, "data");
+    const char *encoding = json_string_value(json_object_get(event, "encoding"));
+    struct str text = {json_string_value(data), json_string_length(data)};
+    if (encoding && !strcmp(encoding, "base64"))
+        return base64_decode(out, text);
+    buf_append_str(out, text);
+    return buf_status(out);
 }
 
 /* ---- the end ---- */

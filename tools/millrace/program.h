@@ -10,6 +10,9 @@
 MUST_CHECK enum err program_body(const struct cli *cli, bool interactive, struct buf *out,
                                  struct errinfo *info);
 
+/* Appends the bytes of an output or input event. */
+MUST_CHECK enum err program_event_bytes(const json_t *event, struct buf *out);
+
 /* Of a terminal event; says on stderr what the program itself could not say. */
 int program_exit_code(const json_t *event);
 
