@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # cmake -DDIR=schema/redis -DMACHINE=job_machine.def -DNAME=script -DOUTPUT=file -P Script.cmake
-# One script to send to Redis: its flags, keys and parts (scripts.def), its column of the transition table, its text.
+# One script to send to Redis: its flags, keys and parts (scripts.def), its column of the transition table (of
+# session_machine.def, beside MACHINE, for session_COMMAND), its text.
 file(STRINGS ${DIR}/scripts.def rows REGEX "^X\\(")
 foreach(row ${rows})
-  string(REGEX MATCH "^X\\(([a-z]+), \"([a-z-]*)\", \"([A-Z0-9 ]+)\", \"([a-z ]+)\"\\)" ok "${row}")
+  string(REGEX MATCH "^X\\(([a-z_]+), \"([a-z-]*)\", \"([A-Z0-9 ]+)\", \"([a-z ]+)\"\\)" ok "${row}")
   if(CMAKE_MATCH_1 STREQUAL NAME)
     string(REPLACE " " ";" parts "${CMAKE_MATCH_4}")
     set(flags "${CMAKE_MATCH_2}")
@@ -23,11 +24,17 @@ if(flags)
 else()
   set(shebang "#!lua")
 endif()
+set(command "${NAME}")
+if(NAME MATCHES "^session_(.+)$")
+  set(command "${CMAKE_MATCH_1}")
+  get_filename_component(tables ${MACHINE} DIRECTORY)
+  set(MACHINE ${tables}/session_machine.def)
+endif()
 file(STRINGS ${MACHINE} transitions REGEX "^X\\(")
 set(actions "")
 foreach(row ${transitions})
-  string(REGEX MATCH "^X\\(([a-z]+), ([a-z]+), ([a-z]+)\\)" ok "${row}")
-  if(CMAKE_MATCH_2 STREQUAL NAME)
+  string(REGEX MATCH "^X\\(([a-z]+), ([a-z_]+), ([a-z]+)\\)" ok "${row}")
+  if(CMAKE_MATCH_2 STREQUAL command)
     list(APPEND actions "${CMAKE_MATCH_1} = '${CMAKE_MATCH_3}'")
   endif()
 endforeach()

@@ -16,7 +16,9 @@ static const struct {
     {"FAIR", "c:", PART_CLASS, ":fair"},   {"B0", "c:", PART_CLASS, ":b0"},
     {"B1", "c:", PART_CLASS, ":b1"},       {"B2", "c:", PART_CLASS, ":b2"},
     {"READY", "c:", PART_CLASS, ":ready"}, {"WORKERS", "c:", PART_CLASS, ":workers"},
-    {"STORE", "store", PART_NONE, ""},
+    {"STORE", "store", PART_NONE, ""},     {"SESSION", "s:", PART_SESSION, ""},
+    {"SLOG", "s:", PART_SESSION, ":log"},  {"SFILES", "s:", PART_SESSION, ":files"},
+    {"SDUE", "sdue", PART_NONE, ""},
 };
 
 void key_base(const struct queue *q, unsigned partition, struct buf *out)

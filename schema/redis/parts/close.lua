@@ -1,0 +1,16 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- The end of a session. What is left for `keep` ms is its log and a tombstone, which wins over everything later.
+-- Answers its files (id, record), so that their objects can be deleted.
+local function session_close(s, session, kind, d, keep)
+    local records = call('HGETALL', SFILES)
+    sset(s, 'status', 'gone')
+    sset(s, 'files', 0)
+    sset(s, 'bytes', 0)
+    session_emit(s, kind, d)
+    session_save(s)
+    call('DEL', SFILES)
+    call('ZREM', SDUE, session)
+    call('PEXPIRE', SESSION, keep)
+    call('PEXPIRE', SLOG, keep)
+    return records
+end

@@ -1,0 +1,72 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- The session's projection and its log. Changes go through sset(); session_save() writes them in one command.
+local SESSION_NUMBERS = {'seq', 'ms', 'created', 'due', 'files', 'bytes', 'version'}
+
+local function session_load()
+    local flat, s = call('HGETALL', SESSION), {}
+    if #flat == 0 then return nil end
+    for i = 1, #flat, 2 do s[flat[i]] = flat[i + 1] end
+    for _, name in ipairs(SESSION_NUMBERS) do s[name] = tonumber(s[name] or 0) end
+    return s
+end
+
+-- none, live, cold or gone. What is due is gone, also before it was swept.
+local function session_state(s)
+    if not s then return 'none' end
+    if s.status ~= 'gone' and s.due <= now() then return 'gone' end
+    return s.status
+end
+
+-- Who may use it: its tenant, and of that its user. A session that is shared, or was made without a user, belongs to
+-- the whole tenant, and a caller without a user speaks for the tenant.
+local function session_mine(s, tenant, user)
+    return s.tenant == tenant and (s.shared == '1' or s.user == '' or user == '' or s.user == user)
+end
+
+-- What the command does to the session, or `missing`: foreign and unknown look the same.
+local function session_action(s, tenant, user)
+    if s and not session_mine(s, tenant, user) then return 'missing' end
+    return ACTIONS[session_state(s)]
+end
+
+local session_changed = {}
+local function sset(s, name, value)
+    s[name] = value
+    session_changed[name] = true
+end
+
+local function session_emit(s, kind, d)
+    sset(s, 'seq', s.seq + 1)
+    sset(s, 'ms', math.max(now(), s.ms))
+    call('XADD', SLOG, '*', 'v', '1', 't', kind, 's', text(s.seq), 'm', text(s.ms), 'd', d)
+end
+
+-- A new session; `d` is the text of session_created's fields. To be followed by session_keep() and session_save().
+local function session_make(tenant, user, shared, d)
+    local s = {seq = 0, ms = 0, files = 0, bytes = 0, version = 0, due = 0}
+    sset(s, 'status', 'live')
+    sset(s, 'tenant', tenant)
+    sset(s, 'user', user)
+    sset(s, 'shared', shared)
+    sset(s, 'created', now())
+    session_emit(s, 'session_created', d)
+    return s
+end
+
+-- It lives for `ttl` ms from now on, at least.
+local function session_keep(s, session, ttl)
+    local due = now() + ttl
+    if due <= s.due then return end
+    sset(s, 'due', due)
+    call('ZADD', SDUE, due, session)
+end
+
+local function session_save(s)
+    local list = {}
+    for name in pairs(session_changed) do
+        local value = s[name]
+        list[#list + 1] = name
+        list[#list + 1] = type(value) == 'number' and text(value) or value
+    end
+    if #list > 0 then call('HSET', SESSION, unpack(list)) end
+end
