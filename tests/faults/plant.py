@@ -291,6 +291,12 @@ class Plant:
                         held.append(fields["j"])
         return held
 
+    def differences(self):
+        """What the store holds and its logs do not say: `millrace replay --verify`."""
+        done = subprocess.run([self.bin / "millrace", "replay", "--verify"], env=self.env, cwd=self.dir, timeout=120,
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        return done.stdout.splitlines() or ([f"verify: {done.stderr}"] if done.returncode else [])
+
     def store_residue(self):
         """What the queue still counts or keeps when every job is terminal: has to be nothing."""
         store = self.redis()

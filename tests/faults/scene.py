@@ -57,7 +57,7 @@ class Scene:
         try:
             self.plant.wait_ready()
             self.run(self.final_reads())
-            left = list(self.plant.store_residue())
+            left = list(self.plant.store_residue()) + self.plant.differences()
         finally:
             self.plant.stop()
             self.recorder.add("run", "residue", "", left + self.plant.residue() + self.plant.crashes)

@@ -5,6 +5,7 @@
 #include "schema/event.h"
 #include "tools/millrace/client.h"
 #include "tools/millrace/program.h"
+#include "tools/millrace/verify.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -137,7 +138,7 @@ static enum err find_attempt(struct replay *r)
     return e;
 }
 
-int cmd_replay(const struct cli *cli)
+static int replay(const struct cli *cli)
 {
     struct replay r = {.job = cli->args[0], .exit_code = EXIT_CANNOT};
     if (!id_valid(str_of(r.job)) || !parse_speed(cli->speed, &r.speed)) {
@@ -154,4 +155,14 @@ int cmd_replay(const struct cli *cli)
         e = take_page(&r);
     client_close(&r.client);
     return r.broken ? EXIT_SIGNAL_BASE + SIGPIPE : e ? EXIT_CANNOT : r.exit_code;
+}
+
+int cmd_replay(const struct cli *cli)
+{
+    if (cli->verify)
+        return verify_run(cli->args[0], cli->config, cli->set.items, cli->set.count);
+    if (cli->arg_count)
+        return replay(cli);
+    fprintf(stderr, "millrace: which job? usage: millrace replay JOB\n");
+    return EXIT_USAGE;
 }

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/millrace/verify.h"
+
+#include "base/id.h"
+#include "tools/millrace/cli.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { PAGE_MAX = 64 << 20, MOST_PRINTED = 1000, DIFFERENCE_MAX = 1024 };
+static const char scan_count[] = "1000";
+
+const char *verify_key(const struct verify *v, unsigned slot, const char *fmt, ...)
+{
+    static char keys[4][VERIFY_KEY_MAX];
+    char *key = keys[slot & 3];
+    size_t n = (size_t)snprintf(key, VERIFY_KEY_MAX, "%s", v->base);
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(key + n, VERIFY_KEY_MAX - n, fmt, ap);
+    va_end(ap);
+    return key;
+}
+
+void verify_differs(struct verify *v, const char *key, const char *fmt, ...)
+{
+    char line[DIFFERENCE_MAX];
+    size_t n = (size_t)snprintf(line, sizeof line, "%.*s: ", VERIFY_KEY_MAX, key);
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(line + n, sizeof line - n, fmt, ap);
+    va_end(ap);
+    for (char *p = line; *p; p++)
+        *p = *p == '\n' || *p == '\r' || *p == 27 ? '?' : *p; /* it came out of a store */
+    if (tally_get(&v->found, line) == v->look)                /* once a look, and not anew in a later one */
+        tally_add(&v->found, line, 1);
+}
+
+/* ---- all keys of a partition -------------------------------------------------------------------------------------- */
+
+/* What SCAN takes for a pattern: the base, with the characters that mean something to it escaped. */
+static void pattern_of(const struct verify *v, char out[2 * VERIFY_KEY_MAX])
+{
+    char *to = out;
+    for (const char *p = v->base; *p; p++) {
+        if (strchr("*?[]\\^-", *p))
+            *to++ = '\\';
+        *to++ = *p;
+    }
+    memcpy(to, "*", 2);
+}
+
+static void each_key(struct verify *v, void (*visit)(struct verify *v, const char *key))
+{
+    char cursor[32] = "0", pattern[2 * VERIFY_KEY_MAX];
+    struct tally seen; /* SCAN may tell a key twice */
+    pattern_of(v, pattern);
+    tally_init(&seen);
+    do {
+        auto_arena memory = ARENA_INIT(PAGE_MAX);
+        const struct redis_value *page =
+            store_ask(v->store, &memory, "SCAN", cursor, "MATCH", pattern, "COUNT", scan_count, NULL);
+        const struct redis_value *keys = redis_item(page, 1);
+        v->failed = v->failed || !page;
+        snprintf(cursor, sizeof cursor, STR_FMT, STR_ARG(redis_text(redis_item(page, 0))));
+        for (size_t i = 0; i < keys->count && !v->failed; i++) {
+            const char *key = keys->items[i].text.p;
+            if (key && strlen(key) < VERIFY_KEY_MAX && !tally_find(&seen, key)) {
+                tally_add(&seen, key, 1);
+                visit(v, key);
+            }
+        }
+    } while (!v->failed && strcmp(cursor, "0") != 0);
+    tally_free(&seen);
+}
+
+static void visit_job(struct verify *v, const char *key)
+{
+    const char *name = key + strlen(v->base);
+    if (!strncmp(name, "j:", 2) && strlen(name) == 2 + ID_LEN && !strchr(name + 2, ':'))
+        verify_job(v, name + 2);
+}
+
+static void look_at(struct verify *v, unsigned partition)
+{
+    snprintf(v->base, sizeof v->base, "%s{p%02u}:", v->prefix, partition);
+    tally_init(&v->expected);
+    tally_init(&v->lanes);
+    each_key(v, verify_lanes);
+    if (v->only) {
+        verify_job(v, v->only);
+    } else {
+        each_key(v, visit_job);
+        each_key(v, verify_other_key);
+        verify_counters(v);
+    }
+    tally_free(&v->expected);
+    tally_free(&v->lanes);
+}
+
+/* ---- looks ----------------------------------------------------------------------------------------------------------- */
+
+static unsigned partitions_of(struct verify *v)
+{
+    auto_arena memory = ARENA_INIT(1 << 20);
+    snprintf(v->base, sizeof v->base, "%s{p00}:", v->prefix);
+    const struct redis_value *is =
+        store_ask(v->store, &memory, "HGET", verify_key(v, 0, "store"), "partitions", NULL);
+    int64_t count = is ? redis_integer(is) : 0;
+    if (is && (count < 1 || count > 100))
+        fprintf(stderr, "millrace: this Redis is not a store of Millrace (no key %s)\n",
+                verify_key(v, 0, "store"));
+    return count >= 1 && count <= 100 ? (unsigned)count : 0;
+}
+
+static void look(struct verify *v, unsigned partitions)
+{
+    v->jobs = v->events = v->other_keys = 0;
+    for (unsigned p = 0; p < partitions && !v->failed; p++)
+        if (!v->only || id_partition(str_of(v->only), partitions) == p)
+            look_at(v, p);
+    v->look++;
+}
+
+static size_t standing(const struct verify *v, bool print)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < v->found.size; i++) {
+        const struct tally_row *row = &v->found.rows[i];
+        if (!row->name || row->count < v->look)
+            continue;
+        count++;
+        if (print && count <= MOST_PRINTED)
+            puts(row->name);
+    }
+    return count;
+}
+
+static int verdict(const struct verify *v)
+{
+    if (v->failed)
+        return EXIT_CANNOT;
+    size_t count = standing(v, true);
+    if (v->only && !v->jobs) {
+        fprintf(stderr, "millrace: Redis has no such job\n");
+        return EXIT_CANNOT;
+    }
+    fprintf(stderr, "millrace: %llu jobs, %llu events, %zu differences\n", (unsigned long long)v->jobs,
+            (unsigned long long)v->events, count);
+    return count > 0;
+}
+
+int verify_run(const char *only, const char *file, const char *const *sets, size_t set_count)
+{
+    struct store store;
+    if (only && !id_valid(str_of(only))) {
+        fprintf(stderr, "millrace: '%s' is not a job's id\n", only);
+        return EXIT_USAGE;
+    }
+    if (store_open(&store, file, sets, set_count))
+        return EXIT_CANNOT;
+    struct verify v = {.store = &store, .prefix = store.config.redis_key_prefix, .only = only};
+    unsigned partitions = partitions_of(&v);
+    v.failed = !partitions;
+    tally_init(&v.found);
+    do
+        look(&v, partitions);
+    while (!v.failed && standing(&v, false) && v.look < VERIFY_LOOKS);
+    int code = verdict(&v);
+    tally_free(&v.found);
+    store_close(&store);
+    return code;
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `replay --verify`: everything that the store holds beside its logs is computed again from them, and compared. It only
+   reads. A system at work changes between two questions, so what differs is looked at again: it counts when it stands
+   unchanged in several looks. On a quiet system every figure is compared. */
+#ifndef MILLRACE_TOOLS_VERIFY_H
+#define MILLRACE_TOOLS_VERIFY_H
+
+#include "tools/millrace/store_ask.h"
+#include "tools/millrace/tally.h"
+
+enum { VERIFY_KEY_MAX = 400, VERIFY_LOOKS = 3 };
+
+struct verify {
+    struct store *store;
+    const char *prefix; /* of all keys */
+    char base[128];     /* of the partition's keys: "<prefix>{pNN}:" */
+    const char *only;   /* a job's id, or NULL: all */
+    unsigned look;
+    struct tally found;    /* differences -> in how many looks */
+    struct tally expected; /* "<key> <field>" -> what the jobs' logs say of a counter */
+    struct tally lanes;    /* "<class> <job>" in the ready lanes */
+    uint64_t jobs, events, other_keys;
+    bool failed;
+};
+
+/* Prints each difference as a line on stdout and a summary on stderr. The exit code: 0 none, 1 some, 125 it could not
+   be done. */
+int verify_run(const char *only, const char *file, const char *const *sets, size_t set_count);
+
+/* verify_job.c: one job's HASH against its log, and its place in every list. */
+void verify_job(struct verify *v, const char *job);
+/* verify_lists.c: what the lists and counters of the partition hold that no job accounts for. */
+void verify_lanes(struct verify *v, const char *key);     /* before the jobs */
+void verify_other_key(struct verify *v, const char *key); /* behind them */
+void verify_counters(struct verify *v);
+
+/* The partition's key of that name; in a static buffer for `slot` 0 to 3. */
+const char *verify_key(const struct verify *v, unsigned slot, const char *fmt, ...) PRINTF_LIKE(3, 4);
+void verify_differs(struct verify *v, const char *key, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+#endif

@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One job: its log is folded, and its HASH and its places in the lists are compared with what came out. */
+#include "base/id.h"
+#include "schema/event.h"
+#include "tools/millrace/verify.h"
+#include "json/json.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { PAGE_MAX = 256 << 20, PAIRS_MAX = 16, ENTRY_BYTES = 100 /* what event.lua counts beside d and b */ };
+static const char page_entries[] = "64";
+
+/* What the log says. Texts are cut to what an honest one needs. */
+struct folded {
+    char status[16], session[ID_LEN + 1], lang[40], priority[16], class_name[140], worker[140];
+    char queued_id[EVENT_ID_MAX], last[EVENT_ID_MAX];
+    int64_t attempt, seq, ms, created, claimed, started, finished, released, ins, stored, reasons;
+    bool cancel, over;
+};
+
+struct checked {
+    struct verify *v;
+    const char *job, *key;
+    const struct redis_value *head; /* HGETALL */
+    struct folded f;
+    bool broken; /* the log cannot be folded: that was told */
+};
+
+static struct str held(const struct checked *c, const char *field)
+{
+    for (size_t i = 0; i + 1 < c->head->count; i += 2)
+        if (str_eq(c->head->items[i].text, str_of(field)))
+            return c->head->items[i + 1].text;
+    return (struct str){0};
+}
+
+static int64_t held_int(const struct checked *c, const char *field)
+{
+    int64_t value = 0;
+    return str_to_i64(held(c, field), &value) ? 0 : value;
+}
+
+/* ---- the fold ------------------------------------------------------------------------------------------------------ */
+
+static void keep(char *out, size_t size, const json_t *d, const char *name)
+{
+    const char *text = json_string_value(json_object_get(d, name));
+    snprintf(out, size, "%s", text ? text : "");
+}
+#define KEEP(field, d, name) keep(field, sizeof(field), d, name)
+
+static void fold_data(struct folded *f, const struct event *e)
+{
+    auto_json d = NULL;
+    if (e->data.n && json_parse(e->data, &d, NULL))
+        return;
+    if (e->type == EV_SUBMITTED) {
+        KEEP(f->session, d, "session_id");
+        KEEP(f->lang, d, "lang");
+        KEEP(f->priority, d, "priority");
+    } else if (e->type == EV_QUEUED) {
+        KEEP(f->class_name, d, "class");
+        memcpy(f->queued_id, e->id, sizeof f->queued_id);
+    } else if (e->type == EV_CLAIMED) {
+        KEEP(f->worker, d, "worker");
+    } else if (e->type == EV_DEAD) {
+        f->reasons = (int64_t)json_array_size(json_object_get(d, "reasons"));
+    }
+}
+
+static void fold(struct folded *f, const struct event *e)
+{
+    fold_data(f, e);
+    f->seq = (int64_t)e->seq;
+    f->ms = e->time_ms;
+    f->stored += ENTRY_BYTES + (int64_t)(e->data.n + e->bytes.n);
+    memcpy(f->last, e->id, sizeof f->last);
+    const char *status = NULL;
+    if (e->type == EV_SUBMITTED)
+        f->created = e->time_ms;
+    if (e->type == EV_SUBMITTED || e->type == EV_RETRIED)
+        status = "queued";
+    if (event_is_client(e->type))
+        f->ins = (int64_t)e->seq;
+    f->cancel = f->cancel || e->type == EV_CANCEL_REQUESTED;
+    if (e->type == EV_CLAIMED) {
+        status = "running";
+        f->attempt = e->attempt;
+        f->claimed = e->time_ms;
+    } else if (e->type == EV_STARTED) {
+        f->started = e->time_ms;
+        f->released = e->attempt;
+    } else if (event_is_terminal(e->type)) {
+        status = event_type_name(e->type);
+        f->finished = e->time_ms;
+        f->over = true;
+    }
+    if (status)
+        snprintf(f->status, sizeof f->status, "%s", status);
+}
+
+/* Is this the event that has to follow? */
+static void check_order(struct checked *c, const struct event *e)
+{
+    const struct folded *f = &c->f;
+    int64_t attempt = f->attempt + (e->type == EV_CLAIMED);
+    if ((int64_t)e->seq != f->seq + 1)
+        verify_differs(c->v, c->key, "log: seq %lld follows %lld", (long long)e->seq, (long long)f->seq);
+    if (e->attempt != attempt)
+        verify_differs(c->v, c->key, "log: event %lld says attempt %u in attempt %lld", (long long)e->seq,
+                       e->attempt, (long long)attempt);
+    if (e->time_ms < f->ms)
+        verify_differs(c->v, c->key, "log: the time of event %lld goes back", (long long)e->seq);
+    if (f->over)
+        verify_differs(c->v, c->key, "log: event %lld follows the end", (long long)e->seq);
+}
+
+static enum err decode(const struct redis_value *entry, struct event *ret_event)
+{
+    struct str fields[2 * PAIRS_MAX];
+    const struct redis_value *list = redis_item(entry, 1);
+    size_t count = list->count < 2 * PAIRS_MAX ? list->count : 2 * PAIRS_MAX;
+    struct id none = {""};
+    for (size_t i = 0; i < count; i++)
+        fields[i] = redis_text(&list->items[i]);
+    return event_decode(redis_text(redis_item(entry, 0)), none, fields, count / 2, ret_event);
+}
+
+/* False: no more is wanted. A running job's log goes on while we look: what lies behind the HASH's `last` is not yet in
+   the HASH that we saw. */
+static bool take_entry(struct checked *c, const struct redis_value *entry)
+{
+    struct event e;
+    char id[EVENT_ID_MAX], last[EVENT_ID_MAX];
+    snprintf(id, sizeof id, STR_FMT, STR_ARG(redis_text(redis_item(entry, 0))));
+    snprintf(last, sizeof last, STR_FMT, STR_ARG(held(c, "last")));
+    if (!held_int(c, "finished") && last[0] && event_id_compare(id, last) > 0)
+        return false;
+    if (decode(entry, &e)) {
+        verify_differs(c->v, c->key, "log: entry %s cannot be read", id);
+        c->broken = true;
+        return false;
+    }
+    check_order(c, &e);
+    fold(&c->f, &e);
+    c->v->events++;
+    return true;
+}
+
+static void fold_log(struct checked *c)
+{
+    const char *log = verify_key(c->v, 1, "j:%s:log", c->job);
+    char from[EVENT_ID_MAX + 1] = "-";
+    for (bool more = true; more && !c->v->failed;) {
+        auto_arena memory = ARENA_INIT(PAGE_MAX);
+        const struct redis_value *page =
+            store_ask(c->v->store, &memory, "XRANGE", log, from, "+", "COUNT", page_entries, NULL);
+        c->v->failed = !page;
+        more = page && page->count > 0;
+        for (size_t i = 0; more && i < page->count; i++)
+            more = take_entry(c, &page->items[i]);
+        snprintf(from, sizeof from, "(%s", c->f.last);
+    }
+}
+
+/* ---- the HASH ------------------------------------------------------------------------------------------------------- */
+
+static void same_text(struct checked *c, const char *field, const char *should)
+{
+    struct str is = held(c, field);
+    if (!str_eq(is, str_of(should)))
+        verify_differs(c->v, c->key, "%s is '" STR_FMT "', the log says '%s'", field, STR_ARG(is), should);
+}
+
+static void same_int(struct checked *c, const char *field, int64_t should)
+{
+    if (held_int(c, field) != should)
+        verify_differs(c->v, c->key, "%s is %lld, the log says %lld", field, (long long)held_int(c, field),
+                       (long long)should);
+}
+
+static void check_head(struct checked *c)
+{
+    static const char *const priorities[] = {"interactive", "normal", "batch"};
+    const struct folded *f = &c->f;
+    int64_t prio = held_int(c, "prio");
+    same_text(c, "status", f->status);
+    same_text(c, "session", f->session);
+    same_text(c, "lang", f->lang);
+    same_text(c, "class", f->class_name);
+    same_text(c, "worker", f->worker);
+    same_text(c, "eid", f->queued_id);
+    same_text(c, "last", f->last);
+    same_int(c, "attempt", f->attempt);
+    same_int(c, "seq", f->seq);
+    same_int(c, "ms", f->ms);
+    same_int(c, "created", f->created);
+    same_int(c, "claimed", f->claimed);
+    same_int(c, "started", f->started);
+    same_int(c, "finished", f->finished);
+    same_int(c, "released", f->released);
+    same_int(c, "ins", f->ins);
+    if (prio < 0 || prio > 2 || strcmp(priorities[prio], f->priority) != 0)
+        verify_differs(c->v, c->key, "prio is %lld, the log says '%s'", (long long)prio, f->priority);
+    if ((held(c, "cancel").p != NULL) != f->cancel)
+        verify_differs(c->v, c->key, "cancel: the log says %s", f->cancel ? "requested" : "not requested");
+    if (f->reasons)
+        same_int(c, "fails", f->reasons);
+}
+
+/* ---- its places ------------------------------------------------------------------------------------------------------ */
+
+/* One question that one number or text answers; NULL when there is none. */
+static const char *ask_text(struct verify *v, struct arena *memory, const char *command, const char *key,
+                            const char *member)
+{
+    const struct redis_value *is = store_ask(v->store, memory, command, key, member, NULL);
+    v->failed = v->failed || !is;
+    if (!is || is->type == REDIS_NIL)
+        return NULL;
+    return is->type == REDIS_INTEGER ? arena_printf(memory, "%lld", (long long)is->integer) : is->text.p;
+}
+
+static void check_score(struct checked *c, const char *name, const char *key, const char *member, bool wanted,
+                        int64_t score)
+{
+    auto_arena memory = ARENA_INIT(1 << 20);
+    const char *is = ask_text(c->v, &memory, "ZSCORE", key, member);
+    char should[32] = "";
+    if (wanted)
+        snprintf(should, sizeof should, "%lld", (long long)score);
+    if (!c->v->failed && strcmp(is ? is : "", should) != 0)
+        verify_differs(c->v, c->key, "%s: its score is '%s', should be '%s'", name, is ? is : "", should);
+}
+
+static const char *cstr(struct arena *memory, struct str s)
+{
+    const char *text = arena_cstr(memory, s);
+    return text ? text : "";
+}
+
+/* Queued: in the lane, or first of its session and in the backlog, or behind others of its session; one of them. */
+static void check_queued(struct checked *c, const char *class_name, const char *tenant, bool behind)
+{
+    auto_arena memory = ARENA_INIT(1 << 20);
+    const char *lane = arena_printf(&memory, "%s %s", class_name, c->job);
+    const char *member = arena_printf(&memory, "%s %s %s", c->job, cstr(&memory, held(c, "cost")), tenant);
+    const char *key = verify_key(c->v, 1, "c:%s:b%lld", class_name, (long long)held_int(c, "prio"));
+    const char *is = ask_text(c->v, &memory, "ZSCORE", key, member);
+    int64_t in_lane = tally_get(&c->v->lanes, lane);
+    if (!c->v->failed && (is != NULL) + in_lane + behind != 1)
+        verify_differs(c->v, c->key,
+                       "queued: %d times in the backlog, %lld in the lane, %s its session's others",
+                       is != NULL, (long long)in_lane, behind ? "behind" : "not behind");
+    if (is && strcmp(is, cstr(&memory, held(c, "tag"))) != 0)
+        verify_differs(c->v, c->key, "queued: its place in the backlog is %s, its tag " STR_FMT, is,
+                       STR_ARG(held(c, "tag")));
+}
+
+static void check_running(struct checked *c, const char *class_name)
+{
+    auto_arena memory = ARENA_INIT(1 << 20);
+    const char *key = verify_key(c->v, 1, "c:%s:ready", class_name), *entry = cstr(&memory, held(c, "entry"));
+    const struct redis_value *pending =
+        store_ask(c->v->store, &memory, "XPENDING", key, "w", entry, entry, "1", NULL);
+    c->v->failed = c->v->failed || !pending;
+    if (pending && pending->count != 1)
+        verify_differs(c->v, c->key, "running: nobody holds a lease on its lane entry '%s'", entry);
+}
+
+/* Its place among the ordered jobs of its session: -1 none. */
+static long long order_place(struct checked *c)
+{
+    auto_arena memory = ARENA_INIT(64 << 20);
+    const char *key = verify_key(c->v, 1, "s:%s:order", c->f.session);
+    const struct redis_value *list = store_ask(c->v->store, &memory, "LRANGE", key, "0", "-1", NULL);
+    long long place = -1;
+    c->v->failed = c->v->failed || !list;
+    for (size_t i = 0; list && i < list->count; i++)
+        if (str_starts(list->items[i].text, str_of(c->job)))
+            place = (long long)i;
+    return place;
+}
+
+static void count(struct checked *c, const char *key, const char *field, int64_t change)
+{
+    char name[VERIFY_KEY_MAX + 200];
+    snprintf(name, sizeof name, "%s %s", key, field);
+    tally_add(&c->v->expected, name, change);
+}
+
+static void check_places(struct checked *c)
+{
+    auto_arena memory = ARENA_INIT(1 << 20);
+    struct verify *v = c->v;
+    const char *tenant = cstr(&memory, held(c, "tenant")), *class_name = cstr(&memory, held(c, "class"));
+    const char *share = arena_printf(&memory, "r:%s", tenant), *mine = arena_printf(&memory, "t:%s", tenant);
+    const char *fair = verify_key(v, 3, "c:%s:fair", class_name), *counts = verify_key(v, 2, "count");
+    bool running = !strcmp(c->f.status, "running"), ordered = str_eq(held(c, "ordered"), STR("1"));
+    long long place = ordered ? order_place(c) : -1;
+    const char *lane = arena_printf(&memory, "%s %s", class_name, c->job);
+    if (!share || !mine || !lane)
+        return;
+    count(c, counts, "bytes", held_int(c, "bytes"));
+    count(c, counts, "jobs", !c->f.over);
+    count(c, counts, mine, !c->f.over);
+    count(c, fair, "run", running);
+    count(c, fair, share, running || (!c->f.over && tally_get(&v->lanes, lane)));
+    check_score(c, "due", verify_key(v, 1, "due"), c->job, c->f.over, c->f.finished + held_int(c, "ttl"));
+    check_score(c, "list of its tenant", verify_key(v, 1, "t:%s", tenant), c->job, true, c->f.created);
+    if (ordered && (place >= 0) == c->f.over)
+        verify_differs(v, c->key, "order of its session: place %lld", place);
+    if (running)
+        check_running(c, class_name);
+    else if (!c->f.over)
+        check_queued(c, class_name, tenant, place > 0);
+}
+
+static void check_request(struct checked *c)
+{
+    auto_arena memory = ARENA_INIT(1 << 20);
+    const struct redis_value *len =
+        store_ask(c->v->store, &memory, "STRLEN", verify_key(c->v, 1, "j:%s:req", c->job), NULL);
+    c->v->failed = c->v->failed || !len;
+    int64_t stored = c->f.stored + redis_integer(len), is = held_int(c, "bytes") + held_int(c, "owed");
+    if (len && stored != is)
+        verify_differs(c->v, c->key, "bytes and owed are %lld, log and request have %lld", (long long)is,
+                       (long long)stored);
+    struct str idem = held(c, "idem");
+    if (!idem.n)
+        return;
+    const char *key = verify_key(c->v, 1, "i:" STR_FMT, STR_ARG(idem));
+    const char *job = ask_text(c->v, &memory, "HGET", key, "job");
+    if (!c->v->failed && (!job || strcmp(job, c->job) != 0))
+        verify_differs(c->v, c->key, "its idempotency record names '%s'", job ? job : "");
+}
+
+void verify_job(struct verify *v, const char *job)
+{
+    auto_arena memory = ARENA_INIT(64 << 20);
+    char key[VERIFY_KEY_MAX];
+    snprintf(key, sizeof key, "%s", verify_key(v, 0, "j:%s", job));
+    struct checked c = {.v = v, .job = job, .key = key};
+    c.head = store_ask(v->store, &memory, "HGETALL", key, NULL);
+    v->failed = v->failed || !c.head;
+    if (!c.head || !c.head->count)
+        return; /* gone since it was listed; what it left is found by verify_other_key */
+    v->jobs++;
+    fold_log(&c);
+    if (c.broken || v->failed)
+        return;
+    check_head(&c);
+    check_request(&c);
+    check_places(&c);
+}
