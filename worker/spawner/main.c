@@ -351,9 +351,7 @@ static enum err prepare(struct spawner *s, const struct options *o, struct errin
 
 static enum err start(struct spawner *s, struct errinfo *info)
 {
-    enum err e = open_signals(s, info);
-    if (e == ERR_OK)
-        e = spawner_start_helper(s, info);
+    enum err e = spawner_start_helper(s, info);
     if (e == ERR_OK)
         e = spawner_start_worker(s, info);
     if (e != ERR_OK)
@@ -370,7 +368,9 @@ static enum err start(struct spawner *s, struct errinfo *info)
 static int run(struct spawner *s, const struct options *o)
 {
     struct errinfo info = {0};
-    enum err e = prepare(s, o, &info);
+    enum err e = open_signals(s, &info); /* before there is anything to leave behind */
+    if (e == ERR_OK)
+        e = prepare(s, o, &info);
     if (e == ERR_OK && !o->check) {
         e = start(s, &info);
         if (e == ERR_OK)
