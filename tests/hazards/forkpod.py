@@ -9,6 +9,8 @@ import array
 import ctypes
 import json
 import os
+import pathlib
+import re
 import resource
 import select
 import signal
@@ -35,8 +37,13 @@ def call(name, *args):
     return r
 
 
-def setup_message(filter=ALLOW_ALL, landlock=0, rlimits=(), work="/mnt/data", source="/mnt/data", flags=0, version=1):
-    message = struct.pack("<10I64s64s", MAGIC, SETUP, version, 1000, 1000, 0o077, landlock, len(rlimits), len(filter), flags,
+def defence_bit(name):
+    rows = (pathlib.Path(__file__).resolve().parents[2] / "worker/spawner/defences.def").read_text()
+    return 1 << re.findall(r"^X\(\w+, (\w+),", rows, re.M).index(name)
+
+
+def setup_message(filter=ALLOW_ALL, landlock=0, rlimits=(), work="/mnt/data", source="/mnt/data", off=0, version=1):
+    message = struct.pack("<10I64s64s", MAGIC, SETUP, version, 1000, 1000, 0o077, landlock, len(rlimits), len(filter), off,
                           work.encode(), source.encode())
     for i in range(16):
         r = rlimits[i] if i < len(rlimits) else (0, 0, 0)

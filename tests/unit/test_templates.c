@@ -68,7 +68,7 @@ static void setup_is_taken_apart(void **state)
     assert_int_equal(l->filter_count, 2);
     assert_int_equal(l->filter[1].k, 8);
     assert_string_equal(l->work_dir, "/mnt/data");
-    assert_false(l->landlock);
+    assert_false(l->need_landlock);
 }
 
 static void setup_that_is_wrong_is_refused(void **state)
@@ -89,7 +89,6 @@ static void setup_that_is_wrong_is_refused(void **state)
     REFUSED(rlimit_count = TEMPLATE_RLIMITS_MAX + 1);
     REFUSED(filter_count = 0); /* a pod without a filter */
     REFUSED(filter_count = TEMPLATE_FILTER_MAX + 2);
-    REFUSED(flags = TEMPLATE_ALLOW_NO_FILTER);
     REFUSED(work_dir[0] = 'x');
     REFUSED(source_dir[0] = '\0');
 #undef REFUSED

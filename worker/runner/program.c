@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/runner/program.h"
 
-#include "worker/runner/lockdown.h"
+#include "worker/lockdown.h"
 #include "worker/runner/pod_fds.h"
 #include "worker/spawner/defence.h"
 #include "worker/spec.h"
@@ -17,6 +17,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { GO_FD = 3, FILTER_FD = 4, NOT_STARTED = 125 };
@@ -46,36 +47,30 @@ static enum err enter_cgroups(unsigned fds, struct errinfo *info)
 /* 0 to 2 are the pipes, 3 the go socket, 4 the filter; nothing else is left. */
 static enum err arrange_fds(const struct program_start *s, struct errinfo *info)
 {
-    int from[FILTER_FD + 1] = {s->stdio[0], s->stdio[1], s->stdio[2], s->go, RUNNER_FD_FILTER};
+    const int from[] = {s->stdio[0], s->stdio[1],
+                        s->stdio[2], [GO_FD] = s->go, [FILTER_FD] = RUNNER_FD_FILTER};
     bool filter = (s->fds & 1U << RUNNER_FD_FILTER) != 0;
-    int last = filter ? FILTER_FD : GO_FD;
-    for (int i = 0; i <= last; i++) {
-        from[i] = fcntl(from[i], F_DUPFD_CLOEXEC, 64);
-        if (from[i] < 0)
-            return errinfo_set(info, ERR_SYSTEM, errno, "descriptors");
-    }
-    for (int i = 0; i <= last; i++) {
-        if (dup3(from[i], i, i >= GO_FD ? O_CLOEXEC : 0) < 0)
-            return errinfo_set(info, ERR_SYSTEM, errno, "descriptors");
-    }
-    if (defence_on(s->off, DEFENCE_CLOSE_FDS) && close_range((unsigned)last + 1, ~0U, 0) != 0)
-        return errinfo_set(info, ERR_SYSTEM, errno, "close_range");
-    return ERR_OK;
+    return lockdown_descriptors(from, filter ? FILTER_FD + 1 : FILTER_FD, s->off, info);
 }
 
-static enum err prepare(const struct program_start *s, struct errinfo *info)
+static void set_up_lockdown(struct lockdown *l, unsigned off)
+{
+    *l =
+        (struct lockdown){.uid = POD_UID, .gid = POD_GID, .umask = 077, .off = off, .work_dir = POD_WORK_DIR};
+    lockdown_fixed_rlimits(l);
+}
+
+static enum err prepare(const struct program_start *s, const struct lockdown *l, struct errinfo *info)
 {
     enum err e = enter_cgroups(s->fds, info);
     if (e != ERR_OK)
         return e;
     if (defence_on(s->off, DEFENCE_CGROUP_NAMESPACE) && unshare(CLONE_NEWCGROUP) != 0)
         return errinfo_set(info, ERR_SYSTEM, errno, "cgroup namespace");
-    sigset_t none;
-    sigemptyset(&none);
-    if (setsid() < 0 || sigprocmask(SIG_SETMASK, &none, NULL) != 0 || signal(SIGPIPE, SIG_DFL) == SIG_ERR)
-        return errinfo_set(info, ERR_SYSTEM, errno, "session");
+    if (signal(SIGPIPE, SIG_DFL) == SIG_ERR)
+        return errinfo_set(info, ERR_SYSTEM, errno, "signals");
     e = arrange_fds(s, info);
-    return e == ERR_OK ? lockdown_identity(s->off, info) : e;
+    return e == ERR_OK ? lockdown_identity(l, info) : e;
 }
 
 static bool read_all(int fd, void *to, size_t len)
@@ -125,13 +120,26 @@ static enum err write_source(const struct spec *spec, struct errinfo *info)
     return ERR_OK;
 }
 
-static enum err lock(const struct program_start *s, struct errinfo *info)
+/* The filter is mapped from its sealed file. */
+static enum err lock(struct lockdown *l, struct errinfo *info)
 {
-    enum err e = lockdown_landlock(s->off, info);
-    return e == ERR_OK ? lockdown_seccomp(FILTER_FD, s->off, info) : e;
+    struct stat st;
+    if (fstat(FILTER_FD, &st) != 0)
+        return errinfo_set(info, ERR_SYSTEM, errno, "the system call filter");
+    size_t size = (size_t)st.st_size, count = size / sizeof(struct sock_filter);
+    if (count == 0 || count > BPF_MAXINSNS || count * sizeof(struct sock_filter) != size)
+        return errinfo_set(info, ERR_INVALID, 0, "the system call filter has a wrong size");
+    void *filter = mmap(NULL, size, PROT_READ, MAP_PRIVATE, FILTER_FD, 0);
+    if (filter == MAP_FAILED)
+        return errinfo_set(info, ERR_SYSTEM, errno, "map the system call filter");
+    close(FILTER_FD);
+    l->filter = filter;
+    l->filter_count = (unsigned short)count;
+    return lockdown_scope(l, info);
 }
 
-static enum err become(const struct program_start *s, struct spec *spec, struct errinfo *info)
+static enum err become(const struct program_start *s, struct lockdown *l, struct spec *spec,
+                       struct errinfo *info)
 {
     enum err e = ERR_OK;
     struct spec_list *argv = !s->second && spec->compile_argv.n > 0 ? &spec->compile_argv : &spec->argv;
@@ -140,9 +148,9 @@ static enum err become(const struct program_start *s, struct spec *spec, struct 
     if (spec->source_name != NULL && !s->second)
         e = write_source(spec, info);
     if (e == ERR_OK)
-        e = lockdown_limits(spec->nofile, spec->fsize, spec->nproc, spec->cpu_ms, s->off, info);
+        e = lockdown_limits(0, spec, s->off, info);
     if (e == ERR_OK)
-        e = lock(s, info);
+        e = lock(l, info);
     if (e != ERR_OK)
         return e;
     execve(argv->at[0], argv->at, spec->env.at);
@@ -153,7 +161,9 @@ _Noreturn void program_main(const struct program_start *s)
 {
     struct errinfo info = {0};
     static struct spec spec; /* too large for a stack */
-    if (prepare(s, &info) != ERR_OK)
+    static struct lockdown l;
+    set_up_lockdown(&l, s->off);
+    if (prepare(s, &l, &info) != ERR_OK)
         say_failed(s->go, &info);
     if (s->warm != NULL) {
         int placed = launcher_node_place();
@@ -162,7 +172,7 @@ _Noreturn void program_main(const struct program_start *s)
             say_failed(GO_FD, &info);
         }
         /* The interpreter speaks the go protocol itself, so it keeps the socket over its execve. */
-        if (lock(s, &info) == ERR_OK && fcntl(GO_FD, F_SETFD, 0) == 0) {
+        if (lock(&l, &info) == ERR_OK && fcntl(GO_FD, F_SETFD, 0) == 0) {
             execve(s->warm[0], s->warm, empty_environment);
             (void)errinfo_set(&info, ERR_SYSTEM, errno, "execute %s", s->warm[0]);
         }
@@ -176,6 +186,6 @@ _Noreturn void program_main(const struct program_start *s)
     if (spec_parse(bytes, len, &spec) != ERR_OK)
         (void)errinfo_set(&info, ERR_PROTOCOL, 0, "the run specification is damaged");
     else
-        (void)become(s, &spec, &info);
+        (void)become(s, &l, &spec, &info);
     say_failed(GO_FD, &info);
 }

@@ -2,7 +2,7 @@
 #include "worker/runner/runner.h"
 
 #include "base/clock.h"
-#include "worker/runner/lockdown.h"
+#include "worker/lockdown.h"
 #include "worker/runner/pod_fds.h"
 #include "worker/spawner/defence.h"
 #include "worker/templates/template_proto.h"
@@ -187,13 +187,11 @@ static void begin_clocks(struct runner *r)
 
 static void release(struct runner *r)
 {
-    if (r->warm != NULL || (r->fds & 1U << RUNNER_FD_GO) != 0) {
-        struct errinfo info;
-        const struct spec *s = &r->spec;
-        if (lockdown_limits_of(r->main, s->nofile, s->fsize, s->nproc, s->cpu_ms, r->off, &info) != ERR_OK) {
-            give_up(r, info.text);
-            return;
-        }
+    struct errinfo info;
+    /* An interpreter that was started ahead cannot lower its own; every other program does, before the user's code. */
+    if (r->warm != NULL && lockdown_limits(r->main, &r->spec, r->off, &info) != ERR_OK) {
+        give_up(r, info.text);
+        return;
     }
     begin_clocks(r);
     r->state = RUN_STARTING;

@@ -51,7 +51,6 @@ static void fill_rlimits(struct template_setup *setup)
 #define X(name, soft, hard) {RLIMIT_##name, soft, hard},
 #include "worker/rlimits.def"
 #undef X
-        {RLIMIT_NOFILE, 1024, 1024},
     };
     for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
         setup->rlimits[i].resource = limits[i].resource;
@@ -82,6 +81,7 @@ static enum err send_setup(const struct spawner *s, int control)
                                     .gid = POD_GID,
                                     .umask = 077,
                                     .landlock = (s->missing & 1ULL << PREFLIGHT_LANDLOCK) == 0,
+                                    .off = s->off,
                                     .work_dir = POD_WORK_DIR,
                                     .source_dir = POD_WORK_DIR};
     fill_rlimits(&setup);

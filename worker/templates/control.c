@@ -38,13 +38,13 @@ static bool setup_ok(const struct template_setup *s, size_t len)
            path_ok(s->source_dir);
 }
 
-/* Only a test build can be told to do without the filter. */
-static bool filter_ok(const struct template_setup *s)
+/* Only a test build can be told to do without a defence. */
+static bool defences_ok(const struct template_setup *s)
 {
 #ifdef MILLRACE_TEST_BUILD
-    return s->filter_count > 0 || (s->flags & TEMPLATE_ALLOW_NO_FILTER) != 0;
+    return s->filter_count > 0;
 #else
-    return s->filter_count > 0 && s->flags == 0;
+    return s->filter_count > 0 && s->off == 0;
 #endif
 }
 
@@ -56,17 +56,19 @@ enum err control_read_setup(int fd, struct control_setup *ret_setup)
     ssize_t n = receive(fd, &msg);
     if (n == 0)
         return ERR_CLOSED;
-    if (n < 0 || (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0 || !setup_ok(s, (size_t)n) || !filter_ok(s))
+    if (n < 0 || (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0 || !setup_ok(s, (size_t)n) ||
+        !defences_ok(s))
         return ERR_PROTOCOL;
     struct lockdown *l = &ret_setup->lockdown;
     *l = (struct lockdown){
         .uid = s->uid,
         .gid = s->gid,
         .umask = s->umask,
-        .landlock = s->landlock != 0,
+        .off = s->off,
+        .need_landlock = s->landlock != 0,
         .work_dir = s->work_dir,
         .rlimit_count = s->rlimit_count,
-        .filter = s->filter_count > 0 ? (struct sock_filter *)(void *)s->filter : NULL,
+        .filter = (struct sock_filter *)(void *)s->filter,
         .filter_count = (unsigned short)s->filter_count,
     };
     for (unsigned i = 0; i < s->rlimit_count; i++) {

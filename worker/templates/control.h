@@ -4,7 +4,7 @@
 #define MILLRACE_WORKER_TEMPLATES_CONTROL_H
 
 #include "base/err.h"
-#include "worker/templates/lockdown.h"
+#include "worker/lockdown.h"
 #include "worker/templates/template_proto.h"
 
 struct control_setup {

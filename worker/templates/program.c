@@ -2,7 +2,6 @@
 #include "worker/templates/program.h"
 
 #include "base/cleanup.h"
-#include "worker/templates/lockdown.h"
 #include "worker/templates/template_proto.h"
 
 #include <errno.h>
@@ -80,28 +79,6 @@ enum err program_write_source(const char *folder, const struct spec *spec, char 
     if (write_all(fd, spec->source) != ERR_OK || lseek(fd, 0, SEEK_SET) != 0)
         return errinfo_set(info, ERR_SYSTEM, errno, "writing %s", path);
     *ret_fd = steal_fd(&fd);
-    return ERR_OK;
-}
-
-/* CPU time is counted in whole seconds by the kernel: rounded up, with a second more between SIGXCPU and SIGKILL. */
-enum err program_lower_limits(const struct spec *spec, struct errinfo *info)
-{
-    const struct {
-        int resource;
-        uint64_t soft, slack; /* 0: not given */
-    } limits[] = {
-        {RLIMIT_NOFILE, spec->nofile, 0},
-        {RLIMIT_FSIZE, spec->fsize, 0},
-        {RLIMIT_NPROC, spec->nproc, 0},
-        {RLIMIT_CPU, spec->cpu_ms == 0 ? 0 : spec->cpu_ms / 1000 + 1, 1},
-    };
-    for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
-        uint64_t soft = limits[i].soft;
-        enum err e =
-            soft == 0 ? ERR_OK : lockdown_lower(limits[i].resource, soft, soft + limits[i].slack, info);
-        if (e != ERR_OK)
-            return e;
-    }
     return ERR_OK;
 }
 

@@ -17,11 +17,10 @@ MUST_CHECK enum err program_tell_ready(int go, const struct errinfo *failure);
  * of *ret_spec. */
 MUST_CHECK enum err program_wait(int go, struct spec *ret_spec, char **ret_bytes, struct errinfo *info);
 
-/* Write the source below `folder` (a fresh file, mode 0600, never through a link) and lower the limits that
- *the run asks for. ret_fd is open for reading at its beginning. */
+/* Write the source below `folder`: a fresh file, mode 0600, never through a link. ret_fd is open for reading at its
+ * beginning. */
 MUST_CHECK enum err program_write_source(const char *folder, const struct spec *spec,
                                          char path[PROGRAM_PATH_MAX], int *ret_fd, struct errinfo *info);
-MUST_CHECK enum err program_lower_limits(const struct spec *spec, struct errinfo *info);
 
 /* Make the C environment exactly `env`. The strings must live on. */
 MUST_CHECK enum err program_set_environment(const struct spec_list *env, struct errinfo *info);

@@ -201,7 +201,8 @@ static _Noreturn void run(const struct hooks *hooks, const struct control_setup 
         _exit(0);
     close(GO_FD);
     if (e != ERR_OK || program_write_source(setup->wire.source_dir, &spec, path, &source, &info) != ERR_OK ||
-        program_set_environment(&spec.env, &info) != ERR_OK || program_lower_limits(&spec, &info) != ERR_OK)
+        program_set_environment(&spec.env, &info) != ERR_OK ||
+        lockdown_limits(0, &spec, setup->lockdown.off, &info) != ERR_OK)
         give_up(&info);
     PyObject *globals = begin(hooks, path, &spec);
     FILE *file = fdopen(source, "r");
@@ -223,12 +224,15 @@ static _Noreturn void become_program(const struct hooks *hooks, const struct con
     struct errinfo info = {.code = ERR_OK};
     const int *fds = request->fds;
     int go = fds[TEMPLATE_FD_GO];
-    enum err e = lockdown_descriptors(fds[TEMPLATE_FD_STDIN], fds[TEMPLATE_FD_STDOUT],
-                                      fds[TEMPLATE_FD_STDERR], go, &info);
+    const int places[] = {fds[TEMPLATE_FD_STDIN], fds[TEMPLATE_FD_STDOUT],
+                          fds[TEMPLATE_FD_STDERR], [GO_FD] = go};
+    enum err e = lockdown_descriptors(places, sizeof places / sizeof places[0], setup->lockdown.off, &info);
     if (e == ERR_OK) {
         go = GO_FD;
-        e = lockdown_apply(&setup->lockdown, &info);
+        e = lockdown_identity(&setup->lockdown, &info);
     }
+    if (e == ERR_OK)
+        e = lockdown_scope(&setup->lockdown, &info);
     if (e == ERR_OK) {
         PyOS_AfterFork_Child();
         forget_frames();

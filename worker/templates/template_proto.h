@@ -51,10 +51,10 @@ struct template_setup {
     uint32_t uid;     /* inside the pod: 1000 */
     uint32_t gid;
     uint32_t umask;
-    uint32_t landlock; /* 1: apply Landlock, and fail where the kernel has none; 0: without */
+    uint32_t landlock; /* 1: fail where the kernel has none; 0: then without */
     uint32_t rlimit_count;
     uint32_t filter_count;              /* seccomp BPF instructions; 0 is refused */
-    uint32_t flags;                     /* enum template_flag; 0 in production */
+    uint32_t off;                       /* bits of enum defence; anything but 0 is refused by a release */
     char work_dir[TEMPLATE_PATH_MAX];   /* "/mnt/data": current folder and sys.path[0] */
     char source_dir[TEMPLATE_PATH_MAX]; /* where `uid` can write: the source is made here; the work_dir */
     struct {
@@ -67,10 +67,6 @@ struct template_setup {
         uint8_t jt, jf;
         uint32_t k;
     } filter[TEMPLATE_FILTER_MAX]; /* struct sock_filter */
-};
-
-enum template_flag {
-    TEMPLATE_ALLOW_NO_FILTER = 1, /* honoured in test builds only: filter_count may be 0 */
 };
 
 /* Descriptors of a FORK, in this order. The spawner closes its own copies after sending. */
