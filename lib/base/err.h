@@ -25,14 +25,16 @@
     X(UNSUPPORTED, "not supported here")                                                                     \
     X(CONFLICT, "conflicts with the present state")                                                          \
     X(IO, "input/output error")                                                                              \
-    X(SYSTEM, "system call failed")
+    X(SYSTEM, "system call failed")                                                                          \
+    X(UNAVAILABLE, "not available now")                                                                      \
+    X(CORRUPT, "damaged")
 
 enum err {
 #define X(name, text) ERR_##name,
     ERR_TABLE(X)
 #undef X
 };
-#define ERR_COUNT (ERR_SYSTEM + 1)
+#define ERR_COUNT (ERR_CORRUPT + 1)
 
 struct errinfo {
     enum err code;
