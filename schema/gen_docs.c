@@ -119,30 +119,55 @@ static void write_command(const char *const *argv, struct buf *out)
     buf_append_char(out, '`');
 }
 
+static void write_names(const char *list, char sep, struct buf *out)
+{
+    for (struct str rest = str_of(list); rest.n > 0;) {
+        struct str item = str_split(&rest, sep);
+        item = str_split(&item, '='); /* of name=package, the name */
+        buf_printf(out, STR_FMT "%s", STR_ARG(item), rest.n > 0 ? ", " : "");
+    }
+}
+
+static void write_language(const struct language_row *row, struct buf *out)
+{
+    buf_printf(out, "\n## `%s`\n\n%s.\n\n- also called: ", row->id, row->text);
+    write_names(row->aliases, '|', out);
+    buf_printf(out, "\n- the program is `%s`", row->source_name);
+    if (row->compile != NULL) {
+        buf_append_cstr(out, ", compiled by ");
+        write_command(row->compile, out);
+    }
+    buf_append_cstr(out, "\n- run by ");
+    write_command(row->run, out);
+    for (size_t i = 0; row->env != NULL && row->env[i] != NULL; i++)
+        buf_printf(out, "%s `%s`", i == 0 ? "\n- environment:" : ",", row->env[i]);
+    buf_printf(out, "\n- limits: %u %% of the wall and CPU time, %u %% of the memory that are configured",
+               language_wall_percent(row), language_memory_percent(row));
+    buf_printf(out, "\n- Debian packages: %s", row->packages);
+    if (row->libraries != NULL) {
+        buf_append_cstr(out, "\n- with it come: ");
+        write_names(row->libraries, ' ', out);
+    }
+    buf_append_char(out, '\n');
+}
+
 static void page_languages(struct buf *out)
 {
     buf_append_cstr(
-        out,
-        MADE_FROM("schema/languages.def") "# Languages\n\n"
-                                          "`lang` takes the name or an alias, in any case of letters. The "
-                                          "user's `args` follow the command; the working\n"
-                                          "directory is `/mnt/data`. Interpreters are the distribution's.\n\n"
-                                          "| lang | aliases | command | compiled by | Debian packages | "
-                                          "|\n|---|---|---|---|---|---|\n");
-    for (unsigned i = 0; i < LANG_COUNT; i++) {
-        const struct language_row *row = language_row((enum language)i);
-        buf_printf(out, "| `%s` | ", row->id);
-        for (struct str rest = str_of(row->aliases); rest.p != NULL;) {
-            struct str alias = str_split(&rest, '|');
-            buf_printf(out, STR_FMT "%s", STR_ARG(alias), rest.p != NULL ? ", " : "");
-        }
-        buf_append_cstr(out, " | ");
-        write_command(row->run, out);
-        buf_append_cstr(out, " | ");
-        if (row->compile != NULL)
-            write_command(row->compile, out);
-        buf_printf(out, " | %s | %s |\n", row->packages, row->text);
-    }
+        out, MADE_FROM(
+                 "schema/languages.def") "# Languages\n\n"
+                                         "`lang` takes the name or an alias, in any case of letters. The "
+                                         "user's `args` follow the command; the working\n"
+                                         "directory is `/mnt/data`. Toolchains and libraries are the "
+                                         "distribution's, whatever else the machine has.\n"
+                                         "`{source}` is the program's file and `{out}` the compiled program, "
+                                         "both in the working directory; neither is an output file.\n"
+                                         "A compile error is an end like any other: `stage: \"compile\"` and "
+                                         "the compiler's exit code. Compiling and running share\n"
+                                         "the run's limits. What is installed: `GET /v1/languages`; to "
+                                         "install more: `tools/install --languages all` or a list.\n");
+    for (unsigned i = 0; i < LANG_COUNT; i++)
+        write_language(language_row((enum language)i), out);
 }
 
 static void page_metrics(struct buf *out)

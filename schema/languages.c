@@ -5,27 +5,40 @@
 #include <string.h>
 
 #define ARGV(...) ((const char *const[]){__VA_ARGS__, NULL})
-#define NONE      NULL
+/* What every JVM is started with: sizes from the pod's limit instead of the machine's, one collector thread. */
+#define JVM(before)                                                                                          \
+    before "-XX:MaxRAM={memory}", before "-XX:MaxRAMPercentage=50", before "-XX:+UseSerialGC",               \
+        before "-XX:-UsePerfData"
+#define JARS "/usr/share/java/"
+#define JAVA_LIBRARIES                                                                                       \
+    JARS "commons-csv.jar:" JARS "commons-lang3.jar:" JARS "commons-math3.jar:" JARS                         \
+         "commons-collections4.jar:" JARS "commons-compress.jar:" JARS "commons-text.jar:" JARS              \
+         "commons-io.jar:" JARS "jackson-core.jar:" JARS "jackson-databind.jar:" JARS                        \
+         "jackson-annotations.jar"
 static const struct language_row rows[] = {
-#define X(symbol, id_, aliases_, source_, run_, compile_, warm_, packages_, text_)                           \
-    [LANG_##symbol] = {.id = (id_),                                                                          \
-                       .aliases = (aliases_),                                                                \
-                       .source_name = (source_),                                                             \
-                       .run = (run_),                                                                        \
-                       .compile = (compile_),                                                                \
-                       .warm = (warm_),                                                                      \
-                       .packages = (packages_),                                                              \
-                       .text = (text_)},
+#define X(symbol, id_, ...) [LANG_##symbol] = {.id = (id_), __VA_ARGS__},
 #include "schema/languages.def"
 #undef X
 };
 #undef ARGV
-#undef NONE
+#undef JVM
+#undef JARS
+#undef JAVA_LIBRARIES
 
 const struct language_row *language_row(enum language lang)
 {
     assert((unsigned)lang < LANG_COUNT);
     return &rows[lang];
+}
+
+unsigned language_wall_percent(const struct language_row *row)
+{
+    return row->wall > 0 ? row->wall : 100;
+}
+
+unsigned language_memory_percent(const struct language_row *row)
+{
+    return row->memory > 0 ? row->memory : 100;
 }
 
 static bool has_name(const struct language_row *row, struct str name)

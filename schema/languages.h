@@ -6,23 +6,32 @@
 #include "base/buf.h"
 
 enum language {
-#define X(symbol, id, aliases, source, run, compile, warm, packages, text) LANG_##symbol,
+#define X(symbol, ...) LANG_##symbol,
 #include "schema/languages.def"
 #undef X
     LANG_COUNT,
 };
 
-struct language_row {
-    const char *id;             /* what requests, events and metrics say */
-    const char *aliases;        /* "a|b" */
-    const char *source_name;    /* file name */
-    const char *const *run;     /* ends with NULL; {source}, {out} as in languages.def */
-    const char *const *compile; /* NULL: nothing to compile */
-    const char *warm;           /* kind of pod that is kept ready; "" = "cold" */
-    const char *packages, *text;
+struct language_row { /* languages.def says what each is; what a row does not name is NULL or 0 */
+    const char *id;   /* what requests, events and metrics say */
+    const char *aliases, *text;
+    const char *source_name;
+    const char *const *compile; /* lists end with NULL */
+    const char *const *run;
+    const char *out;
+    const char *const *env;
+    const char *products;
+    const char *warm;
+    const char *needs;
+    const char *packages, *version_of, *libraries;
+    const char *const *etc;
+    unsigned wall, memory; /* per cent; 0: 100 */
 };
 
 const struct language_row *language_row(enum language lang);
+/* Of the configured limits, per cent. */
+unsigned language_wall_percent(const struct language_row *row);
+unsigned language_memory_percent(const struct language_row *row);
 /* By id or alias, in any case. ERR_NOT_FOUND with the known ids in `info`. */
 MUST_CHECK enum err language_parse(struct str name, enum language *ret_lang, struct errinfo *info);
 /* By the end of a file's name ("prog.py"), for the command line. ERR_NOT_FOUND. */

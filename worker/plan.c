@@ -3,7 +3,11 @@
 
 #include "worker/spec.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
+
+#define POD_PROGRAM "/mnt/data/.program"
 
 /* The user's process gets these and what the request adds; the request wins. */
 static const char *const base_env[][2] = {
@@ -20,11 +24,22 @@ static void put_env(struct buf *out, const char *name, const char *value)
     spec_put(out, SPEC_ENV, buf_str(&pair));
 }
 
-static void put_environment(struct buf *out, const json_t *env)
+/* "NAME=VALUE" of a language, unless the request sets NAME. */
+static void put_row_env(struct buf *out, const char *const *pairs, const json_t *env)
+{
+    for (; pairs && *pairs; pairs++) {
+        const char *equals = strchr(*pairs, '=');
+        if (!json_object_getn(env, *pairs, (size_t)(equals - *pairs)))
+            spec_put(out, SPEC_ENV, str_of(*pairs));
+    }
+}
+
+static void put_environment(struct buf *out, const struct language_row *row, const json_t *env)
 {
     for (size_t i = 0; i < sizeof base_env / sizeof base_env[0]; i++)
         if (!json_object_get(env, base_env[i][0]))
             put_env(out, base_env[i][0], base_env[i][1]);
+    put_row_env(out, row->env, env);
     const char *name;
     const json_t *value;
     void *it = json_object_iter((json_t *)(uintptr_t)env);
@@ -53,15 +68,37 @@ static void put_limits(struct buf *out, const struct run_limits *l)
     spec_put_u64(out, SPEC_LIMIT_NPROC, l->pids);
 }
 
-/* The command, with the places of the source and the compiled program filled in; both are in the working
-   directory. */
-static void put_command(struct buf *out, enum spec_tag tag, const char *const *argv, const char *source)
+/* What stands for {NAME} in a command of languages.def. */
+struct places {
+    const char *source, *out;
+    char memory[24];
+};
+
+static void put_place(struct buf *out, const struct places *places, struct str name)
+{
+    const struct {
+        const char *name, *value;
+    } rows[] = {{"source", places->source}, {"out", places->out}, {"memory", places->memory}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (str_eq(name, str_of(rows[i].name)))
+            buf_append_cstr(out, rows[i].value);
+}
+
+static void put_command(struct buf *out, enum spec_tag tag, const char *const *argv,
+                        const struct places *places)
 {
     for (; argv && *argv; argv++) {
-        const char *arg = strcmp(*argv, "{source}") == 0 ? source
-                          : strcmp(*argv, "{out}") == 0  ? "./program"
-                                                         : *argv;
-        spec_put(out, tag, str_of(arg));
+        auto_buf arg = BUF_INIT(4096);
+        struct str rest = str_of(*argv);
+        buf_append_str(&arg, str_split(&rest, '{'));
+        while (rest.p) {
+            struct str piece = str_split(&rest, '{');
+            put_place(&arg, places, str_split(&piece, '}'));
+            buf_append_str(&arg, piece);
+        }
+        if (buf_status(&arg) != ERR_OK)
+            out->failed = buf_status(&arg);
+        spec_put(out, tag, buf_str(&arg));
     }
 }
 
@@ -74,10 +111,12 @@ enum err run_plan_build(const struct run_request *request, bool stdin_open, stru
         return e;
     const struct language_row *row = language_row(lang);
     auto_buf spec = BUF_INIT(SPEC_SIZE_MAX);
-    put_command(&spec, SPEC_ARGV, row->run, row->source_name);
-    put_command(&spec, SPEC_COMPILE_ARGV, row->compile, row->source_name);
+    struct places places = {.source = row->source_name, .out = row->out ? row->out : POD_PROGRAM};
+    snprintf(places.memory, sizeof places.memory, "%" PRIu64, request->limits.memory_bytes);
+    put_command(&spec, SPEC_ARGV, row->run, &places);
+    put_command(&spec, SPEC_COMPILE_ARGV, row->compile, &places);
     put_args(&spec, SPEC_ARGV, request->args);
-    put_environment(&spec, request->env);
+    put_environment(&spec, row, request->env);
     spec_put(&spec, SPEC_SOURCE_NAME, str_of(row->source_name));
     spec_put(&spec, SPEC_SOURCE, request->code);
     put_limits(&spec, &request->limits);

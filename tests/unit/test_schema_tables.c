@@ -15,9 +15,11 @@ static void languages_by_every_name(void **state)
     static const struct {
         const char *name;
         enum language lang;
-    } rows[] = {{"py", LANG_PY},     {"Python", LANG_PY},     {"PYTHON3", LANG_PY},
-                {"js", LANG_JS},     {"JavaScript", LANG_JS}, {"node", LANG_JS},
-                {"nodejs", LANG_JS}, {"bash", LANG_BASH},     {"sh", LANG_BASH}};
+    } rows[] = {{"py", LANG_PY},         {"Python", LANG_PY},   {"PYTHON3", LANG_PY}, {"js", LANG_JS},
+                {"JavaScript", LANG_JS}, {"node", LANG_JS},     {"nodejs", LANG_JS},  {"bash", LANG_BASH},
+                {"sh", LANG_BASH},       {"R", LANG_R},         {"C++", LANG_CPP},    {"golang", LANG_GO},
+                {"rust", LANG_RS},       {"fortran", LANG_F90}, {"dlang", LANG_D},    {"Java", LANG_JAVA},
+                {"typescript", LANG_TS}, {"php", LANG_PHP},     {"c", LANG_C}};
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         enum language lang = LANG_COUNT;
@@ -40,7 +42,14 @@ static void language_rows_are_whole(void **state)
     for (unsigned i = 0; i < LANG_COUNT; i++) {
         const struct language_row *row = language_row((enum language)i);
         enum language back = LANG_COUNT;
-        assert_true(row->run[0][0] == '/'); /* never looked up on a PATH */
+        /* never looked up on a PATH */
+        assert_true(row->run[0][0] == '/' || strcmp(row->run[0], "{out}") == 0);
+        assert_true(row->compile == NULL || row->compile[0][0] == '/');
+        assert_true(row->text != NULL && row->packages != NULL && row->warm != NULL && row->aliases != NULL);
+        for (size_t k = 0; row->env != NULL && row->env[k] != NULL; k++)
+            assert_non_null(strchr(row->env[k], '='));
+        for (size_t k = 0; row->etc != NULL && row->etc[k] != NULL; k++)
+            assert_memory_equal(row->etc[k], "/etc/", 5);
         assert_int_equal(language_of_file(str_of(row->source_name), &back), ERR_OK);
         assert_int_equal(back, i);
         for (unsigned j = 0; j < i; j++)

@@ -50,9 +50,11 @@ static void the_root_shows_the_system_read_only(void **state)
 static void the_root_binds_nothing_that_is_not_listed(void **state)
 {
     (void)state;
-    static const char *const sources[] = {"/usr",        "/etc/ld.so.cache", "/etc/alternatives",
-                                          "/dev/null",   "/dev/zero",        "/dev/full",
-                                          "/dev/random", "/dev/urandom"};
+    static const char *const sources[] = {"/usr", "/etc/ld.so.cache", "/etc/alternatives", "/dev/null",
+                                          "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom",
+                                          /* toolchains */
+                                          "/etc/matplotlibrc", "/etc/fonts", "/etc/mime.types",
+                                          "/etc/java-17-openjdk", "/etc/php", "/etc/R", "/etc/ldc2.conf"};
     struct plan p;
     plan_root(&p, &merged, 0);
     for (size_t i = 0; i < p.n; i++) {
@@ -60,6 +62,8 @@ static void the_root_binds_nothing_that_is_not_listed(void **state)
         for (size_t k = 0; !listed && k < sizeof sources / sizeof sources[0]; k++)
             listed = strcmp(sources[k], p.ops[i].arg) == 0;
         assert_true(listed);
+        if (p.ops[i].type == OP_BIND && strncmp(p.ops[i].arg, "/etc/", 5) == 0)
+            assert_int_equal(p.ops[i].flags, PLAN_RDONLY | PLAN_NOSUID | PLAN_NODEV | PLAN_NOEXEC);
     }
 }
 

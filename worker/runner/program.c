@@ -147,6 +147,9 @@ static enum err become(const struct program_start *s, struct lockdown *l, struct
         return errinfo_set(info, ERR_INVALID, 0, "the command has no absolute path");
     if (spec->source_name != NULL && !s->second)
         e = write_source(spec, info);
+    /* What a compiler writes is bounded by the pod's file systems: a program may be larger than its files may. */
+    if (argv == &spec->compile_argv)
+        spec->fsize = 0;
     if (e == ERR_OK)
         e = lockdown_limits(0, spec, s->off, info);
     if (e == ERR_OK)

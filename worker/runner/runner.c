@@ -171,14 +171,20 @@ static bool hand_over(struct runner *r)
            send_all(r->go, &go, sizeof go) && send_all(r->go, r->spec_bytes.data, r->spec_bytes.len);
 }
 
+/* Compiling and running share the limits of the run: the second stage goes on with the clocks of the first. */
 static void begin_clocks(struct runner *r)
 {
+    if (!r->second)
+        r->exit = (struct frame_exit){0};
+    r->exit.exit_code = -1;
+    r->exit.signal = SIGKILL;
+    if (r->second)
+        return;
     r->started_ns = clock_mono_ns();
     r->deadline_ns = 0;
     if (r->spec.wall_ms != 0 && defence_on(r->off, DEFENCE_WALL_LIMIT))
         r->deadline_ns = r->started_ns + (int64_t)r->spec.wall_ms * 1000000;
     r->tick_ns = r->started_ns + MEMORY_TICK_NS;
-    r->exit = (struct frame_exit){.exit_code = -1, .signal = SIGKILL};
     if (!usage_cpu_ns(r, &r->cpu_base_ns))
         r->cpu_base_ns = 0;
     if (!usage_oom_kills(r, &r->oom_base))
@@ -350,7 +356,10 @@ static void second_stage(struct runner *r)
     r->second = true;
     if (r->compiled.exit_code != 0)
         return;
-    r->exit = (struct frame_exit){0};
+    r->exit = (struct frame_exit){.processes = r->compiled.processes,
+                                  .user_ns = r->compiled.user_ns,
+                                  .system_ns = r->compiled.system_ns,
+                                  .max_rss_bytes = r->compiled.max_rss_bytes};
     r->children_gone = false;
     for (int i = 0; i < 2; i++) {
         if (r->out[i] >= 0)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/spawner/plan.h"
 
+#include "schema/languages.h"
 #include "worker/runner/pod_fds.h"
 
 #include <sched.h>
@@ -100,6 +101,40 @@ static const struct row root_rows[] = {
     {DEFENCE_READ_ONLY_ROOT, {.type = OP_PROTECT, .path = ".", .flags = SAFE_TREE}},
 };
 
+extern const char transpile_js[];
+
+static const struct row toolchain_rows[] = {
+    {ALWAYS, {.type = OP_DIR, .path = "etc"}},
+    {ALWAYS, {.type = OP_DIR, .path = "etc/millrace"}},
+    {ALWAYS, {.type = OP_FILE, .path = "etc/millrace/transpile.js", .arg = transpile_js}},
+};
+
+static bool planned(const struct plan *p, const char *path)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        if (strcmp(p->ops[i].path, path) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* What the toolchains of languages.def read below /etc, and files of ours that they run. */
+static void add_toolchains(struct plan *p, unsigned off)
+{
+    add_rows(p, toolchain_rows, sizeof toolchain_rows / sizeof toolchain_rows[0], off);
+    for (unsigned i = 0; i < LANG_COUNT; i++) {
+        const char *const *etc = language_row((enum language)i)->etc;
+        for (; etc != NULL && *etc != NULL; etc++) {
+            if (!planned(p, *etc + 1))
+                add(p, (struct op){.type = OP_BIND,
+                                   .path = *etc + 1,
+                                   .arg = *etc,
+                                   .flags = SAFE_TREE | PLAN_NOEXEC,
+                                   .optional = true});
+        }
+    }
+}
+
 void plan_root(struct plan *p, const struct host_facts *host, unsigned off)
 {
     unsigned flags = defence_on(off, DEFENCE_READ_ONLY_ROOT) ? SAFE_TREE : 0U;
@@ -113,6 +148,7 @@ void plan_root(struct plan *p, const struct host_facts *host, unsigned off)
             add(p,
                 (struct op){.type = OP_BIND, .path = name, .arg = name, .flags = flags, .recursive = true});
     }
+    add_toolchains(p, off);
     add_rows(p, root_rows, sizeof root_rows / sizeof root_rows[0], off);
 }
 
