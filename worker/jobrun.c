@@ -139,7 +139,7 @@ static void after_limits(struct jobrun *run)
 
 static void got_pod(struct jobrun *run, struct pool_pod *pod)
 {
-    if (!pool_pod_is(pod, run->plan.kind))
+    if (pool_pod_is_fallback(pod, run->plan.kind))
         metrics_add(run->runs->options.metrics, METRIC_POOL_FALLBACKS, run->plan.lang, 0, 1);
     run->pod = pod;
     run->pods_tried++;
@@ -158,7 +158,7 @@ static void got_pod(struct jobrun *run, struct pool_pod *pod)
 static void on_got(void *arg, struct pool_pod *pod, const char *why)
 {
     struct jobrun *run = arg;
-    metrics_observe_ns(run->runs->options.metrics, METRIC_POD_WAIT_SECONDS, 0,
+    metrics_observe_ns(run->runs->options.metrics, METRIC_POD_WAIT_SECONDS, run->plan.lang,
                        clock_mono_ns() - run->wait.since_ns);
     if (pod) {
         got_pod(run, pod);

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "io/config_load.h"
 #include "json/json.h"
+#include "worker/pool_plan.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -236,22 +237,21 @@ static struct pod_limits pod_limits(const struct config *c)
 static enum err open_pools(struct worker *w)
 {
     const struct config *c = &w->config;
-    const struct pool_kind kinds[] = {
-        {.name = "py", .size = c->pod_pool_enabled ? (unsigned)c->pod_pool_py : 0, .fallback = "cold"},
-        {.name = "js", .size = c->pod_pool_enabled ? (unsigned)c->pod_pool_js : 0, .fallback = "cold"},
-        {.name = "cold", .size = c->pod_pool_enabled ? (unsigned)c->pod_pool_bash : 0},
-    };
+    struct pool_kind kinds[POOL_KINDS_MAX];
+    size_t n = pool_plan(c, pool_plan_there, kinds);
     struct pools_options options = {
         .backend = w->backend,
         .kinds = kinds,
-        .kind_count = sizeof kinds / sizeof kinds[0],
+        .kind_count = n,
         .limits = pod_limits(c),
         .create_concurrency = CREATE_CONCURRENCY,
         .now_ns = clock_mono_ns,
         .changed = on_changed,
         .arg = w,
     };
-    unsigned wanted = kinds[0].size + kinds[1].size + kinds[2].size + 2 * w->slots + CREATE_CONCURRENCY;
+    unsigned wanted = 2 * w->slots + CREATE_CONCURRENCY;
+    for (size_t i = 0; i < n; i++)
+        wanted += kinds[i].size;
     options.max_pods = wanted < LOCAL_PODS_MAX ? wanted : LOCAL_PODS_MAX;
     return pools_open(&options, &w->pools);
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/plan.h"
 
+#include "worker/imports.h"
+#include "worker/spawner/kinds.h"
 #include "worker/spec.h"
 
 #include <inttypes.h>
@@ -12,7 +14,7 @@
 /* The user's process gets these and what the request adds; the request wins. */
 static const char *const base_env[][2] = {
     {"PATH", "/usr/local/bin:/usr/bin:/bin"}, {"HOME", "/mnt/data"}, {"LANG", "C.UTF-8"}, {"TMPDIR", "/tmp"},
-    {"PYTHONDONTWRITEBYTECODE", "1"},
+    {"PYTHONDONTWRITEBYTECODE", "1"}, {"MPLCONFIGDIR", "/tmp/matplotlib"},
 };
 
 static void put_env(struct buf *out, const char *name, const char *value)
@@ -102,6 +104,18 @@ static void put_command(struct buf *out, enum spec_tag tag, const char *const *a
     }
 }
 
+/* The pod that is the quickest for this program. */
+static const char *kind_for(const struct language_row *lang, struct str code)
+{
+    const char *kind = *lang->warm ? lang->warm : pod_kind_row(KIND_COLD)->name;
+    for (unsigned i = 0; i < KIND_COUNT; i++) {
+        const struct pod_kind_row *row = pod_kind_row((enum pod_kind)i);
+        if (row->imports && strcmp(row->fallback, kind) == 0 && imports_any(code, row->imports))
+            return row->name;
+    }
+    return kind;
+}
+
 enum err run_plan_build(const struct run_request *request, bool stdin_open, struct run_plan *ret_plan,
                         struct errinfo *info)
 {
@@ -124,7 +138,7 @@ enum err run_plan_build(const struct run_request *request, bool stdin_open, stru
     put_args(&spec, SPEC_PROGRAM_ARGS, request->args);
     if (buf_status(&spec) != ERR_OK)
         return errinfo_set(info, buf_status(&spec), 0, "code, args and env are more than a pod takes");
-    *ret_plan = (struct run_plan){.spec = spec, .kind = *row->warm ? row->warm : "cold", .lang = lang};
+    *ret_plan = (struct run_plan){.spec = spec, .kind = kind_for(row, request->code), .lang = lang};
     spec = BUF_INIT(0);
     return ERR_OK;
 }

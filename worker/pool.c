@@ -173,7 +173,8 @@ static void serve_waits(struct pool *pool)
 
 static bool can_make(const struct pool *pool)
 {
-    return pool->failures == 0 || pool->count[POD_ST_STARTING] > 0 || pool->count[POD_ST_IDLE] > 0;
+    return !pool->kind.missing && (pool->failures == 0 || pool->count[POD_ST_STARTING] > 0 ||
+                                   pool->count[POD_ST_IDLE] > 0);
 }
 
 /* Waits of a pool that cannot be filled go to its fallback, or are told. */
@@ -201,7 +202,22 @@ static void divert_waits(struct pool *pool)
 
 static bool may_create(const struct pool *pool)
 {
-    return pool->retry_ns <= now_ns(pool->pools);
+    return !pool->kind.missing && pool->retry_ns <= now_ns(pool->pools);
+}
+
+/* Interpreters take a processor for a while: in the background one starts at a time, when the first kind is there. */
+static bool must_wait(const struct pool *pool)
+{
+    const struct pools *pools = pool->pools;
+    const struct pool *first = &pools->pool[0];
+    if (!pool->kind.heavy)
+        return false;
+    if (!first->proved && first->failures == 0 && first->kind.size > 0)
+        return true;
+    for (size_t i = 0; i < pools->n; i++)
+        if (pools->pool[i].kind.heavy && pools->pool[i].count[POD_ST_STARTING] > 0)
+            return true;
+    return false;
 }
 
 static bool wants_for_waits(const struct pool *pool)
@@ -221,7 +237,7 @@ static struct pool *neediest(struct pools *pools, bool background)
         struct pool *p = &pools->pool[i];
         if (wants_for_waits(p))
             return p;
-        if (!background || !may_create(p) || ready_or_starting(p) >= p->kind.size + p->waiting)
+        if (!background || !may_create(p) || ready_or_starting(p) >= p->kind.size + p->waiting || must_wait(p))
             continue;
         /* The emptiest by share: a * size(b) < b * size(a). */
         if (!best || ready_or_starting(p) * best->kind.size < ready_or_starting(best) * p->kind.size)
@@ -326,8 +342,8 @@ struct pool_pod *pools_take(struct pools *pools, const char *kind, struct pool_w
 {
     struct pool *pool = find(pools, kind);
     assert(pool && !wait->waiting);
-    if (!can_make(pool) && pool->fallback) {
-        pool->stats.fallbacks++;
+    while (!can_make(pool) && pool->fallback) {
+        pool->stats.fallbacks += pool->kind.missing ? 0 : 1;
         pool = pool->fallback;
     }
     struct pool_pod *pp = pools->stopped ? NULL : claim_idle(pool);
@@ -384,6 +400,11 @@ const struct pod_backend_ops *pool_pod_ops(const struct pool_pod *pp)
 bool pool_pod_is(const struct pool_pod *pp, const char *kind)
 {
     return strcmp(pp->pool->kind.name, kind) == 0;
+}
+
+bool pool_pod_is_fallback(const struct pool_pod *pp, const char *wanted)
+{
+    return !pool_pod_is(pp, wanted) && !find(pp->pool->pools, wanted)->kind.missing;
 }
 
 /* ---- the whole ---- */
@@ -483,6 +504,8 @@ size_t pools_stats(const struct pools *pools, struct pool_stats *ret_stats, size
         ret_stats[i].kind = pool->kind.name;
         ret_stats[i].size = pool->kind.size;
         ret_stats[i].why = pool->why;
+        ret_stats[i].failures = pool->failures;
+        ret_stats[i].missing = pool->kind.missing;
         memcpy(ret_stats[i].pods, pool->count, sizeof pool->count);
     }
     return n;

@@ -51,9 +51,11 @@ struct pool_kind {
     const char *name;     /* as the backend calls it; static */
     unsigned size;        /* kept ready */
     const char *fallback; /* kind to take while this one cannot be made, or NULL */
+    const char *missing;  /* what the host lacks for it: none is ever made, the fallback is taken; or NULL */
+    bool heavy;           /* starts an interpreter: one at a time, and after the first kind was ready once */
 };
 
-enum { POOL_KINDS_MAX = 8, POOL_GIVE_UP = 5, POOL_START_SECONDS = 60 };
+enum { POOL_KINDS_MAX = 16, POOL_GIVE_UP = 5, POOL_START_SECONDS = 60 };
 
 struct pools_options {
     struct pod_backend *backend;
@@ -82,6 +84,8 @@ void pool_pod_running(struct pool_pod *pod);
 void pool_pod_release(struct pool_pod *pod, bool dead);
 const struct pod_backend_ops *pool_pod_ops(const struct pool_pod *pod);
 bool pool_pod_is(const struct pool_pod *pod, const char *kind);
+/* Of another kind than the wanted one, which cannot be made at present. */
+bool pool_pod_is_fallback(const struct pool_pod *pod, const char *wanted);
 
 /* Fills what is below its size and gives up on what hangs. Call it some times a second. */
 void pools_tick(struct pools *pools);
@@ -96,6 +100,8 @@ struct pool_stats {
     const char *kind;
     unsigned size;
     unsigned pods[POD_STATES];
+    const char *missing; /* or NULL */
+    unsigned failures;   /* to make one, in a row, at present */
     uint64_t hits, misses, fallbacks, created, failed, lost, replaced;
     int64_t waited_ns; /* by all misses together */
     uint64_t ready;

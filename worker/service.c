@@ -3,6 +3,7 @@
 
 #include "schema/languages.h"
 #include "json/json.h"
+#include "worker/spawner/kinds.h"
 
 #include <string.h>
 
@@ -10,22 +11,37 @@ enum { PAGE_MAX = 1 << 20 };
 
 /* ---- metrics ---- */
 
+/* Whose pods these are; LANG_COUNT ("other"): pods without an interpreter. */
+static enum language language_of_kind(const char *kind)
+{
+    const struct pod_kind_row *row = pod_kind_row(pod_kind_named(kind));
+    for (unsigned i = 0; i < LANG_COUNT; i++) {
+        const char *warm = language_row((enum language)i)->warm;
+        if (strcmp(warm, kind) == 0 || (row->imports && strcmp(warm, row->fallback) == 0))
+            return (enum language)i;
+    }
+    return LANG_COUNT;
+}
+
 static void set_pools(struct worker *w)
 {
     struct pool_stats stats[POOL_KINDS_MAX];
     size_t n = pools_stats(w->pools, stats, POOL_KINDS_MAX);
     unsigned states[POD_ST_DEAD] = {0};
     uint64_t created = 0, lost = 0;
+    int64_t idle[LANG_COUNT + 1] = {0}, failing[LANG_COUNT + 1] = {0};
     for (size_t i = 0; i < n; i++) {
-        enum language lang = LANG_COUNT; /* "other": pods without an interpreter */
-        for (int l = 0; l < LANG_COUNT; l++)
-            if (strcmp(language_row((enum language)l)->warm, stats[i].kind) == 0)
-                lang = (enum language)l;
-        metrics_set(w->metrics, METRIC_PODS_IDLE, lang, stats[i].pods[POD_ST_IDLE]);
+        enum language lang = language_of_kind(stats[i].kind);
+        idle[lang] += stats[i].pods[POD_ST_IDLE];
+        failing[lang] |= *stats[i].why != '\0';
         for (int state = 0; state < POD_ST_DEAD; state++)
             states[state] += stats[i].pods[state];
         created += stats[i].created;
         lost += stats[i].lost + stats[i].failed;
+    }
+    for (unsigned lang = 0; lang <= LANG_COUNT; lang++) {
+        metrics_set(w->metrics, METRIC_PODS_IDLE, lang, idle[lang]);
+        metrics_set(w->metrics, METRIC_POOL_FAILING, lang, failing[lang]);
     }
     for (unsigned state = 0; state < POD_ST_DEAD; state++)
         metrics_set(w->metrics, METRIC_PODS, state, states[state]);
@@ -77,9 +93,11 @@ static json_t *pools_json(const struct worker *w)
     json_t *all = json_object();
     for (size_t i = 0; i < n; i++)
         json_object_set_new(all, stats[i].kind,
-                            json_pack("{s:i, s:i, s:i, s:s}", "size", (int)stats[i].size, "ready",
+                            json_pack("{s:i, s:i, s:i, s:i, s:s, s:s}", "size", (int)stats[i].size, "ready",
                                       (int)stats[i].pods[POD_ST_IDLE], "running",
-                                      (int)stats[i].pods[POD_ST_RUNNING], "why", stats[i].why));
+                                      (int)stats[i].pods[POD_ST_RUNNING], "failures",
+                                      (int)stats[i].failures, "why", stats[i].why, "missing",
+                                      stats[i].missing ? stats[i].missing : ""));
     return all;
 }
 

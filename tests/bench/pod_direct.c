@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "schema/languages.h"
 #include "worker/backend_local.h"
+#include "worker/spawner/kinds.h"
 #include "worker/jobrun.h"
 #include "json/json.h"
 
@@ -235,13 +236,17 @@ static enum err open_all(struct errinfo *info)
     uv_loop_init(&b.loop);
     struct local_options local = {.fd = (int)fd, .on_hello = on_hello, .on_gone = on_gone};
     enum err e = local_open(&b.loop, &local, &b.backend, info);
-    const struct pool_kind kinds[] = {{"py", strcmp(b.lang, "py") ? 0 : b.pool, "cold"},
-                                      {"js", strcmp(b.lang, "js") ? 0 : b.pool, "cold"},
-                                      {"cold", b.pool, NULL}};
+    struct pool_kind kinds[KIND_COUNT];
+    for (unsigned i = 0; i < KIND_COUNT; i++) {
+        const struct pod_kind_row *row = pod_kind_row((enum pod_kind)i);
+        bool wanted = i == KIND_COLD || strcmp(b.lang, row->name) == 0;
+        kinds[i] = (struct pool_kind){
+            .name = row->name, .size = wanted ? b.pool : 0, .fallback = row->fallback};
+    }
     struct pod_limits limits = {512 << 20, 512, 1000, 50 << 20, 16384, 64 << 20};
     struct pools_options po = {.backend = b.backend,
                                .kinds = kinds,
-                               .kind_count = 3,
+                               .kind_count = KIND_COUNT,
                                .limits = limits,
                                .max_pods = b.pool + 2 * b.clients + 4,
                                .create_concurrency = 8,

@@ -100,7 +100,7 @@ static int setup(void **state)
     fake_reset();
     memset(&logged, 0, sizeof logged);
     uv_loop_init(&loop);
-    const struct pool_kind kinds[] = {{"py", 1, NULL}};
+    const struct pool_kind kinds[] = {{.name = "py", .size = 1}};
     struct pools_options po = {.backend = &fake.base,
                                .kinds = kinds,
                                .kind_count = 1,

@@ -16,7 +16,8 @@ static int64_t test_now(void)
 
 static void open_pools(unsigned size, const char *fallback)
 {
-    const struct pool_kind kinds[] = {{"py", size, fallback}, {"cold", 1, NULL}};
+    const struct pool_kind kinds[] = {{.name = "py", .size = size, .fallback = fallback},
+                                      {.name = "cold", .size = 1}};
     struct pools_options options = {.backend = &fake.base,
                                     .kinds = kinds,
                                     .kind_count = 2,

@@ -12,7 +12,7 @@ static int usage(void)
 {
     fputs(
         "millrace-runner is PID 1 of a pod and is started by its maker: millrace-runner --fds=HEX --off=HEX "
-        "[-- warm program]\n",
+        "[--warm=NAME]\n",
         stderr);
     return 64;
 }
@@ -35,8 +35,8 @@ int main(int argc, char **argv)
     struct runner_start start = {.warm = NULL};
     if (argc < 3 || !hex_after(argv[1], "--fds=", &start.fds) || !hex_after(argv[2], "--off=", &start.off))
         return usage();
-    if (argc > 4 && strcmp(argv[3], "--") == 0)
-        start.warm = argv + 4;
+    if (argc > 3 && (strncmp(argv[3], "--warm=", 7) != 0 || (start.warm = launcher_named(argv[3] + 7)) == NULL))
+        return usage();
     if (getpid() != 1)
         return usage();
     return runner_main(&start);

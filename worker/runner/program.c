@@ -5,7 +5,6 @@
 #include "worker/runner/pod_fds.h"
 #include "worker/spawner/defence.h"
 #include "worker/spec.h"
-#include "worker/templates/launcher.h"
 #include "worker/templates/template_proto.h"
 
 #include <errno.h>
@@ -21,9 +20,6 @@
 #include <unistd.h>
 
 enum { GO_FD = 3, FILTER_FD = 4, NOT_STARTED = 125 };
-
-/* The static environment before the job's own: a warm interpreter is started without any. */
-static char *const empty_environment[] = {NULL};
 
 static _Noreturn void say_failed(int go, const struct errinfo *info)
 {
@@ -160,6 +156,22 @@ static enum err become(const struct program_start *s, struct lockdown *l, struct
     return errinfo_set(info, ERR_SYSTEM, errno, "execute %s", argv->at[0]);
 }
 
+/* It speaks the go protocol itself, so it keeps the socket over its execve. */
+static _Noreturn void become_interpreter(const struct program_start *s, const struct lockdown *l)
+{
+    struct errinfo info = {0};
+    const struct launcher *w = s->warm;
+    int placed = launcher_place(w);
+    if (placed != 0) {
+        (void)errinfo_set(&info, ERR_SYSTEM, -placed, "the launcher");
+    } else if (lock(l, &info) == ERR_OK && fcntl(GO_FD, F_SETFD, 0) == 0) {
+        /* execve's prototype is older than const; it writes to neither list. */
+        execve(w->argv[0], (char *const *)(uintptr_t)w->argv, (char *const *)(uintptr_t)w->env);
+        (void)errinfo_set(&info, ERR_SYSTEM, errno, "execute %s", w->argv[0]);
+    }
+    say_failed(GO_FD, &info);
+}
+
 _Noreturn void program_main(const struct program_start *s)
 {
     struct errinfo info = {0};
@@ -168,19 +180,8 @@ _Noreturn void program_main(const struct program_start *s)
     set_up_lockdown(&l, s->off);
     if (prepare(s, &l, &info) != ERR_OK)
         say_failed(s->go, &info);
-    if (s->warm != NULL) {
-        int placed = launcher_node_place();
-        if (placed != 0) {
-            (void)errinfo_set(&info, ERR_SYSTEM, -placed, "the launcher");
-            say_failed(GO_FD, &info);
-        }
-        /* The interpreter speaks the go protocol itself, so it keeps the socket over its execve. */
-        if (lock(&l, &info) == ERR_OK && fcntl(GO_FD, F_SETFD, 0) == 0) {
-            execve(s->warm[0], s->warm, empty_environment);
-            (void)errinfo_set(&info, ERR_SYSTEM, errno, "execute %s", s->warm[0]);
-        }
-        say_failed(GO_FD, &info);
-    }
+    if (s->warm != NULL)
+        become_interpreter(s, &l);
     struct program_ready ready = {.magic = TEMPLATE_MAGIC, .pid = getpid()};
     if (send(GO_FD, &ready, sizeof ready, MSG_NOSIGNAL) != (ssize_t)sizeof ready)
         _exit(NOT_STARTED);

@@ -5,6 +5,8 @@
 #ifndef MILLRACE_WORKER_RUNNER_PROGRAM_H
 #define MILLRACE_WORKER_RUNNER_PROGRAM_H
 
+#include "worker/templates/launcher.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -14,7 +16,7 @@ struct program_start {
     unsigned fds;      /* bits of enum runner_fd that are open */
     unsigned off;      /* bits of enum defence */
     bool second;       /* the run behind a compile step: the source is there already */
-    char *const *warm; /* a warm interpreter: executed before the job is known, go socket on 3; NULL: cold */
+    const struct launcher *warm; /* an interpreter that is executed before the job is known; NULL: cold */
 };
 
 /* Never returns. */

@@ -256,7 +256,7 @@ static void on_start(struct runner *r)
 {
     if (r->state != RUN_READY || spec_scan(buf_str(&r->spec_bytes), &r->spec) != ERR_OK)
         leave();
-    r->compile = r->spec.compile_argv.n > 0;
+    r->compile = r->spec.compile_argv.n > 0 && r->warm == NULL; /* a warm one compiles by itself */
     if (!r->spec.stdin_open)
         r->input_ended = true;
     r->output_left = UINT64_MAX - 1;

@@ -6,6 +6,7 @@
 
 #include "worker/runner/channel.h"
 #include "worker/spec.h"
+#include "worker/templates/launcher.h"
 
 #include <sys/types.h>
 
@@ -26,7 +27,7 @@ struct runner {
     struct channel channel;
     unsigned fds; /* bits of enum runner_fd */
     unsigned off; /* bits of enum defence */
-    char *const *warm;
+    const struct launcher *warm;
     int signals;       /* signalfd: SIGCHLD */
     int go;            /* our end; -1 once the program runs */
     int in;            /* the program's standard input; -1 once it has ended */

@@ -2,10 +2,12 @@
 #ifndef MILLRACE_WORKER_RUNNER_RUNNER_MAIN_H
 #define MILLRACE_WORKER_RUNNER_RUNNER_MAIN_H
 
+#include "worker/templates/launcher.h"
+
 struct runner_start {
     unsigned fds;      /* bits of enum runner_fd: what is open */
     unsigned off;      /* bits of enum defence */
-    char *const *warm; /* command line of a warm interpreter, or NULL */
+    const struct launcher *warm; /* NULL: the program of the pod is cold, or forked by a template */
 };
 
 /* Be PID 1 of this pod; returns an exit code when that cannot begin. */

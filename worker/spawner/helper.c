@@ -110,7 +110,6 @@ static enum err become_first(const struct birth *b, struct runner_start *start, 
 
 static _Noreturn void child_main(const struct birth *b)
 {
-    static char *node[HELPER_WARM_ARGS];
     struct errinfo info = {0};
     struct runner_start start = {.off = b->helper->off};
     close(b->go_write);
@@ -120,10 +119,8 @@ static _Noreturn void child_main(const struct birth *b)
         ssize_t n = write(b->told_write, info.text, strnlen(info.text, sizeof info.text));
         _exit(n > 0 ? 1 : 2); /* without a text the parent says so */
     }
-    if (b->request->program == PROGRAM_NODE) {
-        helper_node_argv(node, HELPER_WARM_ARGS);
-        start.warm = node + 1; /* behind "--" */
-    }
+    if (b->request->program == PROGRAM_WARM)
+        start.warm = launcher_named(b->request->set);
     _exit(runner_main(&start));
 }
 
@@ -232,6 +229,8 @@ static enum err make_pod(struct helper *h, const struct helper_request *q, const
         if (q->roles[i] < RUNNER_FD_CONTROL || q->roles[i] >= RUNNER_FD_END)
             return errinfo_set(info, ERR_INVALID, 0, "unknown descriptor role");
     }
+    if (q->program == PROGRAM_WARM && launcher_named(q->set) == NULL)
+        return errinfo_set(info, ERR_INVALID, 0, "unknown launcher");
     b = (struct birth){.helper = h, .request = q, .fds = fds};
     plan_pod(&b.plan, &q->limits, h->off);
     return give_birth(&b, ret_pidfd, info);

@@ -10,7 +10,7 @@
 
 #include <stdbool.h>
 
-enum { HELPER_FDS_MAX = 12, HELPER_WARM_ARGS = 8 };
+enum { HELPER_FDS_MAX = 12 };
 
 /* Ids in U0, which maps HELPER_IDS of them. */
 enum { HELPER_IDS = 65536, HELPER_TEMPLATE_UID = 1001, HELPER_POD_FIRST = 4096 };
@@ -27,7 +27,7 @@ enum helper_type {
 enum pod_program {
     PROGRAM_COLD = 0,
     PROGRAM_FORKED = 1, /* a template forks it */
-    PROGRAM_NODE = 2,   /* the runner starts a warm node */
+    PROGRAM_WARM = 2,   /* the runner starts an interpreter, which waits */
 };
 
 struct helper_request {
@@ -40,7 +40,7 @@ struct helper_request {
         enter_first; /* rootless: the helper puts the whole pod into its cgroups, while its first process still is ours */
     uint32_t reserved;
     uint8_t roles[HELPER_FDS_MAX]; /* enum runner_fd for each descriptor */
-    char set[SPAWNER_KIND_MAX];    /* TEMPLATE: package set */
+    char set[SPAWNER_KIND_MAX];    /* TEMPLATE: package set; of a POD that is PROGRAM_WARM: its launcher */
     struct pod_limits limits;
 };
 

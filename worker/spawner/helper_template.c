@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/spawner/helper_template.h"
 
-#include "worker/templates/launcher.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -36,6 +37,13 @@ static void become_ordinary(unsigned uid)
         _exit(71);
 }
 
+/* A /tmp of its own while it imports: some packages make lists there. No pod sees it. */
+static bool own_tmp(void)
+{
+    return unshare(CLONE_NEWNS) == 0 &&
+           mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=16m,mode=1777") == 0;
+}
+
 enum err helper_start_template(const char *set, int control, unsigned uid, struct errinfo *info)
 {
     pid_t pid = fork();
@@ -44,18 +52,12 @@ enum err helper_start_template(const char *set, int control, unsigned uid, struc
     if (pid == 0) {
         int null = open("/dev/null", O_RDWR);
         if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(null, 2) < 0 ||
-            dup2(control, TEMPLATE_CONTROL_FD) < 0)
+            dup2(control, TEMPLATE_CONTROL_FD) < 0 ||
+            !own_tmp())
             _exit(71);
         become_ordinary(uid);
         (void)template_exec_python(set); /* the control socket's end tells that it did not start */
         _exit(71);
     }
     return ERR_OK;
-}
-
-void helper_node_argv(char **argv, size_t max)
-{
-    static const char *const words[] = {"--", LAUNCHER_NODE_ARGV, NULL};
-    for (size_t i = 0; i < sizeof words / sizeof words[0] && i < max; i++)
-        argv[i] = (char *)(uintptr_t)words[i]; /* execve writes to none of them */
 }

@@ -5,11 +5,7 @@
 
 #include "base/err.h"
 
-#include <stddef.h>
-
 /* A child of ours becomes the template of `set`, as `uid` without any capability; `control` is its descriptor 3. */
 MUST_CHECK enum err helper_start_template(const char *set, int control, unsigned uid, struct errinfo *info);
-/* "--" and the command line of a warm node, NULL-terminated. */
-void helper_node_argv(char **argv, size_t max);
 
 #endif

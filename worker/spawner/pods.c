@@ -5,6 +5,7 @@
 #include "worker/runner/pod_fds.h"
 #include "worker/spawner/defence.h"
 #include "worker/spawner/fdmsg.h"
+#include "worker/spawner/kinds.h"
 #include "worker/spawner/preflight.h"
 #include "worker/spawner/spawner.h"
 
@@ -182,9 +183,8 @@ static void give_cgroup(struct spawner *s, struct pod *p, bool procs, struct fd_
         give(l, p->cgroup->peak, RUNNER_FD_PEAK);
 }
 
-#define NODE_KIND "js" /* a node that the runner starts, and that waits */
-
-static enum err ask_helper(struct spawner *s, struct pod *p, const struct spawner_request *r)
+static enum err ask_helper(struct spawner *s, struct pod *p, const struct pod_kind_row *kind,
+                           const struct spawner_request *r)
 {
     struct fd_list l = {.n = 0};
     struct helper_request q = {.type = HELPER_POD, .tag = p->id, .uid = p->uid, .limits = r->limits};
@@ -201,8 +201,9 @@ static enum err ask_helper(struct spawner *s, struct pod *p, const struct spawne
         for (int i = 0; e == ERR_OK && i < TEMPLATE_FD_GO; i++)
             give(&l, ours[i], RUNNER_FD_STDIN + i);
     }
-    if (strcmp(r->kind, NODE_KIND) == 0)
-        q.program = PROGRAM_NODE;
+    if (kind->how == HOW_WARM)
+        q.program = PROGRAM_WARM;
+    snprintf(q.set, sizeof q.set, "%s", kind->set);
     q.fd_count = (uint32_t)l.n;
     q.enter_first = !s->privileged;
     memcpy(q.roles, l.roles, sizeof q.roles);
@@ -246,6 +247,7 @@ static void set_paused(struct spawner *s, bool paused)
 static void on_create(struct spawner *s, const struct spawner_request *r)
 {
     struct errinfo info = {0};
+    enum pod_kind kind = pod_kind_named(r->kind);
     struct template *t = template_of(s, r->kind);
     const char *limit = bad_limits(&r->limits);
     struct pod *p = free_slot(s);
@@ -253,8 +255,10 @@ static void on_create(struct spawner *s, const struct spawner_request *r)
     snprintf(text, sizeof text, "%s", "");
     if (limit != NULL)
         snprintf(text, sizeof text, "the limit %s is out of range", limit);
-    else if (t == NULL && strcmp(r->kind, "cold") != 0 && strcmp(r->kind, NODE_KIND) != 0)
+    else if (kind == KIND_COUNT)
         snprintf(text, sizeof text, "there is no pod of this kind");
+    else if (pod_kind_row(kind)->how == HOW_FORKED && t == NULL)
+        snprintf(text, sizeof text, "%s is not installed", pod_kind_row(kind)->needs);
     else if (t != NULL && !t->ready)
         snprintf(text, sizeof text, "%s", t->why);
     else if (p == NULL)
@@ -274,7 +278,7 @@ static void on_create(struct spawner *s, const struct spawner_request *r)
         fail(s, p, info.text);
         return;
     }
-    if (ask_helper(s, p, r) != ERR_OK) {
+    if (ask_helper(s, p, pod_kind_row(kind), r) != ERR_OK) {
         fail(s, p, "the helper cannot be asked");
         return;
     }
@@ -440,9 +444,9 @@ void pods_on_exit(struct spawner *s, uint32_t index)
 }
 
 /* Its pods in the making are lost with it. */
-static void drop_template(struct spawner *s, struct template *t)
+static void drop_template(struct spawner *s, struct template *t, const char *why)
 {
-    template_lost(s, t, "the template ended");
+    template_lost(s, t, why);
     for (size_t i = 0; i < PODS_MAX; i++) {
         struct pod *p = &s->pods[i];
         if (p->state != POD_FORKING || p->template != t)
@@ -460,10 +464,14 @@ void pods_on_template(struct spawner *s, struct template *t)
         if (e == ERR_AGAIN)
             return;
         if (e != ERR_OK) {
-            drop_template(s, t);
+            drop_template(s, t, "the template ended");
             return;
         }
         struct pod *p = find(s, r.tag);
+        if (r.type == TEMPLATE_FAILED && !t->ready) {
+            drop_template(s, t, r.text);
+            return;
+        }
         if (p == NULL || p->state != POD_FORKING)
             continue;
         if (r.type == TEMPLATE_FORKED) {

@@ -33,7 +33,7 @@ struct spawner_request {
     uint32_t type;
     uint64_t tag; /* chosen by the worker, echoed in the reply */
     uint64_t pod;
-    char kind[SPAWNER_KIND_MAX]; /* "cold", or the name of a template or warm language: "py", "js" */
+    char kind[SPAWNER_KIND_MAX]; /* a row of kinds.def */
     struct pod_limits limits;
 };
 

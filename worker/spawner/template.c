@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "worker/runner/pod_fds.h"
 #include "worker/spawner/fdmsg.h"
+#include "worker/spawner/kinds.h"
 #include "worker/spawner/preflight.h"
 #include "worker/spawner/spawner.h"
 
@@ -19,6 +20,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static_assert(sizeof(((struct template_setup *)0)->filter[0]) == sizeof(struct sock_filter),
               "the kernel's layout");
@@ -27,19 +29,18 @@ static_assert(sizeof(((struct template_setup *)0)->filter[0]) == sizeof(struct s
 #define BACKOFF_FIRST_NS  100000000LL
 #define BACKOFF_DOUBLINGS 7U
 
-static const struct {
-    const char *kind, *set;
-} kinds[] = {
-    {"py", "bare"},
-};
-
 void templates_init(struct spawner *s)
 {
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
-        s->templates[i] = (struct template){.kind = kinds[i].kind, .set = kinds[i].set, .control = -1};
-        snprintf(s->templates[i].why, sizeof s->templates[i].why, "the template is starting");
+    s->templates_n = 0;
+    for (unsigned i = 0; i < KIND_COUNT; i++) {
+        const struct pod_kind_row *row = pod_kind_row((enum pod_kind)i);
+        if (row->how != HOW_FORKED || (row->needs != NULL && access(row->needs, F_OK) != 0))
+            continue;
+        assert(s->templates_n < TEMPLATES_MAX);
+        struct template *t = &s->templates[s->templates_n++];
+        *t = (struct template){.kind = row->name, .set = row->set, .control = -1};
+        snprintf(t->why, sizeof t->why, "the template is starting");
     }
-    s->templates_n = sizeof kinds / sizeof kinds[0];
 }
 
 static void fill_rlimits(struct template_setup *setup)

@@ -1,13 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A warm node (node/launcher.js), for the runner, which has the script inside it. */
+/* The warm interpreters that the runner starts, which has their scripts inside it. Each speaks the go protocol of
+   template_proto.h itself, with the go socket as descriptor 3 and its files as descriptors 5 and on. */
 #ifndef MILLRACE_WORKER_TEMPLATES_LAUNCHER_H
 #define MILLRACE_WORKER_TEMPLATES_LAUNCHER_H
 
-/* How a warm node is started: the launcher is its descriptor 5, the go socket its descriptor 3, neither
- * close-on-exec. */
-#define LAUNCHER_NODE_ARGV "/usr/bin/node", "--preserve-symlinks-main", "/proc/self/fd/5"
+#include <stddef.h>
 
-/* Put the launcher at descriptor 5. 0 or a negative errno. */
-int launcher_node_place(void);
+enum { LAUNCHER_FILES_MAX = 2, LAUNCHER_FD = 5 };
+
+struct launcher_file {
+    const char *name; /* NULL: no more */
+    const char *bytes;
+    const size_t *len;
+};
+
+struct launcher {
+    const char *name;        /* the `set` of a row of kinds.def */
+    const char *const *argv; /* absolute path first */
+    const char *const *env;  /* before the job's own is known */
+    struct launcher_file files[LAUNCHER_FILES_MAX];
+};
+
+const struct launcher *launcher_named(const char *name); /* or NULL */
+/* Its files at their descriptors, not close-on-exec. 0 or a negative errno. */
+int launcher_place(const struct launcher *launcher);
 
 #endif

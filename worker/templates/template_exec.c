@@ -28,6 +28,7 @@ static const char *const environment[] = {
     "MKL_NUM_THREADS=1",
     "NUMEXPR_NUM_THREADS=1",
     "MPLBACKEND=Agg",
+    "MPLCONFIGDIR=/tmp/matplotlib",
     NULL,
 };
 

@@ -16,10 +16,12 @@ import builtins
 import gc
 import importlib
 import importlib.machinery
+import importlib.util
 import io
 import logging
 import os
 import signal
+import struct
 import threading
 import time
 import types
@@ -31,13 +33,19 @@ CONTROL_FD = 3
 FINISH_SLOWLY = 1
 
 # What is imported ahead. A missing module of a set is an error: the set promises it.
+BARE = (
+    "abc argparse array ast base64 bisect collections collections.abc contextlib copy csv dataclasses datetime "
+    "enum errno fractions functools glob heapq io itertools json keyword linecache math numbers operator os os.path "
+    "pathlib pickle pprint random re shutil signal stat statistics string struct subprocess sys tempfile textwrap "
+    "threading time traceback types typing unicodedata warnings weakref zlib"
+).split()
 SETS = {
-    "bare": (
-        "abc argparse array ast base64 bisect collections collections.abc contextlib copy csv dataclasses datetime "
-        "enum errno fractions functools glob heapq io itertools json keyword linecache math numbers operator os os.path "
-        "pathlib pickle pprint random re shutil signal stat statistics string struct subprocess sys tempfile textwrap "
-        "threading time traceback types typing unicodedata warnings weakref zlib"
-    ).split(),
+    "bare": BARE,
+    "science": BARE + "numpy numpy.random".split(),
+}
+# Imported too where the package is installed; one that is there but cannot be imported is an error.
+WHERE_INSTALLED = {
+    "science": "pandas matplotlib matplotlib.pyplot matplotlib.backends.backend_agg scipy scipy.stats".split(),
 }
 
 # Run once in the template, so that what these first need (code, caches, pages) is there in every child.
@@ -165,6 +173,8 @@ class Host:
         self.exits = atexit._ncallbacks() if len(self.own_exits) == atexit._ncallbacks() else -1
         self.no_threads = self.thread_marks()
         self.collections = 0
+        # Where matplotlib found a place to write; a pod has its own /tmp.
+        self.folders = [os.environ["MPLCONFIGDIR"]] if "matplotlib" in sys.modules else []
 
     def prepare(self, work_dir):
         """Ahead of demand, locked down: become a fresh interpreter."""
@@ -172,6 +182,8 @@ class Host:
             hooks[:] = content
         for reseed, module in self.reseed:
             reseed(module)
+        for folder in self.folders:
+            os.makedirs(folder, exist_ok=True)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.path.insert(0, work_dir)
         self.work = work_dir + "/"
@@ -275,21 +287,34 @@ def warm_up():
     exec(compile(WARM_UP, "<warm-up>", "exec"), {"sink": io.StringIO(), "traceback": traceback})
 
 
+def import_set(name):
+    for module in SETS[name]:
+        importlib.import_module(module)
+    for module in WHERE_INSTALLED.get(name, ()):
+        if importlib.util.find_spec(module.partition(".")[0]) is not None:
+            importlib.import_module(module)
+
+
 def assert_one_thread():
     threads = os.listdir("/proc/self/task")
     if len(threads) != 1:
-        sys.exit(f"template: {len(threads)} threads after the imports, must be 1")
+        raise RuntimeError(f"{len(threads)} threads after the imports, must be 1")
 
 
-def main():
+def tell_failed(why):
+    """A struct template_reply of type TEMPLATE_FAILED: the spawner reports the text and tries again later."""
+    line = " ".join(f"{type(why).__name__}: {why}".split())
+    os.write(CONTROL_FD, struct.pack("=IIQii256s", 0x4D525450, 66, 0, 0, 0, line.encode()[:255]))
+
+
+def start():
     parser = argparse.ArgumentParser()
     parser.add_argument("--lib", required=True)
     parser.add_argument("--set", choices=sorted(SETS), default="bare")
     options = parser.parse_args()
     gc.disable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for name in SETS[options.set]:
-        importlib.import_module(name)
+    import_set(options.set)
     standard_streams()
     warm_up()
     ctypes = importlib.import_module("ctypes")
@@ -303,7 +328,16 @@ def main():
     host.fork_hooks = take_fork_hooks()
     gc.collect()
     gc.freeze()
-    return serve(CONTROL_FD, versions.encode(), host)
+    return lambda: serve(CONTROL_FD, versions.encode(), host)
+
+
+def main():
+    try:
+        serve = start()
+    except Exception as why:
+        tell_failed(why)
+        return 1
+    return serve()
 
 
 sys.exit(main())

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The kinds of pods, one row of kinds.def each: what the worker asks for and the spawner makes. */
+#ifndef MILLRACE_WORKER_SPAWNER_KINDS_H
+#define MILLRACE_WORKER_SPAWNER_KINDS_H
+
+enum pod_kind {
+#define X(SYMBOL, name, how, set, needs, fallback, setting, imports, text) KIND_##SYMBOL,
+#include "worker/spawner/kinds.def"
+#undef X
+    KIND_COUNT,
+};
+
+enum pod_how {
+    HOW_COLD,   /* the runner forks the program, which executes the job's command */
+    HOW_FORKED, /* a template forks it into the pod */
+    HOW_WARM,   /* the runner starts an interpreter, which waits for its job */
+};
+
+struct pod_kind_row {
+    const char *name, *set, *needs, *fallback, *setting, *imports, *text;
+    enum pod_how how;
+};
+
+const struct pod_kind_row *pod_kind_row(enum pod_kind kind);
+/* KIND_COUNT: there is none of that name. */
+enum pod_kind pod_kind_named(const char *name);
+
+#endif
