@@ -45,7 +45,8 @@ bool imports_any(struct str code, const char *names)
     static const char word[] = "import";
     struct str text = {.p = code.p, .n = code.n < IMPORTS_SCAN_MAX ? code.n : IMPORTS_SCAN_MAX};
     const char *end = text.p + text.n;
-    for (const char *p = text.p; p < end && (p = memmem(p, (size_t)(end - p), word, sizeof word - 1)) != NULL;) {
+    for (const char *p = text.p;
+         p < end && (p = memmem(p, (size_t)(end - p), word, sizeof word - 1)) != NULL;) {
         struct str line = line_around(text, p);
         if (names_one(line, names))
             return true;

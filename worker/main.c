@@ -6,8 +6,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "io/config_load.h"
-#include "json/json.h"
 #include "worker/pool_plan.h"
+#include "json/json.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -173,8 +173,8 @@ static void serve_waits(struct pool *pool)
 
 static bool can_make(const struct pool *pool)
 {
-    return !pool->kind.missing && (pool->failures == 0 || pool->count[POD_ST_STARTING] > 0 ||
-                                   pool->count[POD_ST_IDLE] > 0);
+    return !pool->kind.missing &&
+           (pool->failures == 0 || pool->count[POD_ST_STARTING] > 0 || pool->count[POD_ST_IDLE] > 0);
 }
 
 /* Waits of a pool that cannot be filled go to its fallback, or are told. */
@@ -237,7 +237,8 @@ static struct pool *neediest(struct pools *pools, bool background)
         struct pool *p = &pools->pool[i];
         if (wants_for_waits(p))
             return p;
-        if (!background || !may_create(p) || ready_or_starting(p) >= p->kind.size + p->waiting || must_wait(p))
+        if (!background || !may_create(p) || ready_or_starting(p) >= p->kind.size + p->waiting ||
+            must_wait(p))
             continue;
         /* The emptiest by share: a * size(b) < b * size(a). */
         if (!best || ready_or_starting(p) * best->kind.size < ready_or_starting(best) * p->kind.size)

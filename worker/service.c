@@ -2,8 +2,8 @@
 #include "worker/service.h"
 
 #include "schema/languages.h"
-#include "json/json.h"
 #include "worker/spawner/kinds.h"
+#include "json/json.h"
 
 #include <string.h>
 
@@ -95,8 +95,8 @@ static json_t *pools_json(const struct worker *w)
         json_object_set_new(all, stats[i].kind,
                             json_pack("{s:i, s:i, s:i, s:i, s:s, s:s}", "size", (int)stats[i].size, "ready",
                                       (int)stats[i].pods[POD_ST_IDLE], "running",
-                                      (int)stats[i].pods[POD_ST_RUNNING], "failures",
-                                      (int)stats[i].failures, "why", stats[i].why, "missing",
+                                      (int)stats[i].pods[POD_ST_RUNNING], "failures", (int)stats[i].failures,
+                                      "why", stats[i].why, "missing",
                                       stats[i].missing ? stats[i].missing : ""));
     return all;
 }

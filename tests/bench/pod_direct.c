@@ -6,8 +6,8 @@
 #include "base/log.h"
 #include "schema/languages.h"
 #include "worker/backend_local.h"
-#include "worker/spawner/kinds.h"
 #include "worker/jobrun.h"
+#include "worker/spawner/kinds.h"
 #include "json/json.h"
 
 #include <inttypes.h>
@@ -240,8 +240,8 @@ static enum err open_all(struct errinfo *info)
     for (unsigned i = 0; i < KIND_COUNT; i++) {
         const struct pod_kind_row *row = pod_kind_row((enum pod_kind)i);
         bool wanted = i == KIND_COLD || strcmp(b.lang, row->name) == 0;
-        kinds[i] = (struct pool_kind){
-            .name = row->name, .size = wanted ? b.pool : 0, .fallback = row->fallback};
+        kinds[i] =
+            (struct pool_kind){.name = row->name, .size = wanted ? b.pool : 0, .fallback = row->fallback};
     }
     struct pod_limits limits = {512 << 20, 512, 1000, 50 << 20, 16384, 64 << 20};
     struct pools_options po = {.backend = b.backend,

@@ -22,7 +22,7 @@ POOL = 2
 @pytest.fixture(scope="module")
 def plant(tmp_path_factory):
     made = plants.Plant(tmp_path_factory.mktemp("worker"), apis=1, workers=1,
-                        env={"POD_POOL_PY": str(POOL), "POD_POOL_JS": "1", "POD_POOL_BASH": "1"})
+                        env={"POD_POOL_PY": str(POOL), "POD_POOL_PY_SCIENCE": "0", "POD_POOL_JS": "1", "POD_POOL_BASH": "1"})
     with made:
         yield made
     assert made.residue() == []

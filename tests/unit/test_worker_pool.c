@@ -58,14 +58,23 @@ static struct pool_stats stats_of(const char *kind)
     return s[0];
 }
 
-/* Every pod that starts becomes ready, until nothing starts any more. */
-static void all_ready(void)
+/* Those that have begun until now. */
+static void ready_up_to(size_t count)
 {
-    for (size_t i = 0; i < fake.count; i++)
+    for (size_t i = 0; i < count; i++)
         if (fake.pods[i].alive && !fake.pods[i].destroyed && !fake.pods[i].ran) {
             fake.pods[i].ran = true; /* told once */
             fake_says(&fake.pods[i], POD_READY);
         }
+}
+
+/* Every pod that starts becomes ready, until nothing starts any more. */
+static void all_ready(void)
+{
+    for (size_t before = 0; before < fake.count;) {
+        before = fake.count;
+        ready_up_to(before);
+    }
 }
 
 struct taken {
@@ -233,6 +242,84 @@ static void retries_are_further_and_further_apart(void **state)
     assert_string_equal(stats_of("py").why, "the test says so");
 }
 
+static struct pools *three(unsigned science, const char *missing)
+{
+    const struct pool_kind kinds[] = {
+        {.name = "py", .size = 1, .fallback = "cold"},
+        {.name = "cold", .size = 1},
+        {.name = "science", .size = science, .fallback = "py", .missing = missing},
+        {.name = "js", .size = 2, .fallback = "cold", .heavy = true},
+        {.name = "java", .size = 2, .fallback = "cold", .heavy = true},
+    };
+    struct pools_options options = {.backend = &fake.base,
+                                    .kinds = kinds,
+                                    .kind_count = 5,
+                                    .max_pods = 32,
+                                    .create_concurrency = 16,
+                                    .now_ns = test_now};
+    assert_int_equal(pools_open(&options, &pools), ERR_OK);
+    pools_tick(pools);
+    return pools;
+}
+
+static size_t asked_for(const char *kind)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < fake.count; i++)
+        n += strcmp(fake.pods[i].kind, kind) == 0;
+    return n;
+}
+
+static void interpreters_start_one_at_a_time_behind_the_first_kind(void **state)
+{
+    (void)state;
+    three(2, NULL);
+    assert_int_equal(asked_for("py") + asked_for("cold") + asked_for("science"), 4);
+    assert_int_equal(asked_for("js") + asked_for("java"), 0);
+    for (size_t begun = 1; begun <= 4; begun++) {
+        ready_up_to(fake.count);
+        assert_int_equal(asked_for("js") + asked_for("java"), begun);
+    }
+    all_ready();
+    assert_int_equal(stats_of("js").pods[POD_ST_IDLE], 2);
+    assert_int_equal(stats_of("java").pods[POD_ST_IDLE], 2);
+}
+
+static void what_the_host_lacks_is_not_tried_and_not_a_failure(void **state)
+{
+    (void)state;
+    three(0, "/usr/lib/nothing");
+    all_ready();
+    struct taken t = {.wait = {.got = on_got, .arg = &t}};
+    struct pool_pod *pp = pools_take(pools, "science", &t.wait);
+    assert_non_null(pp);
+    assert_true(pool_pod_is(pp, "py"));
+    assert_false(pool_pod_is_fallback(pp, "science"));
+    assert_int_equal(asked_for("science"), 0);
+    assert_int_equal(stats_of("science").fallbacks, 0);
+    assert_string_equal(stats_of("science").missing, "/usr/lib/nothing");
+}
+
+/* One kind that cannot be made does not keep the others from being ready, nor its own jobs from a pod. */
+static void a_failing_kind_goes_down_the_chain_while_the_others_work(void **state)
+{
+    (void)state;
+    three(1, NULL);
+    for (size_t i = 0; i < fake.count; i++)
+        if (strcmp(fake.pods[i].kind, "science") == 0)
+            fake_says(&fake.pods[i], POD_LOST);
+    for (size_t i = 0; i < fake.count; i++)
+        fake.pods[i].ran |= fake.pods[i].destroyed;
+    all_ready();
+    struct taken t = {.wait = {.got = on_got, .arg = &t}};
+    struct pool_pod *pp = pools_take(pools, "science", &t.wait);
+    assert_non_null(pp);
+    assert_true(pool_pod_is(pp, "py") && pool_pod_is_fallback(pp, "science"));
+    assert_int_equal(stats_of("science").failures, 1);
+    assert_string_equal(stats_of("science").why, "the test says so");
+    assert_string_equal(stats_of("py").why, "");
+}
+
 static void without_fallback_those_who_wait_are_told(void **state)
 {
     (void)state;
@@ -297,6 +384,9 @@ int main(void)
         T(a_kind_that_cannot_be_made_falls_back),
         T(retries_are_further_and_further_apart),
         T(without_fallback_those_who_wait_are_told),
+        T(interpreters_start_one_at_a_time_behind_the_first_kind),
+        T(what_the_host_lacks_is_not_tried_and_not_a_failure),
+        T(a_failing_kind_goes_down_the_chain_while_the_others_work),
         T(what_hangs_is_given_up),
         T(never_more_pods_than_allowed),
         T(a_cancelled_wait_is_not_told),

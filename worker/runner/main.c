@@ -35,7 +35,8 @@ int main(int argc, char **argv)
     struct runner_start start = {.warm = NULL};
     if (argc < 3 || !hex_after(argv[1], "--fds=", &start.fds) || !hex_after(argv[2], "--off=", &start.off))
         return usage();
-    if (argc > 3 && (strncmp(argv[3], "--warm=", 7) != 0 || (start.warm = launcher_named(argv[3] + 7)) == NULL))
+    if (argc > 3 &&
+        (strncmp(argv[3], "--warm=", 7) != 0 || (start.warm = launcher_named(argv[3] + 7)) == NULL))
         return usage();
     if (getpid() != 1)
         return usage();

@@ -11,11 +11,11 @@
 #include <stdint.h>
 
 struct program_start {
-    int go;            /* its end of the go socket */
-    int stdio[3];      /* its ends of the pipes */
-    unsigned fds;      /* bits of enum runner_fd that are open */
-    unsigned off;      /* bits of enum defence */
-    bool second;       /* the run behind a compile step: the source is there already */
+    int go;                      /* its end of the go socket */
+    int stdio[3];                /* its ends of the pipes */
+    unsigned fds;                /* bits of enum runner_fd that are open */
+    unsigned off;                /* bits of enum defence */
+    bool second;                 /* the run behind a compile step: the source is there already */
     const struct launcher *warm; /* an interpreter that is executed before the job is known; NULL: cold */
 };
 

@@ -5,8 +5,8 @@
 #include "worker/templates/launcher.h"
 
 struct runner_start {
-    unsigned fds;      /* bits of enum runner_fd: what is open */
-    unsigned off;      /* bits of enum defence */
+    unsigned fds;                /* bits of enum runner_fd: what is open */
+    unsigned off;                /* bits of enum defence */
     const struct launcher *warm; /* NULL: the program of the pod is cold, or forked by a template */
 };
 

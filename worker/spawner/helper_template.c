@@ -52,8 +52,7 @@ enum err helper_start_template(const char *set, int control, unsigned uid, struc
     if (pid == 0) {
         int null = open("/dev/null", O_RDWR);
         if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(null, 2) < 0 ||
-            dup2(control, TEMPLATE_CONTROL_FD) < 0 ||
-            !own_tmp())
+            dup2(control, TEMPLATE_CONTROL_FD) < 0 || !own_tmp())
             _exit(71);
         become_ordinary(uid);
         (void)template_exec_python(set); /* the control socket's end tells that it did not start */
