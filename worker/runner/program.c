@@ -157,7 +157,7 @@ static enum err become(const struct program_start *s, struct lockdown *l, struct
 }
 
 /* It speaks the go protocol itself, so it keeps the socket over its execve. */
-static _Noreturn void become_interpreter(const struct program_start *s, const struct lockdown *l)
+static _Noreturn void become_interpreter(const struct program_start *s, struct lockdown *l)
 {
     struct errinfo info = {0};
     const struct launcher *w = s->warm;
