@@ -37,8 +37,11 @@ struct call {
     struct api *api;
     struct http_request *request;
     const struct route *route;
-    struct str param;  /* what {id} matched */
-    struct str tenant; /* view of the configuration */
+    struct str param;                          /* what {id} matched */
+    struct str tenant;                         /* who calls; lives as long as the process */
+    struct auth_identity who;                  /* the same, and the user: "" when the credential names none */
+    char idempotency[AUTH_USER_MAX + 1 + 256]; /* the user, and the key that it chose */
+    bool unproven;                             /* no credential so far: the key may be in the body */
     struct list node;
     void *context;                   /* the handler's */
     void (*gone)(struct call *c);    /* may be NULL */
@@ -70,6 +73,11 @@ void call_end(struct call *c, int status);
 bool call_store_ready(struct call *c);
 /* {id} of the path as an id. False: the client was told 404. */
 bool call_job_id(struct call *c, struct id *ret_job);
+
+/* May the caller see what belongs to `user` ("": to nobody in particular) of its tenant? */
+bool call_owns(const struct call *c, struct str user);
+/* Goes on with `next` when the job of the path is the caller's; else the client is told 404. */
+void call_check_owner(struct call *c, call_handler next);
 
 /* The projection as clients see it: {job_id, session_id, status, ...}, left open for more members ("}" is
  * missing). */

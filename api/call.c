@@ -187,6 +187,28 @@ static void refuse_key(struct call *c)
     refuse_with(c, &fault, &field);
 }
 
+enum { UNPROVEN_BODY_MAX = 1024 * 1024 };
+
+static bool identify(struct call *c)
+{
+    struct auth_request request = {.key = http_header(c->request, c->api->config.api_key_header),
+                                   .authorization = http_header(c->request, "authorization"),
+                                   .peer = str_of(http_peer(c->request)),
+                                   .now_ms = clock_wall_ms()};
+    if (!auth_check(&c->api->auth, &request, &c->who))
+        return false;
+    c->tenant = c->who.tenant;
+    return true;
+}
+
+/* The key may come in the JSON body, as early clients send it; then so little of it is read. */
+static bool may_prove_itself(const struct call *c)
+{
+    return c->route != NULL && c->api->auth.count > 0 && http_has_body(c->request) &&
+           str_eq(http_method(c->request), STR("POST")) &&
+           str_starts(http_header(c->request, "content-type"), STR("application/json"));
+}
+
 /* Before the body is read: route, key, size. */
 void call_on_head(void *arg, struct http_request *r)
 {
@@ -198,11 +220,14 @@ void call_on_head(void *arg, struct http_request *r)
     }
     auto_buf allow = BUF_INIT(256);
     c->route = route_find(http_method(r), http_path(r), &c->param, &allow);
-    struct auth_headers headers = {.key = http_header(r, api->config.api_key_header),
-                                   .authorization = http_header(r, "authorization")};
     bool open = c->route != NULL && c->route->open;
-    if (!open && !auth_check(&api->auth, &headers, &c->tenant)) {
+    c->unproven = !open && !identify(c);
+    if (c->unproven && !may_prove_itself(c)) {
         refuse_key(c); /* unknown paths too: nobody learns the routes without a key */
+        return;
+    }
+    if (c->unproven) {
+        http_request_limit(r, UNPROVEN_BODY_MAX);
         return;
     }
     if (c->route == NULL) {
@@ -217,6 +242,12 @@ void call_on_request(void *arg, struct http_request *r)
 {
     (void)arg;
     struct call *c = http_user(r);
+    if (c->unproven && !auth_check_body(&c->api->auth, http_body(r), &c->who)) {
+        refuse_key(c);
+        return;
+    }
+    if (c->unproven)
+        c->tenant = c->who.tenant;
     handlers[c->route->handler](c);
 }
 

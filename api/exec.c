@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "io/crypto.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -60,7 +61,14 @@ bool exec_idempotency_key(struct call *c, struct str *ret_key)
 {
     unsigned count = http_header_count(c->request, "idempotency-key");
     *ret_key = http_header(c->request, "idempotency-key");
-    if (count == 0 || (count == 1 && idempotency_key_valid(*ret_key)))
+    bool good = count == 0 || (count == 1 && idempotency_key_valid(*ret_key));
+    if (good && ret_key->n > 0 &&
+        c->who.user[0] != '\0') { /* two users of a tenant may choose the same one */
+        int n =
+            snprintf(c->idempotency, sizeof c->idempotency, "%s " STR_FMT, c->who.user, STR_ARG(*ret_key));
+        *ret_key = (struct str){c->idempotency, (size_t)n};
+    }
+    if (good)
         return true;
     call_fail(c, CE_BAD_IDEMPOTENCY_KEY,
               "Idempotency-Key: must be one header of 1 to 255 visible ASCII characters");
@@ -72,6 +80,7 @@ void exec_fill_submit(const struct call *c, const struct exec_request *request, 
 {
     *ret_submit = (struct queue_submit){
         .tenant = c->tenant,
+        .user = str_of(c->who.user),
         .session = request->session,
         .priority = request->priority,
         .class_name = STR("local"),

@@ -23,7 +23,7 @@ void followers_drain(struct api *api)
     list_each(f, &api->followers, struct follower, node) f->leave(f);
 }
 
-void handle_job_events(struct call *c)
+static void follow_job(struct call *c)
 {
     struct id job;
     char after[EVENT_ID_MAX];
@@ -40,4 +40,9 @@ void handle_job_events(struct call *c)
         follow_sse(c, job, after);
     else
         follow_poll(c, job, after);
+}
+
+void handle_job_events(struct call *c)
+{
+    call_check_owner(c, follow_job);
 }

@@ -177,6 +177,10 @@ static void on_job(void *arg, enum queue_answer answer, const struct queue_job *
             call_queue_failed(c, answer, 0);
         return;
     }
+    if (!call_owns(w->call, job->user)) {
+        call_queue_failed(arrive(w), QUEUE_NOT_FOUND, 0);
+        return;
+    }
     job_write(job, &w->text);
     if (!status_ended(job->status)) {
         buf_append_cstr(&w->text, ",\"result\":null");
@@ -227,7 +231,7 @@ static void on_cancelled(void *arg, enum queue_answer answer)
         call_queue_failed(c, answer, 0);
 }
 
-void handle_job_cancel(struct call *c)
+static void cancel_job(struct call *c)
 {
     struct id job;
     if (!call_job_id(c, &job) || !call_store_ready(c))
@@ -237,6 +241,11 @@ void handle_job_cancel(struct call *c)
         return;
     w->job = job;
     queue_cancel(c->api->queue, c->tenant, job, STR("cancelled by the client"), on_cancelled, w);
+}
+
+void handle_job_cancel(struct call *c)
+{
+    call_check_owner(c, cancel_job);
 }
 
 /* ---- list ---- */
@@ -257,8 +266,12 @@ static void on_list(void *arg, enum queue_answer answer, const struct queue_job 
     }
     auto_buf body = BUF_INIT(1024 * 1024);
     buf_append_cstr(&body, "{\"jobs\":[");
+    const char *comma = "";
     for (size_t i = 0; i < count; i++) {
-        buf_append_cstr(&body, i > 0 ? "," : "");
+        if (!call_owns(c, jobs[i].user)) /* so a page may be short, and the cursor goes on behind it */
+            continue;
+        buf_append_cstr(&body, comma);
+        comma = ",";
         job_write(&jobs[i], &body);
         buf_append_char(&body, '}');
     }

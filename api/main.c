@@ -193,10 +193,13 @@ static enum err start(struct program *p, struct errinfo *info)
         e = open_http(api, info);
     if (e == ERR_OK)
         e = write_port(p->port_file, http_server_port(api->http), info);
-    if (e == ERR_OK)
-        log_info("listening", F_STR("address", api->config.api_host),
-                 F_INT("port", http_server_port(api->http)), F_STR("auth", api->auth.open ? "off" : "keys"));
-    return e;
+    if (e != ERR_OK)
+        return e;
+    auto_buf schemes = BUF_INIT(256);
+    auth_describe(&api->auth, &schemes);
+    log_info("listening", F_STR("address", api->config.api_host), F_INT("port", http_server_port(api->http)),
+             F_STR("auth", buf_cstr(&schemes)));
+    return ERR_OK;
 }
 
 static int run(struct program *p)

@@ -223,10 +223,11 @@ static void upgrade(struct stream *s)
 
 static void on_job(void *arg, enum queue_answer answer, const struct queue_job *job)
 {
-    (void)job;
     struct stream *s = arg;
     s->sending = false;
     struct call *c = s->call;
+    if (c != NULL && answer == QUEUE_OK && !call_owns(c, job->user))
+        answer = QUEUE_NOT_FOUND;
     if (c != NULL && answer == QUEUE_OK) {
         upgrade(s);
         return;

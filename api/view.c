@@ -131,6 +131,27 @@ static const char *text_of(const json_t *object, const char *name)
     return json_string_value(json_object_get(object, name));
 }
 
+static bool is_reason(const struct facts *f, enum reason reason)
+{
+    return f->reason != NULL && strcmp(f->reason, reason_row(reason)->name) == 0;
+}
+
+/* The contract's `status` and `message`, which clients compare: they say no more than this. */
+struct contract_end {
+    const char *status, *message;
+};
+
+static struct contract_end contract_end(const struct facts *f)
+{
+    if (f->view->status == VIEW_TIMED_OUT)
+        return (struct contract_end){"TO", "Time limit exceeded"};
+    if (is_reason(f, REASON_OOM))
+        return (struct contract_end){"SG", "Out of memory"};
+    if (is_reason(f, REASON_OUTPUT_LIMIT))
+        return (struct contract_end){"OL", "stdout length exceeded"};
+    return (struct contract_end){NULL, NULL};
+}
+
 /* What the row of `reason` says, and what the event adds to it. */
 static void describe_failure(struct facts *f)
 {
@@ -145,30 +166,15 @@ static void describe_failure(struct facts *f)
 static void describe(struct facts *f)
 {
     enum view_status status = f->view->status;
-    if (status == VIEW_TIMED_OUT)
-        snprintf(f->message, sizeof f->message, "Time limit exceeded (%s time).",
-                 f->limit != NULL && strcmp(f->limit, "cpu") == 0 ? "CPU" : "wall-clock");
+    const char *contract = contract_end(f).message;
+    if (contract != NULL)
+        snprintf(f->message, sizeof f->message, "%s", contract);
     else if (status == VIEW_CANCELLED)
         snprintf(f->message, sizeof f->message, "The run was cancelled.");
     else if (status == VIEW_DEAD)
         snprintf(f->message, sizeof f->message, "The program was tried several times and gave no result.");
     else if (status == VIEW_FAILED)
         describe_failure(f);
-}
-
-static bool is_reason(const struct facts *f, enum reason reason)
-{
-    return f->reason != NULL && strcmp(f->reason, reason_row(reason)->name) == 0;
-}
-
-/* The contract's `status`: time limit, out of memory, output limit; else null. */
-static const char *contract_status(const struct facts *f)
-{
-    if (f->view->status == VIEW_TIMED_OUT)
-        return "TO";
-    if (is_reason(f, REASON_OOM))
-        return "SG";
-    return is_reason(f, REASON_OUTPUT_LIMIT) ? "OL" : NULL;
 }
 
 static void write_text(struct buf *out, const char *name, const char *value)
@@ -206,7 +212,7 @@ static void write_output(struct buf *out, const char *name, struct str bytes, co
     auto_buf text = BUF_INIT(3 * bytes.n + 1024);
     utf8_sanitize(&text, bytes);
     if (note != NULL)
-        buf_printf(&text, "%s[millrace] %s\n", text.len > 0 && text.data[text.len - 1] != '\n' ? "\n" : "",
+        buf_printf(&text, "%s[sandbox] %s\n", text.len > 0 && text.data[text.len - 1] != '\n' ? "\n" : "",
                    note);
     json_write_string(out, buf_str(&text));
     if (good)
@@ -235,7 +241,7 @@ static void write_usage(struct buf *out, const struct facts *f)
 
 static void write_end(struct buf *out, const struct facts *f)
 {
-    const char *status = contract_status(f);
+    const char *status = contract_end(f).status;
     const char *signal = f->signal != NULL ? f->signal : status != NULL ? "SIGKILL" : NULL;
     write_number(out, "exit_code", json_object_get(f->end, "exit_code"));
     write_number(out, "code", json_object_get(f->end, "exit_code"));
@@ -263,7 +269,7 @@ void view_write_result(const struct view *v, struct buf *out)
     f.signal = text_of(f.end, "signal");
     describe(&f);
     bool ours = v->status != VIEW_COMPLETED && f.message[0] != '\0';
-    buf_printf(out, "{\"session_id\":\"%s\"", v->session.text);
+    buf_printf(out, "{\"session_id\":\"%s\",\"storage_session_id\":\"%s\"", v->session.text, v->session.text);
     write_output(out, "stdout", buf_str(&v->output[0]), NULL);
     write_output(out, "stderr", buf_str(&v->output[1]), ours ? f.message : NULL);
     buf_append_cstr(out, ",\"files\":[]");

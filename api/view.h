@@ -38,9 +38,9 @@ bool view_ended(const struct view *v);
 const char *view_status_name(enum view_status status);
 
 /* The body of /exec and `result` of a job (DECISIONS 2, CONTRACT 2.1.3), without a line end:
-   session_id, stdout, stderr, files, exit_code, signal, timed_out, status (null | TO | SG | OL), job_status,
+   session_id, storage_session_id, stdout, stderr, files, exit_code, signal, timed_out, status (null | TO | SG | OL), job_status,
    reason, limit, stage, message, oom, truncated, code, wall_time, job_id, attempt, usage, stdout_base64?,
-   stderr_base64?. Where we ended the program, stderr ends with a line "[millrace] <message>": it is what
+   stderr_base64?. Where we ended the program, stderr ends with a line "[sandbox] <message>": it is what
    models are shown. */
 void view_write_result(const struct view *v, struct buf *out);
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "schema/config.h"
 
+#include "base/cidr.h"
+
 #include <string.h>
 
 static const struct config_row rows[] = {
@@ -21,15 +23,30 @@ static const struct config_row rows[] = {
 /* The name of the file, our own hand-over to a child, what tests and tools are told, and what Kubernetes puts
    into every container (service links, the downward API). */
 static const char *const foreign[] = {
-    "MILLRACE_CONFIG", "MILLRACE_SPAWNER_*",
-    "MILLRACE_TEST_*", "MILLRACE_BUILD",
-    "MILLRACE_PRESET", "MILLRACE_COUNTS",
-    "MILLRACE_SEED",   "*_SERVICE_HOST",
-    "*_SERVICE_PORT",  "*_TCP",
-    "*_TCP_PROTO",     "*_TCP_PORT",
-    "*_TCP_ADDR",      "POD_NAME",
-    "POD_NAMESPACE",   "POD_IP",
-    "POD_UID",         NULL,
+    "MILLRACE_CONFIG",
+    "MILLRACE_SPAWNER_*",
+    "MILLRACE_TEST_*",
+    "MILLRACE_BUILD",
+    "MILLRACE_PRESET",
+    "MILLRACE_COUNTS",
+    "MILLRACE_SEED",
+    "*_SERVICE_HOST",
+    "*_SERVICE_PORT",
+    "*_TCP",
+    "*_TCP_PROTO",
+    "*_TCP_PORT",
+    "*_TCP_ADDR",
+    "POD_NAME",
+    "POD_NAMESPACE",
+    "POD_IP",
+    "POD_UID",
+    /* LibreChat's own half of the tokens, where both read one .env. */
+    "CODEAPI_JWT_ENABLED",
+    "CODEAPI_JWT_PRIVATE_*",
+    "CODEAPI_JWT_TTL_SECONDS",
+    "CODEAPI_JWT_SINGLE_TENANT_ID",
+    "CODEAPI_AUTH_PROVIDER",
+    NULL,
 };
 
 static bool word_valid(struct str s, size_t max)
@@ -44,6 +61,11 @@ static bool word_valid(struct str s, size_t max)
             return false;
     }
     return true;
+}
+
+bool config_word_valid(struct str s)
+{
+    return word_valid(s, SIZE_MAX);
 }
 
 static struct config_key split_key(const char *text)
@@ -86,10 +108,56 @@ static void check_keys(struct config *c)
     }
 }
 
+/* The last ':' parts them: a claim may hold one, a tenant not. */
+static bool split_mapping(const char *item, struct str *ret_claim, struct str *ret_tenant)
+{
+    const char *colon = strrchr(item, ':');
+    if (colon == NULL || colon == item)
+        return false;
+    *ret_claim = (struct str){item, (size_t)(colon - item)};
+    *ret_tenant = str_of(colon + 1);
+    return word_valid(*ret_tenant, 64);
+}
+
+bool config_token_tenant(const struct config *config, struct str claim, struct str *ret_tenant)
+{
+    struct str named, tenant;
+    bool found = false;
+    for (size_t i = 0; i < config->codeapi_jwt_tenants.count; i++) {
+        if (!split_mapping(config->codeapi_jwt_tenants.items[i], &named, &tenant))
+            continue;
+        bool same = str_eq(named, claim);
+        if (same || (str_eq(named, STR("*")) && !found))
+            *ret_tenant = tenant;
+        if (same)
+            return true;
+        found |= str_eq(named, STR("*"));
+    }
+    return found;
+}
+
+static void check_schemes(struct config *c)
+{
+    struct cidr network;
+    struct str claim, tenant;
+    for (size_t i = 0; i < c->auth_trusted_networks.count; i++)
+        if (cidr_parse(str_of(c->auth_trusted_networks.items[i]), &network) != ERR_OK)
+            config_problem(&c->base,
+                           "AUTH_TRUSTED_NETWORKS: \"%.64s\" must be an address or a network like 10.0.0.0/8",
+                           c->auth_trusted_networks.items[i]);
+    for (size_t i = 0; i < c->codeapi_jwt_tenants.count; i++)
+        if (!split_mapping(c->codeapi_jwt_tenants.items[i], &claim, &tenant))
+            config_problem(
+                &c->base,
+                "CODEAPI_JWT_TENANTS: \"%.64s\" must be tenant_id:tenant, the tenant 1 to 64 of A-Z a-z 0-9 _ -",
+                c->codeapi_jwt_tenants.items[i]);
+}
+
 static void check(struct config_base *base)
 {
     struct config *c = (struct config *)base;
     check_keys(c);
+    check_schemes(c);
     if (c->heartbeat_ms * 2 >= c->lease_ms)
         config_problem(base, "HEARTBEAT_SECONDS: twice of it must be less than LEASE_SECONDS");
     if (!word_valid(str_of(c->api_key_header), 64))

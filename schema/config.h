@@ -32,6 +32,13 @@ struct config_key {
 /* API_KEY first (when set), then API_KEYS. False when there is no such key. */
 bool config_key_at(const struct config *config, size_t index, struct config_key *ret_key);
 
+/* What a tenant that only tokens name begins with. */
+#define CONFIG_TOKEN_TENANT "jwt-"
+/* The tenant that CODEAPI_JWT_TENANTS gives a token's tenant_id; a view of the configuration. */
+bool config_token_tenant(const struct config *config, struct str claim, struct str *ret_tenant);
+/* One or more of A-Z a-z 0-9 _ and -. */
+bool config_word_valid(struct str s);
+
 /* REDIS_URL, or the URL that the single settings make. It holds the password: never log it. */
 void config_redis_url(const struct config *config, struct buf *out);
 

@@ -25,8 +25,8 @@ void base64_encode(struct buf *out, struct str bytes)
     out->len += BASE64_LEN(bytes.n);
 }
 
-/* 0..63, or -1. */
-static int value_of(unsigned char c)
+/* 0..63, or -1. `last`: the characters of 62 and 63. */
+static int value_of(unsigned char c, const char last[2])
 {
     if (c >= 'A' && c <= 'Z')
         return c - 'A';
@@ -34,15 +34,16 @@ static int value_of(unsigned char c)
         return c - 'a' + 26;
     if (c >= '0' && c <= '9')
         return c - '0' + 52;
-    return c == '+' ? 62 : c == '/' ? 63 : -1;
+    return c == (unsigned char)last[0] ? 62 : c == (unsigned char)last[1] ? 63 : -1;
 }
 
-/* One group of four; `pad` of them are '='. Returns false when a character or a left-over bit is wrong. */
-static bool decode_group(const char *four, unsigned pad, char *ret_bytes)
+/* One group of four; the last `pad` of them count as zero. Returns false when a character or a left-over bit is
+   wrong. */
+static bool decode_group(const char *four, unsigned pad, const char last[2], char *ret_bytes)
 {
     uint32_t group = 0;
     for (unsigned i = 0; i < 4; i++) {
-        int value = i < 4 - pad ? value_of((unsigned char)four[i]) : 0;
+        int value = i < 4 - pad ? value_of((unsigned char)four[i], last) : 0;
         if (value < 0)
             return false;
         group = group << 6 | (uint32_t)value;
@@ -54,6 +55,23 @@ static bool decode_group(const char *four, unsigned pad, char *ret_bytes)
     return true;
 }
 
+/* `text` has four characters for every group, but for the last one, which has 4 - pad at least. */
+static enum err decode(struct buf *out, struct str text, unsigned pad, const char last[2])
+{
+    size_t len = (text.n + 3) / 4 * 3 - pad;
+    char *room = buf_reserve(out, len);
+    if (room == NULL)
+        return buf_status(out);
+    enum err result = ERR_OK;
+    for (size_t i = 0; i < text.n && result == ERR_OK; i += 4, room += 3)
+        if (!decode_group(text.p + i, i + 4 >= text.n ? pad : 0, last, room))
+            result = ERR_INVALID;
+    if (result == ERR_OK)
+        out->len += len;
+    out->data[out->len] = '\0';
+    return result;
+}
+
 enum err base64_decode(struct buf *out, struct str text)
 {
     if (text.n % 4 != 0)
@@ -61,16 +79,14 @@ enum err base64_decode(struct buf *out, struct str text)
     if (text.n == 0)
         return buf_status(out);
     unsigned pad = text.p[text.n - 1] != '=' ? 0 : text.p[text.n - 2] != '=' ? 1 : 2;
-    size_t len = text.n / 4 * 3 - pad;
-    char *room = buf_reserve(out, len);
-    if (room == NULL)
+    return decode(out, text, pad, "+/");
+}
+
+enum err base64url_decode(struct buf *out, struct str text)
+{
+    if (text.n % 4 == 1)
+        return ERR_INVALID;
+    if (text.n == 0)
         return buf_status(out);
-    enum err result = ERR_OK;
-    for (size_t i = 0; i < text.n && result == ERR_OK; i += 4, room += 3)
-        if (!decode_group(text.p + i, i + 4 == text.n ? pad : 0, room))
-            result = ERR_INVALID;
-    if (result == ERR_OK)
-        out->len += len;
-    out->data[out->len] = '\0';
-    return result;
+    return decode(out, text, (unsigned)(4 - text.n % 4) % 4, "-_");
 }

@@ -130,7 +130,7 @@ static void expect_end(enum event_type type, const char *data, const char *statu
     assert_string_equal(text_of(r, "job_status"), job_status);
     assert_string_equal(text_of(r, "signal"), signal);
     assert_int_equal(json_is_true(json_object_get(r, "timed_out")), type == EV_TIMED_OUT);
-    assert_int_equal(strncmp(text_of(r, "stderr"), "partial\n[millrace] ", 19), 0);
+    assert_int_equal(strncmp(text_of(r, "stderr"), "partial\n[sandbox] ", 18), 0);
     assert_non_null(strstr(text_of(r, "stderr"), stderr_has));
     view_free(&v);
 }
@@ -141,9 +141,9 @@ static void test_the_reason_is_said_once(void **state)
     (void)state;
     struct view v;
     begin(&v);
-    const char *said = reason_row(REASON_OOM)->text;
+    const char *said = reason_row(REASON_POD_LOST)->text;
     char data[256];
-    snprintf(data, sizeof data, "{\"reason\":\"oom\",\"message\":\"%s\"}", said);
+    snprintf(data, sizeof data, "{\"reason\":\"pod_lost\",\"message\":\"%s\"}", said);
     add(&v, EV_FAILED, 1, data, STR(""));
     auto_json r = result(&v);
     assert_string_equal(text_of(r, "message"), said);
@@ -153,10 +153,13 @@ static void test_the_reason_is_said_once(void **state)
 static void test_other_ends(void **state)
 {
     (void)state;
-    expect_end(EV_TIMED_OUT, "{\"limit\":\"wall\"}", "TO", "timed_out", "SIGKILL", "Time limit");
-    expect_end(EV_TIMED_OUT, "{\"limit\":\"cpu\"}", "TO", "timed_out", "SIGKILL", "CPU");
-    expect_end(EV_FAILED, "{\"reason\":\"oom\"}", "SG", "failed", "SIGKILL", "memory");
-    expect_end(EV_FAILED, "{\"reason\":\"output_limit\"}", "OL", "failed", "SIGKILL", "output");
+    expect_end(EV_TIMED_OUT, "{\"limit\":\"wall\"}", "TO", "timed_out", "SIGKILL",
+               "[sandbox] Time limit exceeded\n");
+    expect_end(EV_TIMED_OUT, "{\"limit\":\"cpu\"}", "TO", "timed_out", "SIGKILL",
+               "[sandbox] Time limit exceeded\n");
+    expect_end(EV_FAILED, "{\"reason\":\"oom\"}", "SG", "failed", "SIGKILL", "[sandbox] Out of memory\n");
+    expect_end(EV_FAILED, "{\"reason\":\"output_limit\"}", "OL", "failed", "SIGKILL",
+               "[sandbox] stdout length exceeded\n");
     expect_end(EV_FAILED, "{\"reason\":\"could_not_start\",\"message\":\"no such file\"}", "(null)", "failed",
                "(null)", "no such file");
     expect_end(EV_FAILED, "{\"reason\":\"of_a_newer_build\"}", "(null)", "failed", "(null)", "failed");

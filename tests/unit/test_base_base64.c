@@ -51,6 +51,26 @@ static void decode_refuses(void **state)
     }
 }
 
+static void url_form(void **state)
+{
+    static const struct {
+        const char *text, *bytes;
+    } good[] = {{"", ""},        {"Zg", "f"},        {"Zm8", "fo"},
+                {"Zm9v", "foo"}, {"Zm9vYg", "foob"}, {"-_-_", "\xfb\xff\xbf"}};
+    static const char *const bad[] = {"Z", "Zg==", "Zh", "Zm9", "Zm9vY", "Zm+/", "Zg=", "Zm 9"};
+    (void)state;
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        auto_buf out = BUF_INIT(64);
+        assert_int_equal(base64url_decode(&out, str_of(good[i].text)), ERR_OK);
+        assert_true(str_eq(buf_str(&out), str_of(good[i].bytes)));
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        auto_buf out = BUF_INIT(64);
+        assert_int_equal(base64url_decode(&out, str_of(bad[i])), ERR_INVALID);
+        assert_int_equal(out.len, 0);
+    }
+}
+
 static void all_bytes_return(void **state)
 {
     char all[256];
@@ -81,7 +101,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(encode_vectors), cmocka_unit_test(decode_vectors),
         cmocka_unit_test(decode_refuses), cmocka_unit_test(all_bytes_return),
-        cmocka_unit_test(bound_holds),
+        cmocka_unit_test(bound_holds),    cmocka_unit_test(url_form),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may come in, and as whom: keys in every place, LibreChat's signed tokens, trusted networks, no authentication."""
+import base64
+import json
+import subprocess
+import time
+
+import httpx
+import pytest
+
+from conftest import finish
+from contract import Api
+from system import System
+
+ISSUED = {"iss": "librechat", "aud": "codeapi", "sub": "665f0c2e9b1d4a0012ab34cd", "tenant_id": "legacy", "role": "USER",
+          "principal_source": "librechat_jwt", "jti": "0d7b6c1e-8f2a-4b4e-9a55-2f4f7d1c9e10"}
+
+
+def url64(data):
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+class Signer:
+    """An Ed25519 key, and tokens as LibreChat mints them."""
+
+    def __init__(self, directory):
+        self.key, self.input = directory / "key.pem", directory / "input"
+        self.openssl("genpkey", "-algorithm", "ed25519", "-out", self.key)
+        self.public = self.openssl("pkey", "-in", self.key, "-pubout").decode()
+
+    @staticmethod
+    def openssl(*argv):
+        return subprocess.run(["openssl", *map(str, argv)], check=True, capture_output=True).stdout
+
+    def token(self, header=None, **changed):
+        now = int(time.time())
+        claims = {**ISSUED, "iat": now, "nbf": now, "exp": now + 300, **changed}
+        head = {"alg": "EdDSA", "typ": "JWT", "kid": "lc-codeapi-2026-05", **(header or {})}
+        signed = f"{url64(json.dumps(head).encode())}.{url64(json.dumps(claims).encode())}"
+        self.input.write_text(signed)
+        return f"{signed}.{url64(self.openssl('pkeyutl', '-sign', '-inkey', self.key, '-rawin', '-in', self.input))}"
+
+
+@pytest.fixture(scope="module")
+def signer(tmp_path_factory):
+    return Signer(tmp_path_factory.mktemp("signer"))
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory, cluster, signer):
+    """The key of the tenant `default`, one of `acme`, and tokens; tenant_id `acme-id` is `acme`."""
+    made = System(tmp_path_factory.mktemp("guarded"), cluster=cluster, env={
+        "API_KEYS": "acme:acme-key-0123456789", "CODEAPI_JWT_PUBLIC_KEY": signer.public.replace("\n", "\\n"),
+        "CODEAPI_JWT_TENANTS": "legacy:default,acme-id:acme"})
+    yield made
+    finish(made)
+
+
+def run(system, headers=None, more=None, **options):
+    return httpx.post(system.url + "/v1/exec", headers=headers, json={"lang": "py", "code": "print(1)", **(more or {})},
+                      timeout=60, **options)
+
+
+def bearer(token):
+    return {"Authorization": f"Bearer {token}"}
+
+
+def test_keys_in_every_place(guarded):
+    key = guarded.key
+    plain, colon = (base64.b64encode(text.encode()).decode() for text in (key, f"{key}:"))
+    for headers in ({"x-api-key": key}, bearer(key), {"Authorization": f"ApiKey {key}"}, {"Authorization": f"Basic {plain}"},
+                    {"Authorization": f"Basic {colon}"}):
+        assert run(guarded, headers).status_code == 200, headers
+    for name in ("LIBRECHAT_CODE_API_KEY", "api_key", "apiKey"):
+        assert run(guarded, more={name: key}).json()["stdout"] == "1\n"
+        assert run(guarded, more={name: key + "x"}).status_code == 401
+
+
+def test_a_body_without_a_key_is_read_only_so_far(guarded):
+    assert run(guarded).status_code == 401
+    assert run(guarded, more={"pad": "x" * (2 << 20)}).status_code == 413
+    assert run(guarded, {"x-api-key": guarded.key}, more={"pad": "x" * (2 << 20)}).status_code == 200
+
+
+def test_a_token_is_let_in_and_names_its_user(guarded, signer):
+    assert run(guarded, bearer(signer.token())).json()["stdout"] == "1\n"
+
+
+def test_tokens_that_are_refused(guarded, signer):
+    now = int(time.time())
+    good = signer.token()
+    head, claims, signature = good.split(".")
+    bad = {
+        "expired": signer.token(iat=now - 400, nbf=now - 400, exp=now - 100),
+        "not yet": signer.token(iat=now + 200, nbf=now + 200, exp=now + 400),
+        "too long": signer.token(exp=now + 4000),
+        "audience": signer.token(aud="other"), "issuer": signer.token(iss="other"), "no user": signer.token(sub=""),
+        "another's": f"{head}.{url64(json.dumps({**ISSUED, 'sub': 'x'}).encode())}.{signature}",
+        "none": f"{url64(json.dumps({'alg': 'none'}).encode())}.{claims}.",
+        "alg": signer.token(header={"alg": "HS256"}), "crit": signer.token(header={"crit": ["x"]}),
+        "cut": good[:-10], "text": "a.b.c", "dots": "...", "long": "a." * 20000,
+    }
+    answers = {what: run(guarded, bearer(token)).status_code for what, token in bad.items() if what != "long"}
+    assert answers == dict.fromkeys(answers, 401)
+    assert run(guarded, bearer(bad["long"])).status_code in (401, 431)
+    answer = run(guarded, bearer(bad["expired"]))
+    assert answer.headers["www-authenticate"] == "Bearer" and "expired" not in answer.text
+
+
+def test_the_tenant_of_key_and_token_is_one(guarded, signer):
+    """What the key submitted is seen with the token of the same installation, and by nobody else."""
+    with Api(guarded, key="acme-key-0123456789") as acme:
+        job = acme.submit("py", "print('mine')")
+        acme.wait(job)
+    def seen(tenant):
+        return httpx.get(f"{guarded.url}/v1/jobs/{job}", headers=bearer(signer.token(tenant_id=tenant))).status_code
+    assert (seen("acme-id"), seen("legacy"), seen("acme"), seen("stranger")) == (200, 404, 404, 404)
+
+
+def test_a_user_does_not_see_what_another_has(guarded, signer):
+    one, two = bearer(signer.token(sub="one")), bearer(signer.token(sub="two"))
+    job = httpx.post(f"{guarded.url}/v1/jobs", headers=one, json={"lang": "bash", "code": "sleep 60"}).json()["job_id"]
+    at = f"{guarded.url}/v1/jobs/{job}"
+    assert httpx.get(at, headers=two).status_code == 404
+    assert httpx.get(at + "/events", headers=two).status_code == 404
+    assert httpx.delete(at, headers=two).status_code == 404
+    assert job not in httpx.get(f"{guarded.url}/v1/jobs", headers=two).text
+    assert job in httpx.get(f"{guarded.url}/v1/jobs", headers=one).text
+    assert httpx.get(at, headers={"x-api-key": guarded.key}).status_code == 200  # the installation's own key
+    assert httpx.delete(at, headers=one).status_code in (200, 202)
+
+
+def test_the_token_says_who_it_is(guarded, signer):
+    """Both are valid: the job is the token's tenant's."""
+    both = {**bearer(signer.token(tenant_id="acme-id")), "x-api-key": guarded.key}
+    job = httpx.post(f"{guarded.url}/v1/jobs", headers=both, json={"lang": "py", "code": "1"}).json()["job_id"]
+    assert httpx.get(f"{guarded.url}/v1/jobs/{job}", headers={"x-api-key": guarded.key}).status_code == 404
+    assert httpx.get(f"{guarded.url}/v1/jobs/{job}", headers={"x-api-key": "acme-key-0123456789"}).status_code == 200
+    wrong = {**bearer(signer.token(aud="other")), "x-api-key": guarded.key}
+    assert run(guarded, wrong).status_code == 200  # any valid one is enough
+
+
+@pytest.mark.parametrize("setting", [{"AUTH_TRUSTED_NETWORKS": "127.0.0.0/8"}, {"AUTH_ENABLED": "false"}])
+def test_without_any_credential(make_system, setting):
+    system = make_system(env={**setting})
+    assert run(system).json()["stdout"] == "1\n"
+    assert run(system, {"x-api-key": "wrong"}).status_code == 200
+    assert run(system, {"x-forwarded-for": "192.0.2.1"}).status_code == 200
