@@ -18,7 +18,6 @@ static const char *const base_env[][2] = {
     {"LANG", "C.UTF-8"},
     {"TMPDIR", "/tmp"},
     {"PYTHONDONTWRITEBYTECODE", "1"},
-    {"MPLCONFIGDIR", "/tmp/matplotlib"},
 };
 
 static void put_env(struct buf *out, const char *name, const char *value)
