@@ -17,6 +17,7 @@ struct draft {
     bool stdin_base64;
     json_t *args; /* owned list of strings, or NULL */
     const json_t *env;
+    struct limit_bounds bounds;  /* of the language */
     int64_t limits[LIMIT_COUNT]; /* canonical */
     size_t argument_bytes;
 };
@@ -35,7 +36,7 @@ static enum err take_contract_timeout(struct draft *d)
     double wanted = json_number_value(value);
     int64_t number = wanted >= 1e15 ? INT64_MAX : wanted <= 0 ? 0 : (int64_t)wanted;
     d->limits[LIMIT_TIMEOUT] =
-        limit_clamp(&d->rules->bounds, LIMIT_TIMEOUT, number) * limit_row(LIMIT_TIMEOUT)->scale;
+        limit_clamp(&d->bounds, LIMIT_TIMEOUT, number) * limit_row(LIMIT_TIMEOUT)->scale;
     return ERR_OK;
 }
 
@@ -47,16 +48,17 @@ static enum err take_limit(struct draft *d, enum limit limit)
         return ERR_OK;
     int64_t value = 0;
     enum err e = json_field_int(d->body, row->field, JSON_OPTIONAL, limit_min(limit),
-                                limit_max(&d->rules->bounds, limit), row->unit, &value, &info);
+                                limit_max(&d->bounds, limit), row->unit, &value, &info);
     if (e == ERR_OK)
-        e = limit_check(&d->rules->bounds, limit, value, &d->limits[limit], &info);
+        e = limit_check(&d->bounds, limit, value, &d->limits[limit], &info);
     return e == ERR_OK ? ERR_OK : api_fault_from(d->fault, &info);
 }
 
-static enum err take_limits(struct draft *d)
+static enum err take_limits(struct draft *d, enum language lang)
 {
+    limits_of_language(&d->rules->bounds, lang, &d->bounds);
     for (enum limit i = 0; i < LIMIT_COUNT; i++)
-        d->limits[i] = d->rules->bounds.fallback[i];
+        d->limits[i] = d->bounds.fallback[i];
     enum err e = take_contract_timeout(d);
     for (enum limit i = 0; e == ERR_OK && i < LIMIT_COUNT; i++)
         e = take_limit(d, i);
@@ -296,7 +298,7 @@ static enum err read_all(struct draft *d, struct exec_request *request)
     if (e == ERR_OK)
         e = take_env(d);
     if (e == ERR_OK)
-        e = take_limits(d);
+        e = take_limits(d, request->lang);
     if (e == ERR_OK)
         e = take_session(d, &request->session);
     return e == ERR_OK ? take_choices(d, request) : e;

@@ -95,9 +95,11 @@ static void page_limits(struct buf *out)
                    row->fallback, row->min, row->max, row->unit, row->help);
     }
     buf_append_cstr(
-        out, "\nThe defaults are those of the settings in the section `limits` of CONFIGURATION.md.\n\n"
-             "## Variables that `env` may not set\n\n"
-             "They change what a loader or an interpreter does before the program's first line: 422.\n\n");
+        out,
+        "\nThe defaults are those of the settings in the section `limits` of CONFIGURATION.md. For some languages the default and the "
+        "most of `timeout_ms`,\n`cpu_ms` and `memory_mb` are higher: LANGUAGES.md says by how much.\n\n"
+        "## Variables that `env` may not set\n\n"
+        "They change what a loader or an interpreter does before the program's first line: 422.\n\n");
     const char *owner = "";
     for (const struct env_refused_row *row = env_refused_rows; row->pattern != NULL; row++) {
         bool same = strcmp(owner, row->owner) == 0;

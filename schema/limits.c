@@ -35,6 +35,27 @@ void limits_configure(const struct config *config, struct limit_bounds *ret_boun
     }
 }
 
+/* What a language moves; all others are the same for every language. */
+static unsigned (*const percent_of[LIMIT_COUNT])(const struct language_row *row) = {
+    [LIMIT_TIMEOUT] = language_wall_percent,
+    [LIMIT_CPU] = language_wall_percent,
+    [LIMIT_MEMORY] = language_memory_percent,
+};
+
+void limits_of_language(const struct limit_bounds *bounds, enum language lang,
+                        struct limit_bounds *ret_bounds)
+{
+    const struct language_row *row = language_row(lang);
+    *ret_bounds = *bounds;
+    for (unsigned i = 0; i < LIMIT_COUNT; i++) {
+        if (percent_of[i] == NULL)
+            continue;
+        unsigned percent = percent_of[i](row);
+        ret_bounds->max[i] = bounds->max[i] * percent / 100;
+        ret_bounds->fallback[i] = bounds->fallback[i] * percent / 100;
+    }
+}
+
 int64_t limit_min(enum limit limit)
 {
     return limit_row(limit)->min;

@@ -4,6 +4,7 @@
 #define MILLRACE_SCHEMA_LIMITS_H
 
 #include "schema/config.h"
+#include "schema/languages.h"
 
 enum limit {
 #define X(symbol, field, canonical, fallback, min, max, scale, unit, setting, help) LIMIT_##symbol,
@@ -28,6 +29,9 @@ struct limit_bounds {
 
 const struct limit_row *limit_row(enum limit limit);
 void limits_configure(const struct config *config, struct limit_bounds *ret_bounds);
+/* The same for one language: languages.def moves wall and CPU time, and memory. */
+void limits_of_language(const struct limit_bounds *bounds, enum language lang,
+                        struct limit_bounds *ret_bounds);
 /* Bounds of the field's own unit. */
 int64_t limit_min(enum limit limit);
 int64_t limit_max(const struct limit_bounds *bounds, enum limit limit);

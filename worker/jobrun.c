@@ -98,6 +98,7 @@ static struct pod_limits wanted_limits(const struct jobrun *run)
     struct pod_limits limits = run->runs->options.pod_limits;
     limits.memory_bytes = run->request.limits.memory_bytes;
     limits.pids = run->request.limits.pids;
+    limits.cpu_millis = run->request.limits.cpu_quota / 100;
     return limits;
 }
 

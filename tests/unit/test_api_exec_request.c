@@ -192,6 +192,34 @@ static void test_limits(void **state)
     refused(true, PY ",\"timeout\":\"5\"}", CE_INVALID_FIELD, "timeout: ");
 }
 
+static json_int_t limit_of(const char *body, const char *name)
+{
+    struct exec_request r = {.detach = false};
+    auto_json v = accepted(true, body, &r);
+    json_int_t value = json_integer_value(json_object_get(json_object_get(v, "limits"), name));
+    exec_request_free(&r);
+    return value;
+}
+
+/* A row of languages.def may move what a run gets and may ask for. */
+static void test_limits_of_a_language(void **state)
+{
+    (void)state;
+#define RS "{\"lang\":\"rs\",\"code\":\"x\""
+    assert_int_equal(limit_of(PY "}", "wall_ms"), 30000);
+    assert_int_equal(limit_of(RS "}", "wall_ms"), 90000);
+    assert_int_equal(limit_of(RS "}", "cpu_ms"), 90000);
+    assert_int_equal(limit_of(RS "}", "memory_bytes"), 768 << 20);
+    assert_int_equal(limit_of(RS "}", "pids"), 512);
+    assert_int_equal(limit_of(RS ",\"timeout_ms\":90000}", "wall_ms"), 90000);
+    assert_int_equal(limit_of(RS ",\"timeout\":1e9}", "wall_ms"), 90000);
+    refused(true, RS ",\"timeout_ms\":90001}", CE_INVALID_FIELD, "1 to 90000");
+    refused(true, RS ",\"memory_mb\":769}", CE_INVALID_FIELD, "768");
+    assert_int_equal(limit_of(PY ",\"cpu_millis\":500}", "cpu_quota"), 50000);
+    refused(true, PY ",\"cpu_millis\":1001}", CE_INVALID_FIELD, "10 to 1000");
+#undef RS
+}
+
 static void test_contract_timeout_is_clamped(void **state)
 {
     (void)state;
@@ -262,6 +290,7 @@ int main(void)
         cmocka_unit_test(test_args),
         cmocka_unit_test(test_env),
         cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_limits_of_a_language),
         cmocka_unit_test(test_contract_timeout_is_clamped),
         cmocka_unit_test(test_session),
         cmocka_unit_test(test_stdin_and_choices),
