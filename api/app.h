@@ -10,6 +10,7 @@
 #include "base/list.h"
 #include "io/http_server.h"
 #include "io/loop.h"
+#include "queue/objects.h"
 #include "queue/queue.h"
 #include "schema/config.h"
 #include "schema/metrics.h"
@@ -18,6 +19,7 @@ struct api {
     struct config config;
     struct loop loop;
     struct queue *queue;
+    struct objects objects;
     struct http_server *http;
     struct auth auth;
     struct metrics *metrics;

@@ -35,10 +35,16 @@ struct program {
 
 /* ---- the end ---- */
 
-static void on_queue_closed(void *arg)
+static void on_objects_closed(void *arg)
 {
     struct program *p = arg;
     loop_end(&p->api.loop);
+}
+
+static void on_queue_closed(void *arg)
+{
+    struct program *p = arg;
+    objects_close(&p->api.objects, on_objects_closed, p);
 }
 
 /* Runs whose clients were cut off are cancelled before the queue is closed. */
@@ -188,7 +194,9 @@ static enum err start(struct program *p, struct errinfo *info)
         return e;
     uv_timer_init(&api->loop.uv, &p->drain);
     p->drain.data = p;
-    e = open_queue(api, info);
+    e = objects_open(&api->objects, &api->loop.uv, &api->config, info);
+    if (e == ERR_OK)
+        e = open_queue(api, info);
     if (e == ERR_OK)
         e = open_http(api, info);
     if (e == ERR_OK)

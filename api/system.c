@@ -60,6 +60,8 @@ void handle_health(struct call *c)
                (clock_wall_ms() - c->api->started_wall_ms) / 1000);
     json_write_string(&body, str_of(queue_store_text(c->api->queue)));
     write_queue(&body, c->api);
+    buf_append_cstr(&body, ",\"objects\":");
+    objects_write_health(&c->api->objects, &body);
     buf_append_cstr(&body, "}\n");
     call_reply(c, 200, "application/json", NULL, buf_str(&body));
 }

@@ -170,6 +170,8 @@ static void check(struct config_base *base)
         config_problem(base, "MAX_CODE_MB: must not be above MAX_BODY_MB");
     if (c->max_file_bytes > c->max_total_file_bytes)
         config_problem(base, "MAX_FILE_SIZE_MB: must not be above MAX_TOTAL_FILE_SIZE_MB");
+    if (c->object_store_path[0] != '/')
+        config_problem(base, "OBJECT_STORE_PATH: must be an absolute path");
     if (strpbrk(c->redis_key_prefix, "{}") != NULL)
         config_problem(base, "REDIS_KEY_PREFIX: must not hold { or }, which mark partitions");
 }

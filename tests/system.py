@@ -164,12 +164,17 @@ class System:
     def run_folders(self):
         return list(pathlib.Path("/run").glob(f"millrace-up-{fnv(self.state):016x}"))
 
+    def object_folder(self):
+        """Root's object store lies beside the state folder."""
+        return pathlib.Path(f"/var/lib/millrace/up-{fnv(self.state):016x}")
+
     def kill(self):
         """Ends the supervisor, and with it all; what only it would have tidied up is removed here."""
         self.process.kill()
         self.process.wait()
         for folder in self.run_folders():
             shutil.rmtree(folder)
+        shutil.rmtree(self.object_folder(), ignore_errors=True)
         if self.redis:
             self.redis.stop()
 
@@ -182,6 +187,7 @@ class System:
             return self.process.wait(60)
         finally:
             self.log.close()
+            shutil.rmtree(self.object_folder(), ignore_errors=True)
             if self.redis:
                 self.redis.stop()
 

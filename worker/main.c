@@ -140,8 +140,14 @@ static void call_requeue(void *arg, struct id job, uint32_t attempt, struct str 
 static void on_all_closed(void *arg)
 {
     struct worker *w = arg;
-    w->queue = NULL;
     loop_end(&w->loop);
+}
+
+static void on_queue_closed(void *arg)
+{
+    struct worker *w = arg;
+    w->queue = NULL;
+    objects_close(&w->objects, on_all_closed, w);
 }
 
 /* The second half of a drain: no job is left. */
@@ -157,7 +163,7 @@ static void close_when_empty(struct worker *w)
     if (pools_count(w->pools) > 0 && !w->spawner_lost)
         return;
     uv_timer_stop(&w->tick);
-    queue_close(w->queue, on_all_closed, w);
+    queue_close(w->queue, on_queue_closed, w);
 }
 
 static void on_stop(void *arg)
@@ -320,6 +326,8 @@ static enum err open_all(struct worker *w, struct errinfo *info)
         e = open_pools(w);
     if (e == ERR_OK)
         e = metrics_open(METRICS_WORKER, worker_routes, &w->metrics);
+    if (e == ERR_OK)
+        e = objects_open(&w->objects, &w->loop.uv, &w->config, info);
     if (e == ERR_OK)
         e = open_queue(w, info);
     if (e != ERR_OK)

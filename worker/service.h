@@ -5,6 +5,7 @@
 
 #include "io/http_server.h"
 #include "io/loop.h"
+#include "queue/objects.h"
 #include "schema/config.h"
 #include "worker/backend_local.h"
 #include "worker/jobrun.h"
@@ -17,6 +18,7 @@ struct worker {
     struct jobruns *runs;
     struct metrics *metrics;
     struct queue *queue;
+    struct objects objects;
     struct http_server *http;
     uv_timer_t tick;
 

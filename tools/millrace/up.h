@@ -6,6 +6,7 @@
                      millrace.yaml what the programs read   redis.conf  what the own Redis reads
                      up.json       who runs where (for `status`, `env` and tests)
                      redis/        the append-only file     log/        one file for each program
+                     objects/      the object store; root's: /var/lib/millrace/up-HASH, which workers can enter
      /run/millrace-up-HASH/worker.yaml   the same for a worker without privilege, when we are root: it cannot enter
                                          the state folder. Of one's own user otherwise.
 
@@ -21,6 +22,9 @@
 #include <sys/types.h>
 
 enum { UP_PATH_MAX = 512, UP_KEY_MAX = 256, UP_CHILDREN_MAX = 129, UP_ARGS_MAX = 80, UP_ENV_MAX = 512 };
+enum {
+    UP_WORKER_GID = 65533
+}; /* root's workers run as this user and group (millrace-spawner --worker-uid) */
 
 /* PART: X(SYMBOL, "name", stops): parts stop in the order of `stops`. They start in the order of the rows; whoever
    comes later waits until those before are ready once. */
@@ -63,6 +67,7 @@ struct up {
     int exit_code;
     int64_t began_ns, trimmed_ns;
     char state[UP_PATH_MAX], bin[UP_PATH_MAX], worker_config[UP_PATH_MAX];
+    char objects[UP_PATH_MAX]; /* folder of the object store, or "": the settings name one */
     char key[UP_KEY_MAX], redis_key[UP_KEY_MAX];
     bool own_redis;
     bool sudo;             /* the spawner is started through sudo */
@@ -76,6 +81,7 @@ MUST_CHECK enum err up_state_find(struct up *up, struct errinfo *info); /* only 
 MUST_CHECK enum err up_state_make(struct up *up,
                                   struct errinfo *info); /* folders, lock, keys, config files */
 void up_path(const struct up *up, const char *name, char out[UP_PATH_MAX]);
+uint64_t up_state_hash(const struct up *up); /* of the folder's name */
 /* The pid of a living supervisor, or 0. */
 pid_t up_state_owner(const struct up *up);
 void up_state_tell(const struct up *up); /* writes up.json */
@@ -84,6 +90,10 @@ MUST_CHECK enum err up_file_read(const struct up *up, const char *name, struct b
 MUST_CHECK enum err up_file_write(const struct up *up, const char *name, struct str text,
                                   struct errinfo *info);
 MUST_CHECK enum err up_free_port(int wanted, int *ret_port); /* 0: any. ERR_EXISTS: taken */
+
+/* up_objects.c: the folder of the object store. */
+MUST_CHECK enum err up_objects_make(struct up *up, struct errinfo *info);
+void up_objects_remove(struct up *up);
 
 /* up_child.c: one process. */
 const char *up_part_name(enum up_part part);

@@ -170,8 +170,13 @@ static enum err write_redis_conf(const struct up *up, struct errinfo *info)
     return up_file_write(up, "redis.conf", buf_str(&text), info);
 }
 
-/* Root's workers run as this user (millrace-spawner --worker-uid). */
-enum { WORKER_GID = 65533 };
+uint64_t up_state_hash(const struct up *up)
+{
+    uint64_t hash = 0xcbf29ce484222325;
+    for (const char *p = up->state; *p; p++)
+        hash = (hash ^ (unsigned char)*p) * 0x100000001b3;
+    return hash;
+}
 
 static enum err write_worker_config(struct up *up, struct str text, struct errinfo *info)
 {
@@ -179,18 +184,15 @@ static enum err write_worker_config(struct up *up, struct str text, struct errin
         up_path(up, "millrace.yaml", up->worker_config);
         return ERR_OK;
     }
-    uint64_t hash = 0xcbf29ce484222325;
-    for (const char *p = up->state; *p; p++)
-        hash = (hash ^ (unsigned char)*p) * 0x100000001b3;
     char folder[64];
     struct stat st;
-    snprintf(folder, sizeof folder, "/run/millrace-up-%016llx", (unsigned long long)hash);
+    snprintf(folder, sizeof folder, "/run/millrace-up-%016llx", (unsigned long long)up_state_hash(up));
     snprintf(up->worker_config, sizeof up->worker_config, "%s/worker.yaml", folder);
     if ((mkdir(folder, 0711) && errno != EEXIST) || lstat(folder, &st) || !S_ISDIR(st.st_mode) ||
         st.st_uid != 0 || chmod(folder, 0711) || (unlink(up->worker_config) && errno != ENOENT))
         return errinfo_set(info, ERR_SYSTEM, errno, "cannot use %s", folder);
     auto_fd fd = open(up->worker_config, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0 || write(fd, text.p, text.n) != (ssize_t)text.n || fchown(fd, 0, WORKER_GID) ||
+    if (fd < 0 || write(fd, text.p, text.n) != (ssize_t)text.n || fchown(fd, 0, UP_WORKER_GID) ||
         fchmod(fd, 0640))
         return errinfo_set(info, ERR_SYSTEM, errno, "cannot write %s", up->worker_config);
     return ERR_OK;
@@ -266,6 +268,8 @@ static enum err write_config(struct up *up, struct errinfo *info)
         buf_printf(&text, "API_KEY: \"%s\"\n", up->key);
     if (up->own_redis)
         buf_printf(&text, "REDIS_URL: \"redis://:%s@127.0.0.1:%d\"\n", up->redis_key, up->children[0].port);
+    if (up->objects[0] != '\0')
+        buf_printf(&text, "OBJECT_STORE_PATH: \"%s\"\n", up->objects);
     e = up_file_write(up, "millrace.yaml", buf_str(&text), info);
     return e ? e : write_worker_config(up, buf_str(&text), info);
 }
@@ -284,6 +288,7 @@ enum err up_state_make(struct up *up, struct errinfo *info)
         up_path(up, folders[i], path);
         e = make_folders(path, info);
     }
+    e = e ? e : up_objects_make(up, info);
     e = e ? e : api_key(up, info);
     e = e ? e : kept_key(up, "redis.key", up->redis_key, info);
     e = e ? e : up_file_write(up, "api.key", str_of(up->key), info);
@@ -333,8 +338,10 @@ void up_state_remove(struct up *up)
         *strrchr(up->worker_config, '/') = '\0';
         rmdir(up->worker_config);
     }
-    if (up->cli->ephemeral)
+    if (up->cli->ephemeral) {
+        up_objects_remove(up);
         nftw(up->state, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+    }
 }
 
 enum err up_free_port(int wanted, int *ret_port)
