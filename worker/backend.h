@@ -35,7 +35,7 @@ enum pod_stream { POD_STDOUT, POD_STDERR, POD_STREAMS };
 
 struct pod_event {
     enum pod_event_type type;
-    bool ok; /* LIMITS, USAGE */
+    bool ok; /* LIMITS, USAGE; REFUSED: the program did not even get its job */
     enum pod_stream stream;
     struct str bytes; /* valid until the callback returns */
     struct frame_exit exit;

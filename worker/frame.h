@@ -54,6 +54,7 @@ enum frame_type {
     FRAME_FILE_DATA = 73,
     FRAME_FILE_END = 74,
     FRAME_DONE = 75,
+    FRAME_DEAD = 76, /* text: as ERROR, and the program did not even get its job, so another pod may run it */
 };
 
 struct frame_header {

@@ -271,8 +271,12 @@ static void on_usage(struct jobrun *run, const struct pod_event *event)
     jobrun_finish(run);
 }
 
-static void on_refused(struct jobrun *run, const char *why)
+static void on_refused(struct jobrun *run, const char *why, bool dead)
 {
+    if (dead && run->state == JR_STARTING && run->facts.killed == PE_OWN) {
+        replace_pod(run, why);
+        return;
+    }
     if (run->state == JR_STARTING || run->state == JR_RUNNING)
         jobrun_set_state(run, JR_ENDING);
     if (run->state == JR_ENDING) {
@@ -334,7 +338,7 @@ static void on_pod(void *arg, const struct pod_event *event)
         on_exit_told(run, &event->exit);
         return;
     case POD_REFUSED:
-        on_refused(run, event->text);
+        on_refused(run, event->text, event->ok);
         return;
     case POD_USAGE:
         on_usage(run, event);

@@ -103,15 +103,25 @@ static enum err take_exit(struct pod *pod, struct str payload)
     return take_end(pod, POD_EXIT, payload);
 }
 
-static enum err take_error(struct pod *pod, struct str payload)
+static enum err take_refusal(struct pod *pod, struct str payload, bool dead)
 {
     char text[256];
     snprintf(text, sizeof text, STR_FMT, (int)(payload.n < 200 ? payload.n : 200), payload.p);
     if (pod->ready)
-        pod_tell(pod, &(struct pod_event){.type = POD_REFUSED, .text = text});
+        pod_tell(pod, &(struct pod_event){.type = POD_REFUSED, .ok = dead, .text = text});
     else
         pod_tell_lost(pod, text);
     return ERR_OK;
+}
+
+static enum err take_error(struct pod *pod, struct str payload)
+{
+    return take_refusal(pod, payload, false);
+}
+
+static enum err take_dead(struct pod *pod, struct str payload)
+{
+    return take_refusal(pod, payload, true);
 }
 
 /* Output files are not collected yet. */
@@ -143,6 +153,7 @@ static const struct frame_rule rules[] = {
     [FRAME_FILE_DATA] = {IN(EXITED), LINK_EXITED, take_nothing},
     [FRAME_FILE_END] = {IN(EXITED), LINK_EXITED, take_nothing},
     [FRAME_DONE] = {IN(EXITED), LINK_DONE, take_done},
+    [FRAME_DEAD] = {IN(READY) | IN(STARTED_ASKED), LINK_EXITED, take_dead},
 };
 #undef IN
 

@@ -325,7 +325,7 @@ static void on_pod_event(void *arg, const struct pod_event *event)
         pp->on_event(pp->arg, event);
     else if (event->type == POD_READY && pp->state == POD_ST_STARTING)
         pod_ready(pp);
-    else if (event->type == POD_LOST && pp->state < POD_ST_CLAIMED)
+    else if ((event->type == POD_LOST || event->type == POD_REFUSED) && pp->state < POD_ST_CLAIMED)
         pod_lost_unheld(pp, event->text);
 }
 
@@ -479,7 +479,7 @@ bool pools_idle(const struct pools *pools, const char *kind)
         const struct pool *p = &pools->pool[i];
         if (strcmp(p->kind.name, kind) != 0)
             continue;
-        if (p->count[POD_ST_IDLE] > 0 || (p->proved && p->failures == 0))
+        if (p->count[POD_ST_IDLE] > 0 || ((p->proved || p->kind.size == 0) && p->failures == 0))
             return true;
         return !can_make(p) && p->kind.fallback && pools_idle(pools, p->kind.fallback);
     }

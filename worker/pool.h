@@ -91,7 +91,7 @@ bool pool_pod_is_fallback(const struct pool_pod *pod, const char *wanted);
 void pools_tick(struct pools *pools);
 
 size_t pools_count(const struct pools *pools);                /* pods that are not gone */
-bool pools_idle(const struct pools *pools, const char *kind); /* one is ready, or has been and is in use */
+bool pools_idle(const struct pools *pools, const char *kind); /* one is ready, or can be made */
 /* How many more jobs of this kind to take: those that could start at once, and one for which a pod is then made on
    demand (and counted as a miss). UINT_MAX where all are made so. */
 unsigned pools_room(const struct pools *pools, const char *kind);

@@ -192,6 +192,7 @@ static void on_frame(struct pod *p, const struct frame *f)
         p->exit_ns = now;
         break;
     case FRAME_ERROR:
+    case FRAME_DEAD:
         memcpy(p->error, f->payload.p, n);
         break;
     case FRAME_DONE:

@@ -66,13 +66,18 @@ static void close_go(struct runner *r)
 }
 
 /* The program did not start: nothing of it may go on. */
-static void give_up(struct runner *r, const char *text)
+static void end_unstarted(struct runner *r, enum frame_type type, const char *text)
 {
     kill(-1, SIGKILL);
-    say(r, FRAME_ERROR, text, strlen(text));
+    say(r, type, text, strlen(text));
     close_go(r);
     r->state = RUN_OVER;
     say(r, FRAME_DONE, NULL, 0);
+}
+
+static void give_up(struct runner *r, const char *text)
+{
+    end_unstarted(r, FRAME_ERROR, text);
 }
 
 static void kill_all(struct runner *r)
@@ -196,13 +201,13 @@ static void release(struct runner *r)
     struct errinfo info;
     /* An interpreter that was started ahead cannot lower its own; every other program does, before the user's code. */
     if (r->warm != NULL && lockdown_limits(r->main, &r->spec, r->off, &info) != ERR_OK) {
-        give_up(r, info.text);
+        end_unstarted(r, FRAME_DEAD, info.text);
         return;
     }
     begin_clocks(r);
     r->state = RUN_STARTING;
     if (!hand_over(r)) {
-        give_up(r, "the program ended before its job");
+        end_unstarted(r, FRAME_DEAD, "the program ended before its job");
         return;
     }
     if (r->compile && r->in >= 0) {
@@ -248,7 +253,7 @@ static void on_go(struct runner *r)
         char text[192];
         snprintf(text, sizeof text, "%s (%s)", whole ? m.text : "the program ended before its job",
                  whole ? strerrordesc_np(m.error) : "no reason given");
-        give_up(r, text);
+        end_unstarted(r, r->state == RUN_READY ? FRAME_DEAD : FRAME_ERROR, text);
     }
 }
 
