@@ -33,6 +33,13 @@ void call_capacity(struct call *call, struct lane *l)
     l->told = capacity;
 }
 
+void call_offer(struct call *call, struct lane *l, unsigned more)
+{
+    const struct consumer *c = l->c;
+    call_cstr(call, c->q->process);
+    call_int(call, c->stopping ? 0 : free_now(c) + more);
+}
+
 /* ---- claiming ----------------------------------------------------------------------------------------------------- */
 
 struct claim {
@@ -70,6 +77,29 @@ static void hand_on(struct lane *lane, struct lease *l, const struct redis_value
         lease_inputs(l, ins);
 }
 
+/* The job is ours: by a claim, or handed to us. */
+static void claimed(struct lane *lane, struct id job, struct str entry, const struct redis_value *v)
+{
+    struct consumer *c = lane->c;
+    struct lease *old = lease_find(c, str_of(job.text));
+    if (old && old->attempt == (uint32_t)redis_integer(redis_item(v, 1)))
+        return; /* told already */
+    if (old) {
+        uint32_t attempt = old->attempt;
+        lease_end(old);
+        c->cb.on_fenced(c->cb.arg, job, attempt);
+    }
+    struct lease *l = lease_new(lane, v, entry, job);
+    if (!l)
+        return; /* without memory: the lease lapses, and another worker takes it */
+    if (c->stopping) {
+        queue_requeue(c->q, job, l->attempt, STR("worker_drained"), false, NULL, NULL);
+        return;
+    }
+    hand_on(lane, l, v);
+    consumer_pump(c);
+}
+
 static void on_claim(void *arg, const struct redis_value *v)
 {
     auto_free struct claim *claim = arg;
@@ -79,28 +109,34 @@ static void on_claim(void *arg, const struct redis_value *v)
     lane->claiming--;
     c->claiming--;
     enum queue_answer answer = answer_of(v);
-    if (answer != QUEUE_OK && answer != QUEUE_DUP) {
-        if (!c->q->closing)
-            consumer_pump(c);
+    if (answer == QUEUE_OK || answer == QUEUE_DUP)
+        claimed(lane, claim->job, str_of(claim->entry), v);
+    else if (!c->q->closing)
+        consumer_pump(c);
+}
+
+static struct lane *lane_named(struct consumer *c, unsigned partition, struct str class_name)
+{
+    for (size_t i = 0; i < c->lane_count; i++) {
+        if (c->lanes[i].partition == partition && str_eq(class_name, str_of(c->lanes[i].class_name)))
+            return &c->lanes[i];
+    }
+    return NULL;
+}
+
+void consumer_handed(struct queue *q, struct str message)
+{
+    struct handed h;
+    struct consumer *c = q->consumer;
+    if (handed_parse(message, &h) != ERR_OK || c->q->closing)
         return;
-    }
-    struct lease *old = lease_find(c, str_of(claim->job.text));
-    if (old && old->attempt == (uint32_t)redis_integer(redis_item(v, 1)))
-        return; /* told already */
-    if (old) {
-        uint32_t attempt = old->attempt;
-        lease_end(old);
-        c->cb.on_fenced(c->cb.arg, claim->job, attempt);
-    }
-    struct lease *l = lease_new(lane, v, str_of(claim->entry), claim->job);
-    if (!l)
-        return; /* without memory: the lease lapses, and another worker takes it */
-    if (c->stopping) {
-        queue_requeue(c->q, claim->job, l->attempt, STR("worker_drained"), false, NULL, NULL);
+    struct lane *lane = lane_named(c, id_partition(str_of(h.job.text), q->partitions), h.class_name);
+    if (!lane || h.entry.n >= EVENT_ID_MAX)
         return;
-    }
-    hand_on(lane, l, v);
-    consumer_pump(c);
+    if (h.answer.count > 0)
+        claimed(lane, h.job, h.entry, &h.answer);
+    else
+        lane_take(lane, h.entry, str_of(h.job.text));
 }
 
 static void send_claim(struct lane *lane, struct str entry, struct id job)
@@ -123,7 +159,7 @@ static void send_claim(struct lane *lane, struct str entry, struct id job)
     call_str(call, entry);
     call_cstr(call, c->worker);
     call_capacity(call, lane);
-    call_cstr(call, q->process);
+    call_offer(call, lane, 0);
     call_go(call, on_claim, claim);
 }
 
@@ -190,6 +226,8 @@ static void take_entries(struct port *p, const struct redis_value *v)
         }
     }
 }
+
+static void make_groups(struct port *p);
 
 static void on_read(void *arg, const struct redis_value *v)
 {
@@ -258,7 +296,15 @@ void consumer_pump(struct consumer *c)
             continue;
         if (p->recovered)
             read_lanes(p, count, ">", true);
+        else
+            make_groups(p);
     }
+}
+
+void consumer_look_again(struct queue *q)
+{
+    for (size_t i = 0; q->consumer && i < q->consumer->port_count; i++)
+        q->consumer->ports[i].recovered = false;
 }
 
 /* What was delivered to us before a connection was lost, and never seen. */

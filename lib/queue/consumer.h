@@ -74,6 +74,8 @@ struct keyset lane_keys(const struct lane *l, struct str job);
 int64_t lane_capacity(const struct lane *l);
 /* As an argument: empty when the store knows it already. */
 void call_capacity(struct call *call, struct lane *l);
+/* What submit may hand us without a claim: our process, and the slots that are free, `more` of them by this call. */
+void call_offer(struct call *call, struct lane *l, unsigned more);
 void consumer_pump(struct consumer *c);
 /* An entry was delivered: claim it, or give it back. */
 void lane_take(struct lane *l, struct str entry, struct str job);

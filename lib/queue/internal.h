@@ -20,7 +20,7 @@ struct queue {
     char process[ID_LEN + 1];     /* this process's channel */
     struct redis *cmd, *sub;
 
-    bool ready, closing;
+    bool ready, closing, subscribed_before;
     char why[256], store_text[512];
     char epoch[64]; /* "" until a store was seen */
     unsigned partitions;
@@ -133,6 +133,15 @@ struct message {
     struct event events[MESSAGE_EVENTS];
 };
 MUST_CHECK enum err message_parse(struct str payload, struct message *ret_message);
+/* A job that was delivered to us, or claimed for us. Everything points into the message, or into itself. */
+enum { HANDED_VALUES = 15 };
+struct handed {
+    struct id job;
+    struct str class_name, entry;
+    struct redis_value answer, values[HANDED_VALUES]; /* as claim answers; empty: not claimed yet */
+};
+/* ERR_INVALID: it is another kind of message. */
+MUST_CHECK enum err handed_parse(struct str payload, struct handed *ret_handed);
 /* Entries of an XRANGE reply. */
 MUST_CHECK enum err entry_decode(const struct redis_value *entry, struct id job, struct event *ret_event);
 
@@ -141,6 +150,9 @@ MUST_CHECK enum err entry_decode(const struct redis_value *entry, struct id job,
 void consumer_connected(struct queue *q);
 void consumer_second(struct queue *q);
 void consumer_message(struct queue *q, const struct message *m);
+void consumer_handed(struct queue *q, struct str message);
+/* Reads what is pending for this worker once more. */
+void consumer_look_again(struct queue *q);
 void consumer_close(struct queue *q);
 
 /* Runs calls_tick and what topics hold in the next turn of the loop. */

@@ -228,6 +228,7 @@ void queue_finish(struct queue *q, struct id job, uint32_t attempt, uint64_t n,
     call_int(call, cost_ms);
     call_cstr(call, q->consumer->worker);
     call_capacity(call, l->lane);
+    call_offer(call, l->lane, 1);
     add_drafts(call, drafts, count);
     step_add(l, call, true, cb, arg);
 }
@@ -298,6 +299,7 @@ static void beat_send(struct beat *b, struct lease **leases)
     call_cstr(call, c->worker);
     b->lane->told = lane_capacity(b->lane); /* always said: it also tells that the worker lives */
     call_int(call, b->lane->told);
+    call_offer(call, b->lane, 0);
     for (size_t i = 0; i < b->count; i++) {
         call_int(call, leases[i]->attempt);
         call_cstr(call, leases[i]->entry);

@@ -65,6 +65,36 @@ enum err message_parse(struct str payload, struct message *ret_message)
     return ERR_OK;
 }
 
+enum err handed_parse(struct str payload, struct handed *ret_handed)
+{
+    struct handed *h = ret_handed;
+    struct str rest = payload, head, job;
+    uint64_t len;
+    if (!word(&rest, ' ', &head) || !str_eq(head, STR("handed")))
+        return ERR_INVALID;
+    size_t line = 0;
+    while (line < rest.n && rest.p[line] != '\n')
+        line++;
+    if (line == rest.n)
+        return ERR_PROTOCOL;
+    struct str first = {rest.p, line};
+    rest = (struct str){rest.p + line + 1, rest.n - line - 1};
+    job = str_split(&first, ' ');
+    h->class_name = str_split(&first, ' ');
+    h->entry = first;
+    if (id_parse(job, &h->job) != ERR_OK || h->class_name.n == 0 || h->entry.n == 0)
+        return ERR_PROTOCOL;
+    h->answer = (struct redis_value){.type = REDIS_ARRAY, .items = h->values};
+    for (; rest.n > 0 && h->answer.count < HANDED_VALUES; h->answer.count++) {
+        struct redis_value *v = &h->values[h->answer.count];
+        *v = (struct redis_value){.type = REDIS_STRING};
+        if (!number(&rest, ':', &len) || !bytes(&rest, len, &v->text))
+            return ERR_PROTOCOL;
+    }
+    bool whole = h->answer.count == 0 || h->answer.count == HANDED_VALUES;
+    return rest.n == 0 && whole ? ERR_OK : ERR_PROTOCOL;
+}
+
 enum err entry_decode(const struct redis_value *entry, struct id job, struct event *ret_event)
 {
     enum { MAX_FIELDS = 32 };

@@ -39,9 +39,14 @@ static void on_command_state(void *arg, bool up, const char *why)
 
 static void on_pubsub_state(void *arg, bool up, const char *why)
 {
+    struct queue *q = arg;
     (void)why; /* the command connection says it */
-    if (up)
-        topics_connected(arg);
+    if (!up)
+        return;
+    topics_connected(q);
+    if (q->subscribed_before)
+        consumer_look_again(q); /* for a job that was handed to us meanwhile */
+    q->subscribed_before = true;
 }
 
 static void on_tick(uv_timer_t *timer)

@@ -159,7 +159,8 @@ struct consumer_callbacks {
     void *arg;
 };
 /* Reads the ready lanes of `classes` and keeps the leases of what it claimed (heartbeats, batched). Never claims
-   more than queue_consume_slots allows. One per queue. */
+   more than queue_consume_slots allows; but queue_finish makes a slot free, and the store may hand over the next job for
+   it at once, or one more than there are slots for when it does not know better yet. One per queue. */
 void queue_consume(struct queue *q, struct str worker, const char *const *classes, size_t count,
                    const struct consumer_callbacks *callbacks);
 void queue_consume_slots(struct queue *q, unsigned free_slots);

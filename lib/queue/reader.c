@@ -236,8 +236,12 @@ void on_pubsub(void *arg, struct str channel, struct str payload)
 {
     struct queue *q = arg;
     struct str rest = payload;
-    struct topic *t = topic_find(q, str_split(&rest, ' '));
     (void)channel; /* the job is in the message */
+    if (q->consumer && str_starts(payload, STR("handed "))) {
+        consumer_handed(q, payload);
+        return;
+    }
+    struct topic *t = topic_find(q, str_split(&rest, ' '));
     struct message m;
     if (q->consumer && message_parse(payload, &m) == ERR_OK)
         consumer_message(q, &m);

@@ -1,13 +1,12 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- A worker begins an attempt at the job of a lane entry.
-local job, prefix, entry, worker, capacity, process = unpack(ARGV)
+local job, prefix, entry, worker, capacity, process, free = unpack(ARGV)
 local j = load(JOB)
 local f = load_fair()
 local act = action(j)
 
 local function answer(word)
-    return {word, j.attempt, call('GET', REQ) or '', j.tenant, j.user, j.lang, j.session, j.retry, j.created, j.ms,
-            j.seq, j.last, j.ins, j.class, j.cancel or ''}
+    return told(word, j, call('GET', REQ) or '')
 end
 
 if act == 'again' then
@@ -24,18 +23,10 @@ if act ~= 'start' then
     save_fair(f)
     return {act}
 end
-set(j, 'status', 'running')
-set(j, 'attempt', j.attempt + 1)
-set(j, 'n', 0)
-set(j, 'hb', 0)
-set(j, 'entry', entry)
-set(j, 'worker', worker)
-set(j, 'to', process)
-emit(j, 'claimed', '{"worker":' .. cjson.encode(worker) .. '}', '')
-set(j, 'claimed', j.ms)
+begin(j, f, entry, worker, process)
 save(j)
 tell(f, worker, capacity)
-set_fair(f, 'run', f.run + 1)
+offer(f, worker, process, free)
 refill(f)
 save_fair(f)
 publish(j, job, prefix)

@@ -1,13 +1,13 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- A worker keeps its leases, tells its capacity and learns what it has not read.
--- ARGV: worker, capacity, then for each job: attempt, lane entry, client events read. KEYS: the jobs behind the lane's.
-local worker, capacity, first = ARGV[1], ARGV[2], 6
+-- ARGV: worker, capacity, process, free slots, then for each job: attempt, lane entry, client events read. KEYS: the jobs behind the lane's.
+local worker, capacity, process, free, first = ARGV[1], ARGV[2], ARGV[3], ARGV[4], 6
 need(WORKERS, 'hash')
 need_lane()
-local keep, result, jobs = {}, {'ok'}, (#ARGV - 2) / 3
+local keep, result, jobs = {}, {'ok'}, (#ARGV - 4) / 3
 for i = 1, jobs do need(KEYS[first + i], 'hash') end
 for i = 1, jobs do
-    local key, attempt, entry, read = KEYS[first + i], ARGV[3 * i], ARGV[3 * i + 1], tonumber(ARGV[3 * i + 2])
+    local key, attempt, entry, read = KEYS[first + i], ARGV[3 * i + 2], ARGV[3 * i + 3], tonumber(ARGV[3 * i + 4])
     local j = call('HMGET', key, 'status', 'attempt', 'entry', 'ins', 'inb')
     local act = not j[1] and ACTIONS.none or ACTIONS[j[1]] or ACTIONS.terminal
     if act == 'beat' and j[2] == attempt and j[3] == entry then
@@ -30,6 +30,7 @@ local f = load_fair()
 -- `w` is only kept along by the other scripts; here it is made right.
 set_fair(f, 'w', call('ZCARD', B0) + call('ZCARD', B1) + call('ZCARD', B2))
 tell(f, worker, capacity)
+offer(f, worker, process, free)
 refill(f)
 save_fair(f)
 return result

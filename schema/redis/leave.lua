@@ -8,6 +8,7 @@ if told ~= '' and last ~= told then return {'conflict'} end
 -- A consumer with pending entries must stay, or they would be lost.
 local pending = redis.pcall('XPENDING', READY, GROUP, '-', '+', 1, worker)
 local f = load_fair()
+if f.hw == worker then set_fair(f, 'hn', 0) end
 if last then
     set_fair(f, 'cap', math.max(0, f.cap - tonumber(string.match(last, '^%d+'))))
     call('HDEL', WORKERS, worker)

@@ -33,14 +33,15 @@ end
 set_fair(f, 'u1', tenant)
 set_fair(f, 'w1', now())
 local direct = ordered == '0' and f.w == 0 and room > 0 and may_take(f, tenant)
+local handed = direct and may_hand(f, room, prefix)
 if not direct then need(backlog(q), 'zset') end
 if ordered == '1' then need(ORDER, 'list') end
 
 call('ZADD', TENANT, now(), job)
 local j = {status = 'queued', seq = 0, ms = now(), attempt = 0, owed = 0, cost = cost, tenant = tenant}
-local member, pos = member_of(j, job), 1
+local member, pos, entry = member_of(j, job), 1, nil
 if direct then
-    to_lane(f, q, job, tag, cost, tenant)
+    entry = to_lane(f, q, job, tag, cost, tenant)
 else
     local waiting = 0
     if ordered == '1' then
@@ -57,7 +58,7 @@ end
 call('SET', REQ, request)
 emit(j, 'submitted', submitted, '')
 emit(j, 'queued', queued .. pos .. '}', '')
-local stored = #request + j.owed
+local stored, eid = #request + j.owed, j.last
 call('HSET', JOB, 'status', 'queued', 'tenant', tenant, 'user', user, 'session', session, 'lang', lang, 'class', class,
      'prio', prio, 'cost', cost, 'attempt', 0, 'created', now(), 'retry', retry, 'ordered', ordered, 'tag', tag,
      'ttl', ttl, 'seq', j.seq, 'ms', j.ms, 'last', j.last, 'eid', j.last, 'pos', pos, 'bytes', stored)
@@ -67,5 +68,16 @@ if idem ~= '' then
     call('HSET', IDEM, 'job', job, 'session', session, 'eid', j.last, 'pos', pos, 'hash', hash)
 end
 call('HSET', COUNT, 'jobs', jobs + 1, 't:' .. tenant, mine + 1, 'bytes', bytes + stored)
+if handed then
+    local read, first = deliver(f)
+    if read == entry then
+        j.user, j.session, j.lang, j.class, j.retry, j.created, j.ins, j.owed = user, session, lang, class, retry, now(), 0, 0
+        if sync ~= '' then j.sync = sync end
+        hand(j, job, f, entry, request, prefix)
+    elseif read then -- an older one, that no count knew of: it goes behind
+        drop_entry(read)
+        call('XADD', READY, '*', 'j', first)
+    end
+end
 save_fair(f)
-return {'ok', job, session, j.last, pos}
+return {'ok', job, session, eid, pos}

@@ -13,6 +13,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct message m;
     struct str payload = {.p = (const char *)data, .n = size};
+    struct handed h;
+    if (handed_parse(payload, &h) == ERR_OK) {
+        MUST(id_valid(str_of(h.job.text)) && inside(h.class_name, data, size) && inside(h.entry, data, size));
+        for (size_t i = 0; i < h.answer.count; i++)
+            MUST(inside(h.values[i].text, data, size));
+    }
     if (message_parse(payload, &m) != ERR_OK)
         return 0;
     MUST(id_valid(str_of(m.job.text)) && m.count <= MESSAGE_EVENTS);

@@ -115,6 +115,8 @@ static void send_step(struct subject *s, struct call *c, const struct job_input 
         call_int(c, 5);
         call_cstr(c, in->worker);
         call_cstr(c, "");
+        call_cstr(c, "process");
+        call_int(c, 0);
     }
     send_drafts(c, in);
 }
@@ -126,6 +128,7 @@ static void send_claim(struct subject *s, struct call *c, const struct job_input
     call_cstr(c, in->worker);
     call_cstr(c, "");
     call_cstr(c, "process");
+    call_int(c, 0);
 }
 
 static void send_beat(struct subject *s, struct call *c, const struct job_input *in)
@@ -134,6 +137,8 @@ static void send_beat(struct subject *s, struct call *c, const struct job_input 
     call_key(c, &keys, "JOB");
     call_cstr(c, in->worker);
     call_int(c, 50);
+    call_cstr(c, "process");
+    call_int(c, 0);
     call_int(c, in->attempt);
     call_cstr(c, in->entry);
     call_int(c, (int64_t)in->read);

@@ -3,6 +3,7 @@
 #include "support/queue_world.h"
 
 #include "base/clock.h"
+#include "queue/internal.h"
 #include "unit/unit.h"
 
 #include <signal.h>
@@ -141,6 +142,94 @@ static void t02_a_synchronous_run_gets_its_events_by_message(void **state)
     assert_string_equal(buf_cstr(&x.r.types), "claimed started output usage completed");
     assert_string_equal(buf_cstr(&x.r.output), "1\n");
     reading_close(&x.r);
+}
+
+struct found {
+    bool done;
+    enum queue_answer answer;
+    char status[16];
+    uint64_t position, last_seq;
+    uint32_t attempt;
+};
+
+static void on_found(void *arg, enum queue_answer answer, const struct queue_job *job)
+{
+    struct found *g = arg;
+    g->done = true;
+    g->answer = answer;
+    if (!job)
+        return;
+    snprintf(g->status, sizeof g->status, STR_FMT, STR_ARG(job->status));
+    g->position = job->position;
+    g->last_seq = job->last_seq;
+    g->attempt = job->attempt;
+}
+
+static void wait_found(struct fixture *f, struct id job, const char *status, struct found *ret_found)
+{
+    do {
+        *ret_found = (struct found){0};
+        queue_get(f->w.api, STR("t"), job, on_found, ret_found);
+        UNTIL(&f->w, ret_found->done);
+    } while (strcmp(ret_found->status, status) != 0);
+}
+
+/* A claim of its own for each would be two commands a job. */
+static void t02b_a_waiting_worker_is_handed_its_jobs(void **state)
+{
+    enum { JOBS = 50 };
+    struct fixture *f = *state;
+    struct queue_stats before, after;
+    struct found g;
+    f->a.instant = true;
+    worker_open(&f->a, world_queue(&f->w), "w1", 4);
+    wait_found(f, world_submit_now(&f->w, "t"), "completed", &g);
+    queue_stats(f->a.q, &before);
+    for (size_t i = 0; i < JOBS; i++)
+        wait_found(f, world_submit_now(&f->w, "t"), "completed", &g);
+    queue_stats(f->a.q, &after);
+    assert_int_equal(f->a.finished, JOBS + 1);
+    assert_true(after.commands - before.commands >= JOBS);
+    if (!cluster) /* where each partition has to see the worker first */
+        assert_true(after.commands - before.commands < JOBS * 2 - JOBS / 4);
+}
+
+/* Every slot that an end makes free takes the next job along. */
+static void t02c_an_end_brings_the_next_job(void **state)
+{
+    enum { JOBS = 30 };
+    struct fixture *f = *state;
+    struct found g;
+    struct id jobs[JOBS];
+    for (size_t i = 0; i < JOBS; i++)
+        jobs[i] = world_submit_now(&f->w, "t");
+    f->a.instant = true;
+    worker_open(&f->a, world_queue(&f->w), "w1", 2);
+    for (size_t i = 0; i < JOBS; i++) {
+        wait_found(f, jobs[i], "completed", &g);
+        assert_int_equal(g.attempt, 1);
+    }
+    assert_int_equal(f->a.finished, JOBS);
+}
+
+static void t02d_what_was_handed_and_not_heard_is_not_lost(void **state)
+{
+    struct fixture *f = *state;
+    char command[256], reply[256];
+    struct found g;
+    if (cluster)
+        return; /* which partition is met is chance */
+    worker_open(&f->a, world_queue(&f->w), "w1", 4);
+    wait_found(f, world_submit_now(&f->w, "t"), "running", &g);
+    /* The message goes to a process that does not know what to do with it. */
+    snprintf(command, sizeof command, "HSET millrace:{p00}:c:local:fair hp %s", f->w.api->process);
+    redis_server_ask(&f->w.redis, command, reply, sizeof reply);
+    struct id unheard = world_submit_now(&f->w, "t");
+    wait_found(f, unheard, "running", &g);
+    assert_int_equal(f->a.count, 1);
+    redis_server_ask(&f->w.redis, "CLIENT KILL TYPE pubsub", reply, sizeof reply);
+    UNTIL(&f->w, f->a.count == 2); /* found when the worker was connected again, or by the reaper */
+    assert_string_equal(f->a.jobs[1].job.text, unheard.text);
 }
 
 static void t03_a_live_reader_sees_each_event_once_and_in_order(void **state)
@@ -408,27 +497,6 @@ static void on_listing(void *arg, enum queue_answer answer, const struct queue_j
     snprintf(l->cursor, sizeof l->cursor, "%s", next);
 }
 
-struct found {
-    bool done;
-    enum queue_answer answer;
-    char status[16];
-    uint64_t position, last_seq;
-    uint32_t attempt;
-};
-
-static void on_found(void *arg, enum queue_answer answer, const struct queue_job *job)
-{
-    struct found *g = arg;
-    g->done = true;
-    g->answer = answer;
-    if (!job)
-        return;
-    snprintf(g->status, sizeof g->status, STR_FMT, STR_ARG(job->status));
-    g->position = job->position;
-    g->last_seq = job->last_seq;
-    g->attempt = job->attempt;
-}
-
 static void t15_list_and_get(void **state)
 {
     struct fixture *f = *state;
@@ -600,11 +668,11 @@ static void t19_a_killed_store_comes_back_with_everything(void **state)
     assert_true(clock_mono_ns() - before < 1000 * 1000000ll);
     struct answer a = {0};
     struct event_draft d = {.type = EV_COMPLETED, .data = STR("{}")};
+    f->a.instant = true;                                                   /* finish brings the next job */
     queue_finish(f->a.q, f->a.jobs[0].job, 1, 1, &d, 1, 1, on_answer, &a); /* kept until the store is back */
     redis_server_again(&f->w.redis);
     UNTIL(&f->w, a.done);
     assert_int_equal(a.value, QUEUE_OK);
-    f->a.instant = true;
     queue_consume_slots(f->a.q, 4);
     UNTIL(&f->w, f->a.finished == 4);
     UNTIL(&f->w, queue_ready(f->w.api));
@@ -802,6 +870,9 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         T(t01_a_job_goes_through),
         T(t02_a_synchronous_run_gets_its_events_by_message),
+        T(t02b_a_waiting_worker_is_handed_its_jobs),
+        T(t02c_an_end_brings_the_next_job),
+        T(t02d_what_was_handed_and_not_heard_is_not_lost),
         T(t03_a_live_reader_sees_each_event_once_and_in_order),
         T(t04_a_paused_reader_misses_nothing),
         T(t05_appends_are_fenced_and_repeats_are_dup),

@@ -6,14 +6,15 @@ local REFILL_MAX, RESERVE_MS, RESERVE_FROM = 64, 10000, 4
 local function load_fair(tenant, q)
     local tag = tenant and 't' .. q .. ':' .. tenant or 'none'
     local share = tenant and 'r:' .. tenant or 'none'
-    local v = call('HMGET', FAIR, 'v0', 'v1', 'v2', 'm0', 'm1', 'm2', 'cap', 'run', 'w', 'w1', 'w2', 'u1', 'u2', tag, share)
+    local v = call('HMGET', FAIR, 'v0', 'v1', 'v2', 'm0', 'm1', 'm2', 'cap', 'run', 'w', 'w1', 'w2', 'u1', 'u2', 'hn', 'hw', 'hp',
+                   tag, share)
     local f = {v0 = tonumber(v[1] or 0), v1 = tonumber(v[2] or 0), v2 = tonumber(v[3] or 0), m0 = tonumber(v[4] or 0),
                m1 = tonumber(v[5] or 0), m2 = tonumber(v[6] or 0), cap = tonumber(v[7] or 0), run = tonumber(v[8] or 0),
                w = tonumber(v[9] or 0), w1 = tonumber(v[10] or 0), w2 = tonumber(v[11] or 0), u1 = v[12], u2 = v[13],
-               changed = {}}
+               hn = tonumber(v[14] or 0), hw = v[15], hp = v[16], changed = {}}
     if tenant then
-        f[tag] = tonumber(v[14] or 0)
-        f[share] = tonumber(v[15] or 0)
+        f[tag] = tonumber(v[17] or 0)
+        f[share] = tonumber(v[18] or 0)
     end
     return f
 end
@@ -75,9 +76,9 @@ local function room_of(f)
 end
 
 local function to_lane(f, q, job, tag, cost, tenant)
-    call('XADD', READY, '*', 'j', job)
     add_share(f, tenant, 1)
     set_fair(f, 'v' .. q, math.max(f['v' .. q], tag - cost))
+    return call('XADD', READY, '*', 'j', job)
 end
 
 local function head_of(f, q)
@@ -139,4 +140,13 @@ local function tell(f, worker, capacity)
     local old = tonumber(string.match(call('HGET', WORKERS, worker) or '0', '^%d+'))
     call('HSET', WORKERS, worker, capacity .. ' ' .. now())
     set_fair(f, 'cap', math.max(0, f.cap + tonumber(capacity) - old))
+end
+
+-- The last worker that had a free slot stands in the fair order (its name, its process, how many), so that submit can hand a
+-- job to it without a claim. Too many is harmless: it takes one more than it has slots for.
+local function offer(f, worker, process, free)
+    if free == '0' and f.hw ~= worker then return end
+    set_fair(f, 'hn', tonumber(free))
+    set_fair(f, 'hw', worker)
+    set_fair(f, 'hp', process)
 end
