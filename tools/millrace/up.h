@@ -93,7 +93,7 @@ MUST_CHECK enum err up_free_port(int wanted, int *ret_port); /* 0: any. ERR_EXIS
 
 /* up_objects.c: the folder of the object store. */
 MUST_CHECK enum err up_objects_make(struct up *up, struct errinfo *info);
-void up_objects_remove(struct up *up);
+void up_objects_remove(struct up *up); /* when it is empty; with --ephemeral in any case */
 
 /* up_child.c: one process. */
 const char *up_part_name(enum up_part part);

@@ -53,6 +53,12 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 
 void up_objects_remove(struct up *up)
 {
-    if (up->objects[0] != '\0')
+    char temporary[UP_PATH_MAX + 8];
+    if (up->objects[0] == '\0')
+        return;
+    snprintf(temporary, sizeof temporary, "%s/.tmp", up->objects);
+    rmdir(temporary); /* only what is empty goes */
+    rmdir(up->objects);
+    if (up->cli->ephemeral)
         nftw(up->objects, remove_one, OPEN_FILES, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 }

@@ -338,10 +338,9 @@ void up_state_remove(struct up *up)
         *strrchr(up->worker_config, '/') = '\0';
         rmdir(up->worker_config);
     }
-    if (up->cli->ephemeral) {
-        up_objects_remove(up);
+    up_objects_remove(up);
+    if (up->cli->ephemeral)
         nftw(up->state, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
-    }
 }
 
 enum err up_free_port(int wanted, int *ret_port)
