@@ -6,6 +6,7 @@
 #include "api/auth.h"
 #include "api/exec_request.h"
 #include "api/fault.h"
+#include "api/offers.h"
 #include "api/router.h"
 #include "base/list.h"
 #include "io/http_server.h"
@@ -24,6 +25,9 @@ struct api {
     struct auth auth;
     struct metrics *metrics;
     struct limit_bounds bounds;
+    struct offers offers; /* which languages there are; asked for by a timer */
+    uv_timer_t ask;
+    bool asking;
     struct list calls;     /* requests not yet answered */
     struct list followers; /* streams and long-polls */
     unsigned cancels;      /* sent for clients that left, not yet answered */

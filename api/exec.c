@@ -47,8 +47,10 @@ bool exec_read(struct call *c, bool sync, struct exec_request *ret_request)
         call_fail(c, CE_UNSUPPORTED_MEDIA_TYPE, "send Content-Type: application/json, in UTF-8");
         return false;
     }
-    struct exec_rules rules = {
-        .bounds = c->api->bounds, .max_code = (size_t)c->api->config.max_code_bytes, .sync = sync};
+    struct exec_rules rules = {.bounds = c->api->bounds,
+                               .max_code = (size_t)c->api->config.max_code_bytes,
+                               .sync = sync,
+                               .refused = c->api->offers.refused};
     struct api_fault fault;
     if (exec_request_parse(http_body(c->request), &rules, ret_request, &fault) == ERR_OK)
         return true;

@@ -76,6 +76,8 @@ static enum err take_language(struct draft *d, enum language *ret_lang)
     if (language_parse(name, ret_lang, &info) != ERR_OK)
         return api_fault_set(d->fault, CE_UNKNOWN_LANGUAGE, "%s%s",
                              strncmp(info.text, "lang: ", 6) == 0 ? "" : "lang: ", info.text);
+    if (d->rules->refused != NULL && d->rules->refused[*ret_lang] != NULL)
+        return api_fault_set(d->fault, CE_LANGUAGE_UNAVAILABLE, "lang: %s", d->rules->refused[*ret_lang]);
     return ERR_OK;
 }
 

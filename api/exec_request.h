@@ -26,7 +26,8 @@ enum {
 struct exec_rules {
     struct limit_bounds bounds;
     size_t max_code;
-    bool sync; /* /exec: args of any scalars, session_id advisory, priority interactive */
+    const char *const *refused; /* by language: why none of it is taken, or NULL; NULL: all are taken */
+    bool sync;                  /* /exec: args of any scalars, session_id advisory, priority interactive */
 };
 
 struct exec_request {

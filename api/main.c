@@ -54,6 +54,7 @@ static void on_cancel_tick(uv_timer_t *timer)
     if (p->api.cancels > 0 && clock_mono_ns() < p->drain_until_ns)
         return;
     uv_close((uv_handle_t *)timer, NULL);
+    uv_close((uv_handle_t *)&p->api.ask, NULL);
     queue_close(p->api.queue, on_queue_closed, p);
 }
 
@@ -90,6 +91,25 @@ static void on_stop(void *arg)
     uv_timer_start(&p->drain, on_drain_tick, 0, DRAIN_TICK_MS);
 }
 
+/* ---- what workers offer ---- */
+
+static void on_offers(void *arg, enum queue_answer answer, const struct queue_offered *list, size_t count)
+{
+    struct api *api = arg;
+    api->asking = false;
+    if (answer == QUEUE_OK)
+        offers_update(&api->offers, list, count);
+}
+
+static void on_ask(uv_timer_t *timer)
+{
+    struct api *api = timer->data;
+    if (api->asking || api->draining || !queue_ready(api->queue))
+        return;
+    api->asking = true;
+    queue_offers(api->queue, on_offers, api);
+}
+
 /* ---- the beginning ---- */
 
 static void on_queue_state(void *arg, bool ready, const char *why)
@@ -100,6 +120,8 @@ static void on_queue_state(void *arg, bool ready, const char *why)
         log_info("the store is there", F_STR("store", queue_store_text(api->queue)));
     else
         log_limited(LOG_WARN, "the store cannot be used", F_STR("why", api->redis_why));
+    if (ready)
+        uv_timer_start(&api->ask, on_ask, 0, OFFERS_ASK_MS);
 }
 
 static enum err open_queue(struct api *api, struct errinfo *info)
@@ -194,6 +216,8 @@ static enum err start(struct program *p, struct errinfo *info)
         return e;
     uv_timer_init(&api->loop.uv, &p->drain);
     p->drain.data = p;
+    uv_timer_init(&api->loop.uv, &api->ask);
+    api->ask.data = api;
     e = objects_open(&api->objects, &api->loop.uv, &api->config, info);
     if (e == ERR_OK)
         e = open_queue(api, info);
@@ -222,6 +246,7 @@ static int run(struct program *p)
         return 1;
     loop_close(&p->api.loop);
     metrics_close(p->api.metrics);
+    offers_free(&p->api.offers);
     auth_close(&p->api.auth);
     config_release(&p->api.config.base);
     log_info("ended");

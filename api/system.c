@@ -102,30 +102,10 @@ void handle_metrics(struct call *c)
     call_reply(c, 200, METRICS_CONTENT_TYPE, NULL, buf_str(&body));
 }
 
-static void write_list(struct buf *out, const char *items)
-{
-    struct str rest = str_of(items);
-    buf_append_char(out, '[');
-    for (bool first = true; rest.p != NULL && rest.n > 0; first = false) {
-        buf_append_cstr(out, first ? "" : ",");
-        json_write_string(out, str_split(&rest, '|'));
-    }
-    buf_append_char(out, ']');
-}
-
 void handle_languages(struct call *c)
 {
-    auto_buf body = BUF_INIT(64 * 1024);
-    buf_append_cstr(&body, "{\"languages\":[");
-    for (enum language l = 0; l < LANG_COUNT; l++) {
-        const struct language_row *row = language_row(l);
-        buf_printf(&body, "%s{\"id\":\"%s\",\"aliases\":", l > 0 ? "," : "", row->id);
-        write_list(&body, row->aliases);
-        buf_append_cstr(&body, ",\"description\":");
-        json_write_string(&body, str_of(row->text));
-        buf_append_char(&body, '}');
-    }
-    buf_append_cstr(&body, "]}\n");
+    auto_buf body = BUF_INIT(256 * 1024);
+    offers_write(&c->api->offers, &body);
     call_json(c, 200, &body);
 }
 

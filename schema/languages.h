@@ -22,7 +22,7 @@ struct language_row { /* languages.def says what each is; what a row does not na
     const char *const *env;
     const char *products;
     const char *warm;
-    const char *needs;
+    const char *const *needs;
     const char *packages, *version_of, *libraries;
     const char *const *etc;
     unsigned wall, memory; /* per cent; 0: 100 */

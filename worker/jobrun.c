@@ -385,6 +385,14 @@ static enum err read_job(struct jobrun *run, const struct claimed_job *job, stru
     return run_plan_build(&run->request, open, &run->plan, info);
 }
 
+/* An api that knew would have refused it: it is for another worker, or waits until there is one. */
+static void no_toolchain(struct jobrun *run)
+{
+    log_warn("a job's language is not installed here, it is handed back", F_JOB(run->job.text, run->attempt),
+             F_STR("missing", run->runs->options.missing[run->plan.lang]));
+    jobrun_return(run, REASON_NO_TOOLCHAIN);
+}
+
 void jobruns_start(struct jobruns *runs, const struct claimed_job *job)
 {
     struct jobrun *run = calloc(1, sizeof *run);
@@ -407,10 +415,12 @@ void jobruns_start(struct jobruns *runs, const struct claimed_job *job)
     metrics_add(runs->options.metrics, METRIC_JOBS_CLAIMED, 0, 0, 1);
     metrics_observe_ns(runs->options.metrics, METRIC_QUEUE_SECONDS, 0, run->queue_ms * MS_NS);
     struct errinfo info = {0};
-    if (read_job(run, job, &info) == ERR_OK)
-        take_pod(run);
-    else
+    if (read_job(run, job, &info) != ERR_OK)
         refuse(run, REASON_BAD_REQUEST, info.text);
+    else if (runs->options.missing && runs->options.missing[run->plan.lang])
+        no_toolchain(run);
+    else
+        take_pod(run);
 }
 
 /* ---- the whole ---- */

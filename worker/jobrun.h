@@ -50,7 +50,9 @@ struct jobruns_options {
     struct pools *pools;
     struct metrics *metrics;
     struct pod_limits pod_limits; /* what pods are made with */
-    void (*changed)(void *arg);   /* a job is over: slots may be free */
+    const char *const
+        *missing; /* by language: what it cannot run without, or NULL; NULL: nothing is missing */
+    void (*changed)(void *arg); /* a job is over: slots may be free */
     void *arg;
 };
 

@@ -107,6 +107,7 @@ static void on_queue_state(void *arg, bool ready, const char *why)
 {
     struct worker *w = arg;
     snprintf(w->redis_why, sizeof w->redis_why, "%s", why ? why : "");
+    w->offer_ns = 0;
     if (ready)
         log_info("Redis is there", F_STR("store", queue_store_text(w->queue)));
     else
@@ -174,6 +175,17 @@ static void on_stop(void *arg)
     log_info("drains: claims no more jobs", F_INT("running", jobruns_count(w->runs)));
     if (w->consuming)
         queue_consume_stop(w->queue);
+    queue_offer(w->queue, str_of(w->name), STR(""));
+}
+
+/* Which languages run here, for the apis. */
+static void tell_offer(struct worker *w)
+{
+    int64_t now = clock_mono_ns();
+    if (now < w->offer_ns || !queue_ready(w->queue))
+        return;
+    w->offer_ns = now + (int64_t)QUEUE_OFFER_MS * 1000000;
+    queue_offer(w->queue, str_of(w->name), buf_str(&w->toolchains.offer));
 }
 
 static void on_tick(uv_timer_t *timer)
@@ -182,6 +194,7 @@ static void on_tick(uv_timer_t *timer)
     pools_tick(w->pools);
     jobruns_tick(w->runs);
     if (!w->stopping) {
+        tell_offer(w);
         tell_slots(w);
         return;
     }
@@ -314,10 +327,24 @@ static enum err write_port(const struct worker *w, struct errinfo *info)
     return ERR_OK;
 }
 
+static enum err open_toolchains(struct worker *w, struct errinfo *info)
+{
+    if (toolchains_look(toolchain_there, TOOLCHAIN_PACKAGES, &w->toolchains) != ERR_OK)
+        return errinfo_set(info, ERR_NOMEM, 0, "out of memory");
+    auto_buf missing = BUF_INIT(4096);
+    toolchains_missing(&w->toolchains, &missing);
+    if (missing.len > 0)
+        log_warn("languages that are not installed here; tools/install --languages has them",
+                 F_STR("missing", buf_cstr(&missing)));
+    return ERR_OK;
+}
+
 static enum err open_all(struct worker *w, struct errinfo *info)
 {
     struct local_options local = {.on_hello = on_hello, .on_gone = on_spawner_gone, .arg = w};
     enum err e = spawner_fd(&local.fd, info);
+    if (e == ERR_OK)
+        e = open_toolchains(w, info);
     if (e == ERR_OK)
         e = loop_open(&w->loop, (int)w->config.drain_ms + CLOSE_GRACE_MS, on_stop, w, info);
     if (e == ERR_OK)
@@ -338,6 +365,7 @@ static enum err open_all(struct worker *w, struct errinfo *info)
         .pools = w->pools,
         .metrics = w->metrics,
         .pod_limits = pod_limits(&w->config),
+        .missing = w->toolchains.missing,
         .changed = on_changed,
         .arg = w,
     };

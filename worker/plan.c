@@ -13,10 +13,7 @@
 
 /* The user's process gets these and what the request adds; the request wins. */
 static const char *const base_env[][2] = {
-    {"PATH", "/usr/local/bin:/usr/bin:/bin"},
-    {"HOME", "/mnt/data"},
-    {"LANG", "C.UTF-8"},
-    {"TMPDIR", "/tmp"},
+    {"PATH", "/usr/local/bin:/usr/bin:/bin"}, {"HOME", "/mnt/data"}, {"LANG", "C.UTF-8"}, {"TMPDIR", "/tmp"},
     {"PYTHONDONTWRITEBYTECODE", "1"},
 };
 

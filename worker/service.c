@@ -107,18 +107,27 @@ static json_t *objects_json(const struct worker *w)
                      "why", w->objects.why);
 }
 
+static json_t *languages_json(const struct worker *w)
+{
+    json_t *all = NULL;
+    if (json_parse(buf_str(&w->toolchains.offer), &all, NULL) != ERR_OK)
+        return json_object(); /* our own text; only without memory */
+    return all;
+}
+
 void worker_write_health(const struct worker *w, struct buf *out)
 {
     const char *why = "";
     bool ready = worker_ready(w, &why);
-    auto_json root = json_pack("{s:s, s:b, s:s, s:s, s:i, s:i, s:b, s:s, s:I, s:b, s:o, s:o}", "status",
-                               w->stopping ? "draining"
-                               : ready     ? "ok"
-                                           : "starting",
-                               "ready", ready, "why", why, "worker", w->name, "slots", (int)w->slots,
-                               "running", (int)jobruns_count(w->runs), "redis", queue_ready(w->queue),
-                               "isolation", w->hello_text, "missing_bits", (json_int_t)w->missing, "rootless",
-                               w->rootless, "pools", pools_json(w), "objects", objects_json(w));
+    auto_json root =
+        json_pack("{s:s, s:b, s:s, s:s, s:i, s:i, s:b, s:s, s:I, s:b, s:o, s:o, s:o}", "status",
+                  w->stopping ? "draining"
+                  : ready     ? "ok"
+                              : "starting",
+                  "ready", ready, "why", why, "worker", w->name, "slots", (int)w->slots, "running",
+                  (int)jobruns_count(w->runs), "redis", queue_ready(w->queue), "isolation", w->hello_text,
+                  "missing_bits", (json_int_t)w->missing, "rootless", w->rootless, "pools", pools_json(w),
+                  "objects", objects_json(w), "languages", languages_json(w));
     if (!root || json_write(root, out) != ERR_OK)
         buf_append_cstr(out, "{\"status\":\"error\"}");
 }

@@ -9,6 +9,7 @@
 #include "schema/config.h"
 #include "worker/backend_local.h"
 #include "worker/jobrun.h"
+#include "worker/toolchain.h"
 
 struct worker {
     struct config config;
@@ -21,6 +22,8 @@ struct worker {
     struct objects objects;
     struct http_server *http;
     uv_timer_t tick;
+    struct toolchains toolchains;
+    int64_t offer_ns; /* when they are told again; 0: at once */
 
     char name[80];
     unsigned slots;

@@ -166,6 +166,18 @@ void queue_consume(struct queue *q, struct str worker, const char *const *classe
 void queue_consume_slots(struct queue *q, unsigned free_slots);
 void queue_consume_stop(struct queue *q); /* claims no more; leases are kept until finish or requeue */
 
+/* What this worker offers (its own text), told to the apis; "" takes it back. A word holds for three times
+   QUEUE_OFFER_MS: it is to be repeated. Not sent while the store cannot be used. */
+enum { QUEUE_OFFER_MS = 10000 };
+void queue_offer(struct queue *q, struct str worker, struct str text);
+struct queue_offered {
+    struct str worker, text;
+};
+typedef void (*queue_offers_cb)(void *arg, enum queue_answer answer, const struct queue_offered *offers,
+                                size_t count);
+/* Those of all workers that are alive. */
+void queue_offers(struct queue *q, queue_offers_cb cb, void *arg);
+
 /* Append events of a running attempt. `n` = count of this attempt's appends so far + 1 (retries repeat it). */
 void queue_append(struct queue *q, struct id job, uint32_t attempt, uint64_t n,
                   const struct event_draft *drafts, size_t count, queue_done_cb cb, void *arg);
