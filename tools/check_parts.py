@@ -176,6 +176,7 @@ PARTS = [
     Part("unit", "cmocka, both builds", unit, ["build-test", "build-asan"]),
     Part("cluster", "integration against a cluster-enabled Redis, 8 partitions",
          pytest(["tests/integration"], "--redis", "cluster"), ["build-test"]),
+    Part("conformance", "LibreChat's own clients, three versions of them", pytest(["tests/conformance"]), ["build-test"]),
     Part("hazards", "attacks from inside a pod", pytest(["tests/hazards"]), ["build-test"]),
     Part("faults", "crashes, pauses, chaos",
          pytest(["tests/faults"], "--ignore=tests/faults/test_fairness.py"), ["build-test"]),
