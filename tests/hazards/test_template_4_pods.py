@@ -25,6 +25,48 @@ def test_python(pods, tmp_path, name):
     assert ended(facts) == code and facts["error"] == ""
 
 
+TYPESCRIPT = {
+    "types": ("enum E { A = 1 }\nconst x: string = E.A as any;\nconsole.log(x, process.argv.slice(1), __filename, process.execArgv)",
+              b"1 [ '/mnt/data/.main.js' ] /mnt/data/.main.js [ '--enable-source-maps' ]\n", b"", 0),
+    "an error of types": ("const x: number = 'a';\nconsole.log(x)", b"a\n", b"", 0),
+    "an error of syntax": ("let x: = 1;\nconsole.log(1)", b"", b"main.ts(1,8): error TS1110: Type expected.\n", 1),
+    "await": ("const y: number = await Promise.resolve(3);\nconsole.log(y, import.meta.url)", b"3 file:///mnt/data/.main.mjs\n", b"", 0),
+    "exit": ("import fs from 'fs';\nconsole.log(fs.existsSync('main.ts'));\nprocess.exit(7)", b"true\n", b"", 7),
+}
+
+
+@pytest.mark.parametrize("name", TYPESCRIPT)
+def test_typescript(pods, name):
+    code, out, err, status = TYPESCRIPT[name]
+    facts = pods.run(kind="ts", name="main.ts", code=code)
+    assert (facts["stdout"], facts["stderr"], ended(facts), facts["error"]) == (out, err, status, "")
+    assert ("stage" in facts) == (name == "an error of syntax")
+
+
+def test_typescript_stack_has_the_users_lines(pods):
+    facts = pods.run(kind="ts", name="main.ts", code="interface I { a: number }\nfunction f(i: I) {\n  throw new Error('no');\n}\nf({ a: 1 });\n")
+    assert b"/mnt/data/main.ts:3" in facts["stderr"] and b"launcher" not in facts["stderr"] and ended(facts) == 1
+
+
+SCIENCE = """import time; began = time.perf_counter()
+import numpy, pandas, matplotlib.pyplot as plt
+print(time.perf_counter() - began < 0.05)
+import os, threading, matplotlib
+print(len(os.listdir('/proc/self/task')), matplotlib.get_backend(), pandas.DataFrame({'a': [1, 2]}).a.sum())
+done = []
+threads = [threading.Thread(target=lambda: done.append(numpy.ones((50, 50)) @ numpy.ones((50, 50)))) for _ in range(4)]
+[t.start() for t in threads]; [t.join() for t in threads]
+print(len(done), done[0][0, 0])
+plt.plot([1, 2]); plt.savefig('a.png'); print(open('a.png', 'rb').read(4), sorted(os.listdir('.')))
+"""
+
+
+def test_science(pods):
+    facts = pods.run(kind="py-science", name="main.py", code=SCIENCE, env=ENV + ["MPLCONFIGDIR=/tmp/matplotlib"])
+    assert facts["stderr"] == b"" and facts["stdout"].decode().splitlines() == [
+        "True", "1 agg 3", "4 50.0", "b'\\x89PNG' ['a.png', 'main.py']"]
+
+
 @pytest.mark.parametrize("name", NODE)
 def test_node(pods, tmp_path, name):
     import subprocess

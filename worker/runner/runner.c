@@ -243,6 +243,8 @@ static void on_go(struct runner *r)
             release(r);
         else
             say_u32(r, FRAME_READY, FRAME_VERSION);
+    } else if (whole && m.error == PROGRAM_COMPILE_FAILED && r->state == RUN_STARTING && r->warm != NULL) {
+        r->compile = true; /* its end is the end of the compile step, and there is no second one */
     } else if (n == 0 && r->state == RUN_STARTING) {
         close_go(r);
         r->state = RUN_RUNNING;
@@ -352,6 +354,12 @@ static void on_control(struct runner *r)
     take_frames(r);
 }
 
+/* The compile step was good, and the run is a step of its own. */
+static bool goes_on(const struct runner *r)
+{
+    return r->compiled.exit_code == 0 && r->warm == NULL;
+}
+
 static void second_stage(struct runner *r)
 {
     struct errinfo info = {0};
@@ -359,7 +367,7 @@ static void second_stage(struct runner *r)
     r->compiled = r->exit;
     r->compile = false;
     r->second = true;
-    if (r->compiled.exit_code != 0)
+    if (!goes_on(r))
         return;
     r->exit = (struct frame_exit){.processes = r->compiled.processes,
                                   .user_ns = r->compiled.user_ns,
@@ -399,7 +407,7 @@ static void finish(struct runner *r)
     count_pod(r);
     if (r->compile && r->exit.end == PE_OWN) {
         second_stage(r);
-        if (r->compiled.exit_code == 0)
+        if (goes_on(r))
             return;
     }
     say_started(r);

@@ -12,6 +12,10 @@ extern const size_t launcher_node_js_len;
 #define NOTHING   ((const char *const[]){NULL})
 
 static const struct launcher launchers[] = {
+    {.name = "node-ts",
+     .argv = LIST("/usr/bin/node", "--preserve-symlinks-main", "/proc/self/fd/5", "ts"),
+     .env = NOTHING,
+     .files = {{"launcher.js", launcher_node_js, &launcher_node_js_len}}},
     {.name = "node",
      .argv = LIST("/usr/bin/node", "--preserve-symlinks-main", "/proc/self/fd/5"),
      .env = NOTHING,

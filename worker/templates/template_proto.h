@@ -24,6 +24,9 @@
 #include <stdint.h>
 
 enum {
+    /* As `error` of a second program_ready, after the run specification: the interpreter compiled the program, and failed.
+       It then closes its end, tells why on standard error, and exits with the compiler's status, which is not 0. */
+    PROGRAM_COMPILE_FAILED = -1,
     TEMPLATE_MAGIC = 0x4d525450,
     TEMPLATE_VERSION = 1,
     TEMPLATE_TEXT_MAX = 256,

@@ -3,7 +3,7 @@
 // (worker/templates/template_proto.h) and this file as descriptor 5. It waits in a blocking read, then becomes
 // `node PATH ARGS...`: the source is run by the same entry that node itself uses, in a tick of its own, so that no frame of ours is
 // below it. Started as: node --preserve-symlinks-main /proc/self/fd/5. The source goes into
-// the current folder
+// the current folder. With the argument `ts` the program is TypeScript, and the transpiler waits too.
 'use strict';
 const fs = require('fs');
 const Module = require('module');
@@ -12,13 +12,17 @@ const path = require('path');
 const util = require('util');
 const vm = require('vm');
 
-const GO = 3, SELF = 5, MAGIC = 0x4d525450, GO_MAX = 16 << 20, COULD_NOT_START = 125;
+const GO = 3, SELF = 5, MAGIC = 0x4d525450, GO_MAX = 16 << 20, COULD_NOT_START = 125, COMPILE_FAILED = -1;
 const TAGS = { env: 2, name: 3, source: 4, args: 13, last: 13 };
 
-function tellReady() {
+let ready = false;
+
+function tell(error, text = '') {
   const message = Buffer.alloc(128);
   message.writeUInt32LE(MAGIC, 0);
   message.writeInt32LE(process.pid, 4);
+  message.writeInt32LE(error, 8);
+  message.write(text, 12, 115);
   fs.writeSync(GO, message);
 }
 
@@ -95,17 +99,61 @@ function nameFor(spec) {
   return spec.name;
 }
 
-function main() {
-  warmUp();
-  tellReady();
-  const spec = wait();
-  fs.closeSync(GO);
-  fs.closeSync(SELF);
+// Run often enough to be compiled itself.
+function warmTranspiler() {
+  const compile = require('/etc/millrace/transpile.js').compile;
+  const sample = `import * as fs from 'fs';
+enum E { A, B = 'b' }
+interface I<T> { a?: T; f(x: number): Promise<T | null> }
+abstract class C<T extends object = {}> implements I<T> {
+  constructor(private readonly a: T, public b = [1, 2, ...[3]]) {}
+  async f(x: number): Promise<T | null> { for (const y of this.b) if (y > x) return await Promise.resolve(this.a); return null; }
+  static get s(): string { return \`\${E.A} \${this.name ?? 'x'}\`; }
+}
+type M = { [K in keyof C]: C[K] } & Record<string, unknown>;
+function g(this: void, { a = 1, ...rest }: { a?: number }, ...z: string[]): asserts a is number { try { console.log(a!, rest as any, z); } catch (e) { throw e; } }
+export default <T,>(x: T): T => x satisfies unknown as T;
+`.replace(' satisfies unknown', '');
+  for (let i = 0; i < 12; i++) compile('warm.ts', sample, '.warm.js', []);
+  return compile;
+}
+
+// An error of the program's text is the end of its compile step, and then nothing of it runs.
+function transpiled(compile, spec) {
+  const folder = process.cwd(), files = [];
+  fs.writeFileSync(`${folder}/${spec.name}`, spec.source, { mode: 0o600, flag: 'wx' });
+  const out = `${folder}/.${spec.name.replace(/\.ts$/, '.js')}`;
+  const told = compile(spec.name, spec.source.toString(), out, files);
+  if (told !== '') {
+    tell(COMPILE_FAILED);
+    fs.closeSync(GO);
+    fs.writeSync(2, told);
+    process.exit(1);
+  }
+  for (const [name, text] of files) fs.writeFileSync(name, text, { mode: 0o600, flag: 'wx' });
+  process.setSourceMapsEnabled(true);
+  return out;
+}
+
+function written(spec) {
   const file = `${process.cwd()}/${nameFor(spec)}`;
   fs.writeFileSync(file, spec.source, { mode: 0o600, flag: 'wx' });
+  return file;
+}
+
+function main() {
+  warmUp();
+  const compile = process.argv[2] === 'ts' ? warmTranspiler() : undefined;
+  tell(0);
+  ready = true;
+  const spec = wait();
+  const file = compile ? transpiled(compile, spec) : written(spec);
+  fs.closeSync(GO);
+  fs.closeSync(SELF);
   setEnvironment(spec.env);
+  Module._initPaths(); // NODE_PATH
   process.argv = [process.execPath, file, ...spec.args];
-  process.execArgv = [];
+  process.execArgv = compile ? ['--enable-source-maps'] : [];
   delete require.cache[module.filename];
   process.nextTick(Module.runMain, file);
 }
@@ -113,6 +161,7 @@ function main() {
 try {
   main();
 } catch (e) {
+  if (!ready) tell(os.constants.errno.EINVAL, e.message);
   fs.writeSync(2, `could not start: ${e.message}\n`);
   process.exit(COULD_NOT_START);
 }

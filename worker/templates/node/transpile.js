@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// TypeScript to JavaScript, one file at a time: node transpile.js SOURCE OUT. Types are taken out and not checked; an
-// error of syntax is told as tsc does, with the user's line, and ends with 1. The program is CommonJS, or a module where it
-// awaits at its top level; OUT stays what the command line names, so a module is loaded by an import() in it.
+// TypeScript to JavaScript, one file at a time: node transpile.js SOURCE OUT, or as a module in a node that waits
+// (launcher.js). Types are taken out and not checked; an error of syntax is told as tsc does, with the user's line, and ends
+// with 1. The program is CommonJS, or a module where it awaits at its top level; OUT stays what the command line
+// names, so a module is loaded by an import() in it.
 'use strict';
 const fs = require('fs');
 const path = require('path');
@@ -9,10 +10,7 @@ const vm = require('vm');
 const Module = require('module');
 const ts = require('/usr/share/nodejs/typescript');
 
-const [source, out] = process.argv.slice(2);
-const text = fs.readFileSync(source, 'utf8');
-
-function transpile(module) {
+function transpile(source, text, module) {
   return ts.transpileModule(text, {
     fileName: path.resolve(source),
     reportDiagnostics: true,
@@ -28,12 +26,12 @@ function transpile(module) {
   });
 }
 
-function tell(diagnostics) {
-  process.stderr.write(ts.formatDiagnostics(diagnostics, {
+function sentences(diagnostics) {
+  return ts.formatDiagnostics(diagnostics, {
     getCurrentDirectory: () => process.cwd(),
     getCanonicalFileName: (name) => name,
     getNewLine: () => '\n',
-  }));
+  });
 }
 
 function awaitsAtTop(code) {
@@ -45,16 +43,25 @@ function awaitsAtTop(code) {
   }
 }
 
-let made = transpile(ts.ModuleKind.CommonJS);
-const errors = made.diagnostics.filter((d) => d.category === ts.DiagnosticCategory.Error);
-if (errors.length > 0) {
-  tell(errors);
-  process.exit(1);
+// What is to be told, and then there is no program; '' when all is well. `files`: [path, text].
+exports.compile = function compile(source, text, out, files) {
+  let made = transpile(source, text, ts.ModuleKind.CommonJS);
+  const errors = made.diagnostics.filter((d) => d.category === ts.DiagnosticCategory.Error);
+  if (errors.length > 0) return sentences(errors);
+  if (awaitsAtTop(made.outputText)) {
+    made = transpile(source, text, ts.ModuleKind.ESNext);
+    const module = out.replace(/\.js$/, '.mjs');
+    files.push([module, made.outputText]);
+    made.outputText = `import(${JSON.stringify(module)});\n`;
+  }
+  files.push([out, made.outputText]);
+  return '';
+};
+
+if (require.main === module) {
+  const [source, out] = process.argv.slice(2), files = [];
+  const told = exports.compile(source, fs.readFileSync(source, 'utf8'), out, files);
+  process.stderr.write(told);
+  for (const [name, text] of files) fs.writeFileSync(name, text);
+  process.exitCode = told === '' ? 0 : 1;
 }
-if (awaitsAtTop(made.outputText)) {
-  made = transpile(ts.ModuleKind.ESNext);
-  const module = out.replace(/\.js$/, '.mjs');
-  fs.writeFileSync(module, made.outputText);
-  made.outputText = `import(${JSON.stringify(module)});\n`;
-}
-fs.writeFileSync(out, made.outputText);
