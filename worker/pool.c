@@ -205,15 +205,15 @@ static bool may_create(const struct pool *pool)
     return !pool->kind.missing && pool->retry_ns <= now_ns(pool->pools);
 }
 
-/* Interpreters take a processor for a while: in the background one starts at a time, when the first kind is there. */
+/* Interpreters take a processor for a while: in the background one starts at a time. */
 static bool must_wait(const struct pool *pool)
 {
     const struct pools *pools = pool->pools;
     const struct pool *first = &pools->pool[0];
+    if (pool->kind.later && !first->proved && first->failures == 0 && first->kind.size > 0)
+        return true;
     if (!pool->kind.heavy)
         return false;
-    if (!first->proved && first->failures == 0 && first->kind.size > 0)
-        return true;
     for (size_t i = 0; i < pools->n; i++)
         if (pools->pool[i].kind.heavy && pools->pool[i].count[POD_ST_STARTING] > 0)
             return true;

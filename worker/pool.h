@@ -52,7 +52,8 @@ struct pool_kind {
     unsigned size;        /* kept ready */
     const char *fallback; /* kind to take while this one cannot be made, or NULL */
     const char *missing;  /* what the host lacks for it: none is ever made, the fallback is taken; or NULL */
-    bool heavy;           /* starts an interpreter: one at a time, and after the first kind was ready once */
+    bool later;           /* none is made in the background before the first kind was ready once */
+    bool heavy;           /* starts an interpreter: in the background one at a time of all such kinds */
 };
 
 enum { POOL_KINDS_MAX = 16, POOL_GIVE_UP = 5, POOL_START_SECONDS = 60 };

@@ -73,6 +73,7 @@ size_t pool_plan(const struct config *c, bool (*there)(const char *path),
                                                 .size = missing ? 0 : size_of(c, row, there),
                                                 .fallback = row->fallback,
                                                 .missing = missing ? row->needs : NULL,
+                                                .later = row->imports || row->how == HOW_WARM,
                                                 .heavy = row->how == HOW_WARM};
     }
     return KIND_COUNT;

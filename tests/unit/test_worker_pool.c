@@ -248,8 +248,8 @@ static struct pools *three(unsigned science, const char *missing)
         {.name = "py", .size = 1, .fallback = "cold"},
         {.name = "cold", .size = 1},
         {.name = "science", .size = science, .fallback = "py", .missing = missing},
-        {.name = "js", .size = 2, .fallback = "cold", .heavy = true},
-        {.name = "java", .size = 2, .fallback = "cold", .heavy = true},
+        {.name = "js", .size = 2, .fallback = "cold", .later = true, .heavy = true},
+        {.name = "java", .size = 2, .fallback = "cold", .later = true, .heavy = true},
     };
     struct pools_options options = {.backend = &fake.base,
                                     .kinds = kinds,

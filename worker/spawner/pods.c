@@ -253,6 +253,8 @@ static void on_create(struct spawner *s, const struct spawner_request *r)
     struct pod *p = free_slot(s);
     char text[TEMPLATE_TEXT_MAX];
     snprintf(text, sizeof text, "%s", "");
+    if (t != NULL)
+        t->wanted = true;
     if (limit != NULL)
         snprintf(text, sizeof text, "the limit %s is out of range", limit);
     else if (kind == KIND_COUNT)

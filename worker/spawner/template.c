@@ -38,7 +38,8 @@ void templates_init(struct spawner *s)
             continue;
         assert(s->templates_n < TEMPLATES_MAX);
         struct template *t = &s->templates[s->templates_n++];
-        *t = (struct template){.kind = row->name, .set = row->set, .control = -1};
+        *t = (struct template){
+            .kind = row->name, .set = row->set, .control = -1, .wanted = row->imports == NULL};
         snprintf(t->why, sizeof t->why, "the template is starting");
     }
 }
@@ -117,7 +118,7 @@ int templates_keep(struct spawner *s)
     int64_t now = clock_mono_ns(), next = INT64_MAX;
     for (uint32_t i = 0; i < s->templates_n; i++) {
         struct template *t = &s->templates[i];
-        if (t->control >= 0)
+        if (t->control >= 0 || !t->wanted)
             continue;
         if (now >= t->retry_ns && start(s, t, i) != ERR_OK)
             template_lost(s, t, "the template could not be started");

@@ -17,6 +17,8 @@ struct template
     const char *set;
     int control; /* -1: not running */
     bool ready;
+    bool
+        wanted; /* from the start, or because a pod of it was asked for: a package set takes a while to import */
     unsigned failures;           /* in a row */
     int64_t retry_ns;            /* not before */
     char why[TEMPLATE_TEXT_MAX]; /* it is not ready */
