@@ -92,7 +92,7 @@ void frame_put_exit(uint8_t out[FRAME_EXIT_SIZE], const struct frame_exit *in)
     put_u64(out + 32, in->system_ns);
     put_u64(out + 40, in->max_rss_bytes);
     put_u32(out + 48, in->counted);
-    put_u32(out + 52, 0);
+    put_u32(out + 52, in->files);
     put_u64(out + 56, in->pod_cpu_ns);
     put_u64(out + 64, in->pod_peak_bytes);
     put_u64(out + 72, in->pod_oom_kills);
@@ -101,7 +101,7 @@ void frame_put_exit(uint8_t out[FRAME_EXIT_SIZE], const struct frame_exit *in)
 enum err frame_get_exit(struct str payload, struct frame_exit *ret_exit)
 {
     const char *p = payload.p;
-    if (payload.n != FRAME_EXIT_SIZE || get_u32(p + 52) != 0)
+    if (payload.n != FRAME_EXIT_SIZE || get_u32(p + 52) > 1)
         return ERR_PROTOCOL;
     *ret_exit = (struct frame_exit){
         .exit_code = (int32_t)get_u32(p),
@@ -113,9 +113,76 @@ enum err frame_get_exit(struct str payload, struct frame_exit *ret_exit)
         .system_ns = get_u64(p + 32),
         .max_rss_bytes = get_u64(p + 40),
         .counted = get_u32(p + 48),
+        .files = get_u32(p + 52),
         .pod_cpu_ns = get_u64(p + 56),
         .pod_peak_bytes = get_u64(p + 64),
         .pod_oom_kills = get_u64(p + 72),
     };
     return ERR_OK;
+}
+
+/* ---- files ---- */
+
+enum { COLLECT_HEAD = 24, FILE_HEAD = 20 };
+
+void frame_put_collect(struct buf *out, const struct frame_collect *in)
+{
+    uint8_t head[COLLECT_HEAD];
+    put_u64(head, in->max_files);
+    put_u64(head + 8, in->max_file_bytes);
+    put_u64(head + 16, in->max_bytes);
+    buf_append(out, head, sizeof head);
+    buf_append_str(out, in->skip);
+}
+
+enum err frame_get_collect(struct str payload, struct frame_collect *ret_collect)
+{
+    const char *p = payload.p;
+    if (payload.n < COLLECT_HEAD || (payload.n > COLLECT_HEAD && p[payload.n - 1] != '\0'))
+        return ERR_PROTOCOL;
+    *ret_collect = (struct frame_collect){.max_files = get_u64(p),
+                                          .max_file_bytes = get_u64(p + 8),
+                                          .max_bytes = get_u64(p + 16),
+                                          .skip = {p + COLLECT_HEAD, payload.n - COLLECT_HEAD}};
+    return ERR_OK;
+}
+
+void frame_put_file(struct buf *out, const struct frame_file *in)
+{
+    uint8_t head[FILE_HEAD];
+    put_u64(head, in->size);
+    put_u64(head + 8, (uint64_t)in->time_ms);
+    put_u32(head + 16, in->flags);
+    buf_append(out, head, sizeof head);
+    buf_append_str(out, in->path);
+}
+
+enum err frame_get_file(struct str payload, struct frame_file *ret_file)
+{
+    const char *p = payload.p;
+    if (payload.n < FILE_HEAD)
+        return ERR_PROTOCOL;
+    *ret_file = (struct frame_file){.size = get_u64(p),
+                                    .time_ms = (int64_t)get_u64(p + 8),
+                                    .flags = get_u32(p + 16),
+                                    .path = {p + FILE_HEAD, payload.n - FILE_HEAD}};
+    return ERR_OK;
+}
+
+bool frame_path_ok(struct str path)
+{
+    if (path.n == 0 || path.n > FRAME_PATH_MAX)
+        return false;
+    for (size_t i = 0; i < path.n; i++) {
+        unsigned char c = (unsigned char)path.p[i];
+        if (c < 0x20 || c == 0x7f || c == '\\')
+            return false;
+    }
+    struct str rest = path;
+    for (int depth = 0; rest.p; depth++) {
+        struct str part = str_split(&rest, '/');
+        if (depth == FRAME_PATH_DEPTH_MAX || part.n == 0 || str_eq(part, STR(".")) || str_eq(part, STR("..")))
+            return false;
+    }
+    return true;
 }

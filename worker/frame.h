@@ -6,6 +6,7 @@
 
    worker                             runner
      |  <------------ READY -----------  |   the pod can take a job
+     |  --- COLLECT, INPUT_BEGIN, DATA - |   (what to give back; input files)
      |  --- SPEC* (TLV, in pieces) --->  |
      |  ------------ START ----------->  |
      |  <----------- STARTED ----------  |   the program was released
@@ -14,7 +15,8 @@
      |  ------------ KILL ------------>  |   ends the whole pod's program, output kept
      |  <----------- STAGE ------------  |   the end of the compile step, when there was one
      |  <------------ EXIT ------------  |   how the program ended; no output follows
-     |  <- FILE_BEGIN FILE_DATA FILE_END |   (output files, after EXIT)
+     |  <- FILE_BEGIN FILE_DATA FILE_END |   (after an EXIT that says `files`: everything else in the pod is dead)
+     |  <--------- FILE_REFUSED -------  |   (a file that is not given back, and why)
      |  <------------ DONE ------------  |   nothing follows; the worker has the pod destroyed
    Instead of STARTED..EXIT the runner may say ERROR (payload: one line of text): the program did not start. */
 #ifndef MILLRACE_WORKER_FRAME_H
@@ -41,20 +43,26 @@ enum frame_type {
     FRAME_STDIN_EOF = 4,
     FRAME_SIGNAL = 5, /* u32 signal number */
     FRAME_KILL = 6,   /* u32 enum pod_end: PE_CANCELLED, PE_OUTPUT, ... is echoed in EXIT */
+    FRAME_COLLECT =
+        7, /* struct frame_collect; before START, at most once. Without it no file is given back */
+    FRAME_INPUT_BEGIN = 8, /* struct frame_file: a file in the working directory, before START */
+    FRAME_INPUT_DATA = 9,  /* exactly its size in all */
     /* from the runner */
     FRAME_READY = 64, /* u32 FRAME_VERSION */
     FRAME_STARTED = 65,
     FRAME_STDOUT = 66,
     FRAME_STDERR = 67,
-    FRAME_WAITING = 68, /* the program waits for input */
-    FRAME_STAGE = 69,   /* struct frame_exit of the compile step */
-    FRAME_EXIT = 70,    /* struct frame_exit */
-    FRAME_ERROR = 71,   /* text */
-    FRAME_FILE_BEGIN = 72,
+    FRAME_WAITING = 68,    /* the program waits for input */
+    FRAME_STAGE = 69,      /* struct frame_exit of the compile step */
+    FRAME_EXIT = 70,       /* struct frame_exit */
+    FRAME_ERROR = 71,      /* text */
+    FRAME_FILE_BEGIN = 72, /* struct frame_file */
     FRAME_FILE_DATA = 73,
-    FRAME_FILE_END = 74,
+    FRAME_FILE_END = 74, /* u32: 1 whole, 0 it could not be read */
     FRAME_DONE = 75,
     FRAME_DEAD = 76, /* text: as ERROR, and the program did not even get its job, so another pod may run it */
+    FRAME_FILE_REFUSED =
+        77, /* struct frame_file: flags = enum file_refused; path empty: `size` more, not listed */
 };
 
 struct frame_header {
@@ -84,12 +92,29 @@ struct frame_exit {
     uint64_t system_ns;
     uint64_t max_rss_bytes; /* of the largest process */
     /* Of the whole pod, by its cgroup, where PID 1 can read it; else the worker asks the backend. */
-    uint32_t counted; /* 1: the rest is there */
-    uint32_t reserved;
+    uint32_t counted;    /* 1: the rest is there */
+    uint32_t files;      /* 1: FILE frames follow before DONE */
     uint64_t pod_cpu_ns; /* since the release */
     uint64_t pod_peak_bytes;
     uint64_t pod_oom_kills;
 };
+
+/* What of the working directory is given back: {u64 files, u64 bytes of one, u64 bytes of all} and the names, each with a
+   NUL behind, that are not (the source, what its compiler leaves). Hidden folders and __pycache__ are not either, unless
+   an input lies there; an input is given back like any other file but does not count, a read-only one never is. */
+struct frame_collect {
+    uint64_t max_files, max_file_bytes, max_bytes;
+    struct str skip; /* NUL-terminated names */
+};
+/* {u64 size, i64 time in ms, u32 flags} and the path: relative, '/' between, no part empty, "." or "..". */
+struct frame_file {
+    uint64_t size;
+    int64_t time_ms; /* of the last write */
+    uint32_t flags;
+    struct str path;
+};
+enum { FRAME_FILE_READ_ONLY = 1, FRAME_FILE_IS_INPUT = 2 };
+enum { FRAME_PATH_MAX = 255, FRAME_PATH_DEPTH_MAX = 10 };
 
 /* The run specification: a sequence of {u16 tag, u16 zero, u32 length, bytes}. A tag that is not known is an error. */
 enum spec_tag {
@@ -126,5 +151,14 @@ void frame_append_u32(struct buf *out, enum frame_type type, uint32_t value);
 MUST_CHECK enum err frame_get_u32(struct str payload, uint32_t *ret_value); /* ERR_PROTOCOL: not four bytes */
 void frame_put_exit(uint8_t out[FRAME_EXIT_SIZE], const struct frame_exit *in);
 MUST_CHECK enum err frame_get_exit(struct str payload, struct frame_exit *ret_exit); /* ERR_PROTOCOL */
+
+/* The payloads; what is got views `payload`. ERR_PROTOCOL: too short, or (of a path that has to be one) not a path. */
+void frame_put_collect(struct buf *out, const struct frame_collect *in);
+MUST_CHECK enum err frame_get_collect(struct str payload, struct frame_collect *ret_collect);
+void frame_put_file(struct buf *out, const struct frame_file *in);
+MUST_CHECK enum err frame_get_file(struct str payload, struct frame_file *ret_file);
+/* Relative, at most FRAME_PATH_MAX bytes and FRAME_PATH_DEPTH_MAX parts, none empty, "." or "..", no control character,
+   no backslash. Says nothing of UTF-8. */
+bool frame_path_ok(struct str path);
 
 #endif

@@ -261,7 +261,8 @@ static void on_go(struct runner *r)
 
 static void on_start(struct runner *r)
 {
-    if (r->state != RUN_READY || spec_scan(buf_str(&r->spec_bytes), &r->spec) != ERR_OK)
+    if (r->state != RUN_READY || spec_scan(buf_str(&r->spec_bytes), &r->spec) != ERR_OK ||
+        !files_input_whole(&r->files))
         leave();
     r->compile = r->spec.compile_argv.n > 0 && r->warm == NULL; /* a warm one compiles by itself */
     if (!r->spec.stdin_open)
@@ -296,9 +297,33 @@ static void on_kill(struct runner *r, struct str payload)
         end_run(r, (enum pod_end)why);
 }
 
+static void take_input(struct runner *r, const struct frame *f)
+{
+    struct errinfo info = {0};
+    if (r->state == RUN_OVER)
+        return; /* it does not know yet */
+    if (r->state != RUN_READY)
+        leave();
+    enum err e = f->type == FRAME_INPUT_BEGIN ? files_input(&r->files, f->payload, &info)
+                                              : files_input_data(&r->files, f->payload, &info);
+    if (e == ERR_PROTOCOL)
+        leave();
+    if (e != ERR_OK)
+        give_up(r, info.text);
+}
+
 static void on_frame(struct runner *r, const struct frame *f)
 {
     switch (f->type) {
+    case FRAME_COLLECT:
+        if (r->state != RUN_READY)
+            leave();
+        must(files_collect(&r->files, f->payload));
+        return;
+    case FRAME_INPUT_BEGIN:
+    case FRAME_INPUT_DATA:
+        take_input(r, f);
+        return;
     case FRAME_SPEC:
         buf_append_str(&r->spec_bytes, f->payload);
         if (r->state != RUN_READY || buf_status(&r->spec_bytes) != ERR_OK)
@@ -397,6 +422,19 @@ static void count_pod(struct runner *r)
     e->counted = 1;
 }
 
+static void give_files(struct runner *r)
+{
+    if (r->exit.files) {
+        must(channel_flush(&r->channel));
+        enum err e = files_send(&r->files, &r->channel);
+        if (e == ERR_AGAIN)
+            return;
+        must(e);
+    }
+    say(r, FRAME_DONE, NULL, 0);
+    r->state = RUN_OVER;
+}
+
 /* Everything but us is dead and every byte is on its way. */
 static void finish(struct runner *r)
 {
@@ -411,9 +449,10 @@ static void finish(struct runner *r)
             return;
     }
     say_started(r);
+    r->exit.files = files_look(&r->files);
     say_exit(r, FRAME_EXIT, &r->exit);
-    say(r, FRAME_DONE, NULL, 0);
-    r->state = RUN_OVER;
+    r->state = RUN_GIVING;
+    give_files(r);
 }
 
 static void check_cpu(struct runner *r, int64_t now)
@@ -478,7 +517,8 @@ static void settle(struct runner *r)
         pump(r); /* nobody writes any more: what is there now is all */
         if (channel_idle(&r->channel))
             finish(r);
-    }
+    } else if (r->state == RUN_GIVING)
+        give_files(r);
 }
 
 static int wait_ms(const struct runner *r)

@@ -5,6 +5,7 @@
 #define MILLRACE_WORKER_RUNNER_RUNNER_H
 
 #include "worker/runner/channel.h"
+#include "worker/runner/files.h"
 #include "worker/spec.h"
 #include "worker/templates/launcher.h"
 
@@ -17,6 +18,7 @@ enum run_state {
     RUN_RUNNING,
     RUN_GRACE,   /* the main process ended; whoever still holds its pipes has GRACE_NS */
     RUN_KILLING, /* everything else is being killed */
+    RUN_GIVING,  /* everything else is dead; output files go to the worker */
     RUN_OVER,    /* DONE is queued */
 };
 
@@ -48,6 +50,7 @@ struct runner {
     bool over_output;
     struct frame_exit exit;
     struct frame_exit compiled;
+    struct files files;
 };
 
 void runner_run(struct runner *r); /* until the worker is gone */

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Output files (HARDENING 1.2 step 24). Nothing changes any more while this looks and reads: every other process of the
+   pod is dead. What a program left there is hostile all the same. */
+#include "base/buf.h"
+#include "worker/runner/files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* As the kernel gives it (getdents64). */
+struct entry64 {
+    uint64_t ino;
+    int64_t off;
+    uint16_t len;
+    uint8_t type;
+    char name[];
+};
+
+/* ---- looking ---- */
+
+static void refuse(struct files *f, struct str path, enum file_refused why)
+{
+    struct files_entry *e = f->refused < FILES_REFUSED_MAX ? files_note(f, FILES_REFUSED, path) : NULL;
+    f->refused++;
+    if (e)
+        e->refused = (uint8_t)why;
+    else
+        f->unlisted++;
+}
+
+static bool is_kind(const struct files_entry *e, unsigned kinds)
+{
+    return (1u << e->kind & kinds) != 0;
+}
+#define BIT(kind) (1u << FILES_##kind)
+
+/* Among what was there before the look. */
+static bool is_given(const struct files *f, const char *path, unsigned kinds)
+{
+    for (size_t i = 0; i < f->given; i++) {
+        if (is_kind(&f->entries[i], kinds) && strcmp(files_name(f, &f->entries[i]), path) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool holds_input(const struct files *f, const char *folder)
+{
+    size_t n = strlen(folder);
+    for (size_t i = 0; i < f->given; i++) {
+        const char *name = files_name(f, &f->entries[i]);
+        if (is_kind(&f->entries[i], BIT(INPUT) | BIT(FIXED)) && strncmp(name, folder, n) == 0 &&
+            name[n] == '/')
+            return true;
+    }
+    return false;
+}
+
+static int depth_of(const char *path)
+{
+    int depth = 1;
+    for (; *path; path++)
+        depth += *path == '/';
+    return depth;
+}
+
+static void look_at_folder(struct files *f, const char *path, const char *name)
+{
+    struct str view = str_of(path);
+    if ((name[0] == '.' || strcmp(name, "__pycache__") == 0) && !holds_input(f, path))
+        return; /* caches of the program's tools: HOME is here */
+    if (depth_of(path) >= FRAME_PATH_DEPTH_MAX)
+        refuse(f, view, FILE_REFUSED_TOO_DEEP);
+    else if (!frame_path_ok(view))
+        refuse(f, view, FILE_REFUSED_BAD_NAME);
+    else if (!files_note(f, FILES_FOLDER, view))
+        refuse(f, view, FILE_REFUSED_TOO_MANY);
+}
+
+static void look_at_file(struct files *f, const char *path, const struct stat *st)
+{
+    struct str view = str_of(path);
+    bool input = is_given(f, path, BIT(INPUT));
+    if (st->st_nlink != 1)
+        refuse(f, view, FILE_REFUSED_HARD_LINK);
+    else if (!frame_path_ok(view))
+        refuse(f, view, FILE_REFUSED_BAD_NAME);
+    else if ((uint64_t)st->st_size > f->bounds.max_file_bytes)
+        refuse(f, view, FILE_REFUSED_TOO_LARGE);
+    else {
+        struct files_entry *e = files_note(f, FILES_OUTPUT, view);
+        if (e)
+            e->is_input = input;
+        else
+            refuse(f, view, FILE_REFUSED_TOO_MANY);
+    }
+}
+
+static void look_at(struct files *f, int folder, const char *in, const char *name)
+{
+    char path[FRAME_PATH_MAX + NAME_MAX + 2];
+    struct stat st;
+    size_t n = strlen(in);
+    memcpy(path, in, n);
+    if (n > 0)
+        path[n++] = '/';
+    memcpy(path + n, name, strlen(name) + 1); /* `in` is at most FRAME_PATH_MAX, a name at most NAME_MAX */
+    if (is_given(f, path, BIT(SKIP) | BIT(FIXED)))
+        return;
+    if (fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+        refuse(f, str_of(path), FILE_REFUSED_UNREADABLE);
+    else if (S_ISDIR(st.st_mode))
+        look_at_folder(f, path, name);
+    else if (S_ISREG(st.st_mode))
+        look_at_file(f, path, &st);
+    else
+        refuse(f, str_of(path), S_ISLNK(st.st_mode) ? FILE_REFUSED_SYMLINK : FILE_REFUSED_SPECIAL);
+}
+
+static void look_in(struct files *f, int folder, const char *in)
+{
+    _Alignas(struct entry64) char bytes[8192];
+    for (;;) {
+        long n = syscall(SYS_getdents64, folder, bytes, sizeof bytes);
+        if (n <= 0)
+            return;
+        for (long at = 0; at < n;) {
+            struct entry64 *e = (struct entry64 *)(void *)(bytes + at);
+            at += e->len;
+            if (strcmp(e->name, ".") != 0 && strcmp(e->name, "..") != 0)
+                look_at(f, folder, in, e->name);
+        }
+    }
+}
+
+/* Files first, so that what is cut off is always the same. */
+static int by_name(const void *pa, const void *pb, void *arg)
+{
+    const struct files *f = arg;
+    const struct files_entry *a = pa, *b = pb;
+    bool out_a = a->kind == FILES_OUTPUT, out_b = b->kind == FILES_OUTPUT;
+    if (out_a != out_b)
+        return out_a ? -1 : 1;
+    return strcmp(files_name(f, a), files_name(f, b));
+}
+
+bool files_look(struct files *f)
+{
+    if (!f->wanted || !files_root(f))
+        return false;
+    f->given = f->count;
+    look_in(f, f->root, "");
+    for (size_t i = 0; i < f->count; i++) {
+        const char *name = files_name(f, &f->entries[i]);
+        if (f->entries[i].kind != FILES_FOLDER)
+            continue;
+        int folder = files_open(f, f->root, name, O_RDONLY | O_DIRECTORY, 0);
+        if (folder < 0) {
+            refuse(f, str_of(name), FILE_REFUSED_UNREADABLE);
+            continue;
+        }
+        look_in(f, folder, name);
+        close(folder);
+    }
+    bool any = f->refused > 0;
+    for (size_t i = 0; i < f->count; i++)
+        any = any || f->entries[i].kind == FILES_OUTPUT;
+    if (any)
+        qsort_r(f->entries, f->count, sizeof f->entries[0], by_name, f);
+    return any;
+}
+
+/* ---- sending ---- */
+
+static enum err send_file_frame(struct channel *c, enum frame_type type, const struct frame_file *file)
+{
+    auto_buf payload = BUF_INIT(FRAME_PATH_MAX + NAME_MAX + 64);
+    frame_put_file(&payload, file);
+    return channel_put(c, type, payload.data, payload.len);
+}
+
+static enum err send_refused(struct files *f, struct channel *c, const char *path, enum file_refused why)
+{
+    if (f->told == FILES_REFUSED_MAX) {
+        f->unlisted++;
+        return ERR_OK;
+    }
+    f->told++;
+    return send_file_frame(c, FRAME_FILE_REFUSED,
+                           &(struct frame_file){.size = 1, .flags = why, .path = str_of(path)});
+}
+
+static enum err begin_file(struct files *f, struct channel *c, const struct files_entry *e)
+{
+    const char *path = files_name(f, e);
+    struct stat st;
+    if (!e->is_input && f->outputs == f->bounds.max_files)
+        return send_refused(f, c, path, FILE_REFUSED_TOO_MANY);
+    int fd = files_open(f, f->root, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
+    if (fd < 0 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_nlink != 1 || st.st_size < 0) {
+        if (fd >= 0)
+            close(fd);
+        return send_refused(f, c, path, FILE_REFUSED_UNREADABLE);
+    }
+    uint64_t size = (uint64_t)st.st_size;
+    if (size > f->bounds.max_file_bytes || size > f->bounds.max_bytes - f->bytes) {
+        close(fd);
+        return send_refused(f, c, path,
+                            size > f->bounds.max_file_bytes ? FILE_REFUSED_TOO_LARGE : FILE_REFUSED_TOTAL);
+    }
+    f->outputs += !e->is_input;
+    f->bytes += size;
+    f->file = fd;
+    f->left = size;
+    return send_file_frame(
+        c, FRAME_FILE_BEGIN,
+        &(struct frame_file){.size = size,
+                             .time_ms = st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000,
+                             .flags = e->is_input ? FRAME_FILE_IS_INPUT : 0,
+                             .path = str_of(path)});
+}
+
+static enum err end_file(struct files *f, struct channel *c, bool whole)
+{
+    uint8_t bytes[4] = {whole};
+    close(f->file);
+    f->file = -1;
+    return channel_put(c, FRAME_FILE_END, bytes, sizeof bytes);
+}
+
+static enum err send_data(struct files *f, struct channel *c)
+{
+    if (f->left == 0)
+        return end_file(f, c, true);
+    size_t want = f->left < CHANNEL_CHUNK_MAX ? (size_t)f->left : CHANNEL_CHUNK_MAX;
+    ssize_t n = read(f->file, channel_chunk(c), want);
+    if (n <= 0)
+        return end_file(f, c, false);
+    f->left -= (uint64_t)n;
+    return channel_put_chunk(c, FRAME_FILE_DATA, (size_t)n);
+}
+
+static enum err send_next(struct files *f, struct channel *c)
+{
+    const struct files_entry *e = &f->entries[f->next++];
+    if (e->kind == FILES_OUTPUT)
+        return begin_file(f, c, e);
+    if (e->kind == FILES_REFUSED)
+        return send_refused(f, c, files_name(f, e), (enum file_refused)e->refused);
+    return ERR_OK;
+}
+
+enum err files_send(struct files *f, struct channel *c)
+{
+    while (channel_idle(c)) {
+        enum err e;
+        if (f->file >= 0)
+            e = send_data(f, c);
+        else if (f->next < f->count)
+            e = send_next(f, c);
+        else if (f->unlisted > 0) {
+            e = send_file_frame(c, FRAME_FILE_REFUSED,
+                                &(struct frame_file){.size = f->unlisted, .flags = FILE_REFUSED_TOO_MANY});
+            f->unlisted = 0;
+        } else
+            return ERR_OK;
+        if (e != ERR_OK)
+            return e;
+    }
+    return ERR_AGAIN;
+}
