@@ -3,7 +3,7 @@
    worker's loop; events are told through the pod's one callback, never before the call that causes them
    returns.
 
-   Life of a pod:   create -> READY -> [limits -> LIMITS] -> run -> STARTED -> OUTPUT* -> EXIT -> DONE
+   Life of a pod:   create -> READY -> [limits -> LIMITS] -> [place*] -> run -> STARTED -> OUTPUT* -> EXIT -> [FILE*] -> DONE
                     any time: LOST (it will do no work any more), and after destroy: GONE, the last event;
                     the handle is not valid once the callback of GONE has returned.
    A pod that could not be made tells LOST and waits for its destroy like any other. */
@@ -27,17 +27,23 @@ enum pod_event_type {
     POD_REFUSED, /* text: the runner could not start the program */
     POD_DONE,    /* the runner has nothing more to say */
     POD_USAGE,   /* answer to usage(): ok, usage */
-    POD_LOST,    /* text: it died, broke the protocol or could not be made */
-    POD_GONE,    /* nothing of it is left */
+    POD_ROOM,    /* place() may go on */
+    POD_FILE,    /* file: an output file begins; after an EXIT that says `files` */
+    POD_FILE_DATA,
+    POD_FILE_END,     /* ok: whole */
+    POD_FILE_REFUSED, /* file: one that is not given back, flags = enum file_refused */
+    POD_LOST,         /* text: it died, broke the protocol or could not be made */
+    POD_GONE,         /* nothing of it is left */
 };
 
 enum pod_stream { POD_STDOUT, POD_STDERR, POD_STREAMS };
 
 struct pod_event {
     enum pod_event_type type;
-    bool ok; /* LIMITS, USAGE; REFUSED: the program did not even get its job */
+    bool ok; /* LIMITS, USAGE, FILE_END; REFUSED: the program did not even get its job */
     enum pod_stream stream;
-    struct str bytes; /* valid until the callback returns */
+    struct str bytes; /* OUTPUT, FILE_DATA: valid until the callback returns */
+    struct frame_file file;
     struct frame_exit exit;
     struct pod_usage usage;
     const char *text;
@@ -50,7 +56,8 @@ enum { POD_STDIN_FIRST = FRAME_STDIN_HELD_MAX / 2 };
 struct pod_run {
     struct str spec; /* TLV of worker/frame.h */
     struct str stdin_bytes;
-    bool stdin_eof; /* after stdin_bytes; false: more comes with input() */
+    bool stdin_eof;     /* after stdin_bytes; false: more comes with input() */
+    struct str collect; /* payload of FRAME_COLLECT; empty: no file is given back */
 };
 
 struct pod_backend;
@@ -61,6 +68,8 @@ struct pod_backend_ops {
                           pod_event_cb cb, void *arg);
     /* Limits other than those it was made with; before run. */
     MUST_CHECK enum err (*limits)(struct pod *pod, const struct pod_limits *limits);
+    /* FRAME_INPUT_BEGIN and _DATA, before run. ERR_AGAIN: taken, but no more before POD_ROOM; ERR_CLOSED. */
+    MUST_CHECK enum err (*place)(struct pod *pod, enum frame_type type, struct str payload);
     /* Hands the job over and releases the program. Everything is copied. Once per pod. */
     MUST_CHECK enum err (*run)(struct pod *pod, const struct pod_run *run);
     /* FRAME_STDIN, FRAME_STDIN_EOF, FRAME_SIGNAL. ERR_FULL: bounded; ERR_CLOSED: it takes no more. */

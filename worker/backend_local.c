@@ -280,11 +280,25 @@ static enum err local_limits(struct pod *pod, const struct pod_limits *limits)
     return ask(pod->local, &request);
 }
 
+static enum err local_place(struct pod *pod, enum frame_type type, struct str payload)
+{
+    if (pod->phase != LINK_READY || pod->lost || pod->destroyed)
+        return ERR_CLOSED;
+    frame_append(&pod->out, type, payload.p, payload.n);
+    if (buf_status(&pod->out) != ERR_OK)
+        return ERR_CLOSED;
+    pod_write(pod);
+    pod->wants_room = pod->out.len - pod->out_done > PLACE_HELD_MAX;
+    return pod->wants_room ? ERR_AGAIN : ERR_OK;
+}
+
 static enum err local_run(struct pod *pod, const struct pod_run *run)
 {
     if (pod->phase != LINK_READY || pod->lost)
         return ERR_CLOSED;
     size_t before = run->stdin_bytes.n < POD_STDIN_FIRST ? run->stdin_bytes.n : POD_STDIN_FIRST;
+    if (run->collect.n > 0)
+        frame_append(&pod->out, FRAME_COLLECT, run->collect.p, run->collect.n);
     frame_append(&pod->out, FRAME_SPEC, run->spec.p, run->spec.n);
     if (before > 0)
         frame_append(&pod->out, FRAME_STDIN, run->stdin_bytes.p, before);
@@ -352,6 +366,7 @@ static const struct pod_backend_ops local_ops = {
     .name = "local",
     .create = local_create,
     .limits = local_limits,
+    .place = local_place,
     .run = local_run,
     .input = local_input,
     .kill = local_kill,

@@ -12,6 +12,7 @@ enum {
     READS_PER_WAKE = 4, /* so that one loud pod leaves the loop to others */
     OUT_MAX = 96 << 20, /* spec 16 MiB, stdin 64 MiB, frames */
     INPUT_HELD_MAX = 16 << 20,
+    PLACE_HELD_MAX = 256 << 10, /* of input files; then the reader of the store waits */
     POD_MAGIC = 0x706f6421,
 };
 
@@ -52,6 +53,7 @@ struct pod {
     bool ended;     /* the spawner has nothing of it any more */
     bool lost;      /* LOST was told */
     bool paused;
+    bool wants_room; /* place() was told to wait */
     bool have_final;
     struct pod_usage final_usage;
     struct buf in, out;

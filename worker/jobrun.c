@@ -19,14 +19,18 @@ static const struct {
     const char *name;
     unsigned next;
 } states[JR_COUNT] = {
-    [JR_NEW] = {"new", TO(WAITING) | TO(FINISHING) | ANY_END},
-    [JR_WAITING] = {"waiting",
-                    TO(LIMITING) | TO(RECORDING) | TO(STARTING) | TO(WAITING) | TO(FINISHING) | ANY_END},
-    [JR_LIMITING] = {"limiting", TO(RECORDING) | TO(STARTING) | TO(WAITING) | TO(FINISHING) | ANY_END},
+    [JR_NEW] = {"new", TO(LOOKING) | TO(WAITING) | TO(FINISHING) | ANY_END},
+    [JR_LOOKING] = {"looking", TO(WAITING) | TO(FINISHING) | ANY_END},
+    [JR_WAITING] = {"waiting", TO(LIMITING) | TO(LOADING) | TO(RECORDING) | TO(STARTING) | TO(WAITING) |
+                                   TO(FINISHING) | ANY_END},
+    [JR_LIMITING] = {"limiting",
+                     TO(LOADING) | TO(RECORDING) | TO(STARTING) | TO(WAITING) | TO(FINISHING) | ANY_END},
+    [JR_LOADING] = {"loading", TO(RECORDING) | TO(STARTING) | TO(WAITING) | TO(FINISHING) | ANY_END},
     [JR_RECORDING] = {"recording", TO(STARTING) | TO(WAITING) | TO(FINISHING) | ANY_END},
     [JR_STARTING] = {"starting", TO(RUNNING) | TO(WAITING) | TO(ENDING) | TO(FINISHING) | ANY_END},
     [JR_RUNNING] = {"running", TO(ENDING) | TO(FINISHING) | ANY_END},
-    [JR_ENDING] = {"ending", TO(FINISHING) | ANY_END},
+    [JR_ENDING] = {"ending", TO(COLLECTING) | TO(FINISHING) | ANY_END},
+    [JR_COLLECTING] = {"collecting", TO(FINISHING) | ANY_END},
     [JR_FINISHING] = {"finishing", ANY_END},
     [JR_RETURNING] = {"returning", TO(RETURNING) | TO(OVER)},
     [JR_OVER] = {"over", 0},
@@ -53,7 +57,6 @@ void jobrun_set_deadline(struct jobrun *run, int64_t ms)
 /* ---- the pod ---- */
 
 static void on_pod(void *arg, const struct pod_event *event);
-static void take_pod(struct jobrun *run);
 
 void jobrun_drop_pod(struct jobrun *run, bool dead)
 {
@@ -70,8 +73,7 @@ const struct pod_backend_ops *jobrun_ops(const struct jobrun *run)
     return pool_pod_ops(run->pod);
 }
 
-/* The job cannot begin: nothing of the user ran. */
-static void refuse(struct jobrun *run, enum reason reason, const char *why)
+void jobrun_refuse(struct jobrun *run, enum reason reason, const char *why)
 {
     run->facts.refused_reason = reason;
     snprintf(run->refused, sizeof run->refused, "%s", why);
@@ -86,11 +88,12 @@ static void replace_pod(struct jobrun *run, const char *why)
     metrics_add(run->runs->options.metrics, METRIC_PODS_REPLACED, 0, 0, 1);
     run->released = false;
     run->released_ns = 0;
+    run->loaded = run->pod_lost = false;
     jobrun_drop_pod(run, true);
     if (run->pods_tried >= PODS_PER_JOB)
         jobrun_return(run, REASON_NO_POD);
     else
-        take_pod(run);
+        jobrun_take_pod(run);
 }
 
 static struct pod_limits wanted_limits(const struct jobrun *run)
@@ -113,6 +116,7 @@ void jobrun_release_program(struct jobrun *run)
         .spec = buf_str(&run->plan.spec),
         .stdin_bytes = buf_str(&run->request.stdin_bytes),
         .stdin_eof = !run->request.stdin_open || run->early_eof,
+        .collect = buf_str(&run->plan.collect),
     };
     jobrun_set_state(run, JR_STARTING);
     run->released_ns = clock_mono_ns();
@@ -127,8 +131,10 @@ void jobrun_release_program(struct jobrun *run)
     jobrun_send_early_inputs(run);
 }
 
-static void after_limits(struct jobrun *run)
+void jobrun_after_limits(struct jobrun *run)
 {
+    if (jobrun_load(run))
+        return;
     if (run->retry || (run->started_told && !jobrun_log_busy(run))) {
         jobrun_release_program(run);
         return;
@@ -147,7 +153,7 @@ static void got_pod(struct jobrun *run, struct pool_pod *pod)
     pool_pod_hold(pod, on_pod, run);
     struct pod_limits limits = wanted_limits(run);
     if (same_limits(&limits, &run->runs->options.pod_limits)) {
-        after_limits(run);
+        jobrun_after_limits(run);
         return;
     }
     jobrun_set_state(run, JR_LIMITING);
@@ -170,7 +176,7 @@ static void on_got(void *arg, struct pool_pod *pod, const char *why)
     jobrun_return(run, REASON_NO_POD);
 }
 
-static void take_pod(struct jobrun *run)
+void jobrun_take_pod(struct jobrun *run)
 {
     jobrun_set_state(run, JR_WAITING);
     run->wait = (struct pool_wait){.got = on_got, .arg = run};
@@ -220,7 +226,7 @@ static void on_limits(struct jobrun *run, bool ok)
     if (run->state != JR_LIMITING)
         return;
     if (ok)
-        after_limits(run);
+        jobrun_after_limits(run);
     else
         replace_pod(run, "its limits could not be set");
 }
@@ -259,7 +265,8 @@ static void on_exit_told(struct jobrun *run, const struct frame_exit *exit)
                                           .memory_peak_bytes = exit->pod_peak_bytes,
                                           .oom_kills = exit->pod_oom_kills};
     jobrun_set_state(run, JR_ENDING);
-    jobrun_finish(run);
+    if (!jobrun_collect(run))
+        jobrun_finish(run);
 }
 
 static void on_usage(struct jobrun *run, const struct pod_event *event)
@@ -268,7 +275,8 @@ static void on_usage(struct jobrun *run, const struct pod_event *event)
         return;
     run->facts.used = event->ok;
     run->facts.usage = event->usage;
-    jobrun_finish(run);
+    if (!jobrun_collect(run))
+        jobrun_finish(run);
 }
 
 static void on_refused(struct jobrun *run, const char *why, bool dead)
@@ -279,19 +287,28 @@ static void on_refused(struct jobrun *run, const char *why, bool dead)
     }
     if (run->state == JR_STARTING || run->state == JR_RUNNING)
         jobrun_set_state(run, JR_ENDING);
-    if (run->state == JR_ENDING) {
+    if (run->state == JR_LOADING)
+        jobrun_refuse(run, REASON_COULD_NOT_START, why);
+    else if (run->state == JR_ENDING) {
         run->released_ns = 0; /* nothing of the user ran */
-        refuse(run, REASON_COULD_NOT_START, why);
+        jobrun_refuse(run, REASON_COULD_NOT_START, why);
     } else
         replace_pod(run, why);
 }
 
 static void on_lost(struct jobrun *run, const char *why)
 {
+    run->pod_lost = true;
     switch (run->state) {
     case JR_LIMITING:
+    case JR_LOADING:
     case JR_RECORDING:
         replace_pod(run, why);
+        return;
+    case JR_COLLECTING:
+        log_warn("a pod was lost while it gave its files", F_JOB(run->job.text, run->attempt),
+                 F_STR("why", why));
+        jobrun_files_cut(run);
         return;
     case JR_STARTING: /* nothing was heard of the program; without retry it may have run */
         if (run->retry && run->facts.killed == PE_OWN) {
@@ -306,6 +323,7 @@ static void on_lost(struct jobrun *run, const char *why)
         ask_usage(run);
         return;
     case JR_NEW:
+    case JR_LOOKING:
     case JR_WAITING:
     case JR_ENDING:
     case JR_FINISHING:
@@ -346,9 +364,21 @@ static void on_pod(void *arg, const struct pod_event *event)
     case POD_LOST:
         on_lost(run, event->text);
         return;
+    case POD_ROOM:
+        if (run->state == JR_LOADING)
+            inputs_room(run->inputs);
+        return;
+    case POD_FILE:
+    case POD_FILE_DATA:
+    case POD_FILE_END:
+    case POD_FILE_REFUSED:
+        jobrun_on_file(run, event);
+        return;
+    case POD_DONE:
+        jobrun_on_done(run);
+        return;
     case POD_READY:
     case POD_WAITING:
-    case POD_DONE:
     case POD_GONE:
         return;
     }
@@ -369,6 +399,7 @@ void jobruns_fenced(struct jobruns *runs, struct id job, uint32_t attempt)
     log_warn("fenced: another attempt owns the job", F_JOB(job.text, attempt));
     metrics_add(runs->options.metrics, METRIC_JOBS_FENCED, 0, 0, 1);
     pools_cancel(runs->options.pools, &run->wait);
+    jobrun_files_stop(run);
     jobrun_drop_pod(run, false);
     jobrun_set_state(run, JR_OVER);
     jobrun_over(run);
@@ -381,8 +412,16 @@ static enum err read_job(struct jobrun *run, const struct claimed_job *job, stru
     enum err e = run_request_parse(job->request, &run->request, info);
     if (e != ERR_OK)
         return e;
+    const struct file_services *files = run->runs->options.files;
+    if (run->request.files && !files)
+        return errinfo_set(info, ERR_INVALID, 0, "files: this worker has no object store");
     bool open = run->request.stdin_open || run->request.stdin_bytes.len > POD_STDIN_FIRST;
-    return run_plan_build(&run->request, open, &run->plan, info);
+    e = run_plan_build(&run->request, open, &run->plan, info);
+    if (e == ERR_OK && files)
+        run_plan_collect(&run->plan, &(struct frame_collect){.max_files = files->max_outputs,
+                                                             .max_file_bytes = files->max_file_bytes,
+                                                             .max_bytes = files->max_total_bytes});
+    return e;
 }
 
 /* An api that knew would have refused it: it is for another worker, or waits until there is one. */
@@ -404,6 +443,7 @@ void jobruns_start(struct jobruns *runs, const struct claimed_job *job)
     run->runs = runs;
     run->job = job->job;
     run->attempt = job->attempt;
+    jobrun_keep_owner(run, job);
     run->retry = job->retry;
     run->begun_ns = clock_mono_ns();
     run->queue_ms = job->now_ms > job->created_ms ? job->now_ms - job->created_ms : 0;
@@ -416,11 +456,11 @@ void jobruns_start(struct jobruns *runs, const struct claimed_job *job)
     metrics_observe_ns(runs->options.metrics, METRIC_QUEUE_SECONDS, 0, run->queue_ms * MS_NS);
     struct errinfo info = {0};
     if (read_job(run, job, &info) != ERR_OK)
-        refuse(run, REASON_BAD_REQUEST, info.text);
+        jobrun_refuse(run, REASON_BAD_REQUEST, info.text);
     else if (runs->options.missing && runs->options.missing[run->plan.lang])
         no_toolchain(run);
     else
-        take_pod(run);
+        jobrun_look(run);
 }
 
 /* ---- the whole ---- */
@@ -431,6 +471,15 @@ static void on_deadline(struct jobrun *run)
     switch (run->state) {
     case JR_LIMITING:
         replace_pod(run, "no answer about its limits");
+        return;
+    case JR_LOADING:
+        jobrun_refuse(run, REASON_INPUT_UNAVAILABLE, reason_row(REASON_INPUT_UNAVAILABLE)->text);
+        return;
+    case JR_COLLECTING:
+        if (outputs_moved(run->outputs))
+            jobrun_set_deadline(run, COLLECTING_STALL_MS);
+        else
+            jobrun_files_cut(run);
         return;
     case JR_STARTING:
     case JR_RUNNING:
@@ -445,12 +494,14 @@ static void on_deadline(struct jobrun *run)
         ask_usage(run); /* it does not answer a KILL: the release destroys it */
         return;
     case JR_ENDING:
-        jobrun_finish(run);
+        if (!jobrun_collect(run))
+            jobrun_finish(run);
         return;
     case JR_FINISHING:
         jobrun_drop_pod(run, false);
         return;
     case JR_NEW:
+    case JR_LOOKING:
     case JR_WAITING:
     case JR_RECORDING:
     case JR_RETURNING:

@@ -3,8 +3,9 @@
    writes, passes inputs on, finishes or hands back. Every job is in exactly one state of the table below; the
    functions that the queue and the pod call only move it along.
 
-     new -> waiting for a pod -> [setting limits] -> [recording `started`] -> starting -> running -> ending
-         -> finishing -> over            any of them: -> handing back -> over, or (fenced) -> over */
+     new -> [looking up its input files] -> waiting for a pod -> [setting limits] -> [loading input files]
+         -> [recording `started`] -> starting -> running -> ending -> [collecting output files] -> finishing -> over
+     any of them: -> handing back -> over, or (fenced) -> over */
 #ifndef MILLRACE_WORKER_JOBRUN_H
 #define MILLRACE_WORKER_JOBRUN_H
 
@@ -12,15 +13,19 @@
 #include "schema/metrics.h"
 #include "schema/reasons.h"
 #include "worker/pool.h"
+#include "worker/run_files.h"
 
 #define JOBRUN_STATES(X)                                                                                     \
     X(NEW, "new")                                                                                            \
+    X(LOOKING, "looking")                                                                                    \
     X(WAITING, "waiting")                                                                                    \
     X(LIMITING, "limiting")                                                                                  \
+    X(LOADING, "loading")                                                                                    \
     X(RECORDING, "recording")                                                                                \
     X(STARTING, "starting")                                                                                  \
     X(RUNNING, "running")                                                                                    \
     X(ENDING, "ending")                                                                                      \
+    X(COLLECTING, "collecting")                                                                              \
     X(FINISHING, "finishing")                                                                                \
     X(RETURNING, "returning")                                                                                \
     X(OVER, "over")
@@ -52,6 +57,7 @@ struct jobruns_options {
     struct pod_limits pod_limits; /* what pods are made with */
     const char *const
         *missing; /* by language: what it cannot run without, or NULL; NULL: nothing is missing */
+    const struct file_services *files; /* NULL: runs have no files */
     void (*changed)(void *arg); /* a job is over: slots may be free */
     void *arg;
 };

@@ -19,6 +19,8 @@ enum {
     RELEASE_AFTER_MS = 100, /* a finish that is not answered by then does not hold its pod */
     EARLY_SIGNALS_MAX = 8,  /* kept for a program that is not released yet */
     EARLY_STDIN_MAX = 64 << 20,
+    LOADING_MAX_MS = 120000,     /* all input files; the store's own time limit is shorter */
+    COLLECTING_STALL_MS = 30000, /* output files: so long without any progress */
     LOG_RETRY_FIRST_MS = 50,
     LOG_RETRY_MAX_MS = 1000,
     JOBRUN_MAGIC = 0x6a6f6221,
@@ -55,6 +57,13 @@ struct jobrun {
     int64_t deadline_ns; /* of the present state; 0: none */
     uint64_t input_dropped;
 
+    struct run_owner owner;
+    struct buf owner_texts;
+    struct inputs *inputs;   /* NULL: none */
+    struct outputs *outputs; /* NULL: none (yet) */
+    bool loaded;             /* the inputs are in the pod */
+    bool pod_done, pod_lost; /* it has nothing more to say; nor will it have */
+
     struct coalescer out;
     struct outcome_facts facts;
     char refused[256];
@@ -66,9 +75,10 @@ struct jobrun {
     bool complete;     /* all facts are there: finish as soon as the log is free */
     bool started_told; /* `started` was answered, or is in flight */
     struct coalesce_batch batch;
-    struct event_draft drafts[COALESCE_EVENTS_MAX + 4];
+    struct event_draft draft_room[COALESCE_EVENTS_MAX + 4];
+    struct event_draft *drafts; /* the room, or more of it where files are to be told */
     size_t draft_count;
-    struct buf started_json, usage_json, end_json;
+    struct buf started_json, usage_json, end_json, files_json;
     struct outcome outcome;
     enum reason return_reason;
     int64_t sent_ns, retry_ns; /* of the append, finish or requeue; retry_ns != 0: to be sent again then */
@@ -92,6 +102,25 @@ struct jobrun *jobrun_find(struct jobruns *runs, struct id job, uint32_t attempt
 /* jobrun_input.c */
 void jobrun_kill(struct jobrun *run, enum pod_end why); /* the first reason counts */
 void jobrun_send_early_inputs(struct jobrun *run);      /* the program was released */
+
+/* jobrun_files.c */
+void jobrun_keep_owner(struct jobrun *run, const struct claimed_job *job);
+void jobrun_look(struct jobrun *run); /* its input files, then a pod */
+/* False: it has none, or they are in the pod. */
+bool jobrun_load(struct jobrun *run);
+/* What the program left comes, or came; false: nothing. Ends in jobrun_finish. */
+bool jobrun_collect(struct jobrun *run);
+void jobrun_on_file(struct jobrun *run, const struct pod_event *event);
+void jobrun_on_done(struct jobrun *run);
+void jobrun_files_cut(struct jobrun *run);  /* the pod is gone or time is up */
+void jobrun_files_stop(struct jobrun *run); /* no event of them follows */
+void jobrun_files_free(struct jobrun *run);
+void jobrun_files_drafts(struct jobrun *run); /* adds them; there is room for two more behind them */
+
+/* The job cannot begin: nothing of the user ran. */
+void jobrun_refuse(struct jobrun *run, enum reason reason, const char *why);
+void jobrun_take_pod(struct jobrun *run);
+void jobrun_after_limits(struct jobrun *run);
 
 /* jobrun_log.c */
 enum err jobrun_log_init(struct jobrun *run);

@@ -20,6 +20,7 @@ enum err jobrun_log_init(struct jobrun *run)
     buf_init(&run->started_json, 1024);
     buf_init(&run->usage_json, 1024);
     buf_init(&run->end_json, 8192);
+    run->drafts = run->draft_room;
     run->flush.data = run;
     return uv_timer_init(run->runs->options.loop, &run->flush) == 0 ? ERR_OK : ERR_SYSTEM;
 }
@@ -33,6 +34,7 @@ static void on_flush_closed(uv_handle_t *handle)
     buf_free(&run->started_json);
     buf_free(&run->usage_json);
     buf_free(&run->end_json);
+    jobrun_files_free(run);
     run_request_free(&run->request);
     run_plan_free(&run->plan);
     run->magic = 0;
@@ -293,6 +295,7 @@ static void write_facts(struct jobrun *run)
 void jobrun_finish(struct jobrun *run)
 {
     run->complete = true; /* the answer of an append in flight comes back here */
+    inputs_stop(run->inputs);
     if (jobrun_log_busy(run))
         return;
     if (coalesce_end(&run->out) != ERR_OK)
@@ -307,6 +310,8 @@ void jobrun_finish(struct jobrun *run)
     if (run->released_ns)
         add_started(run);
     add_output(run);
+    if (run->outputs)
+        jobrun_files_drafts(run);
     if (run->released_ns)
         add_draft(run, EV_USAGE, &run->usage_json);
     add_draft(run, run->outcome.type, &run->end_json);
@@ -319,6 +324,7 @@ void jobrun_finish(struct jobrun *run)
 void jobrun_return(struct jobrun *run, enum reason reason)
 {
     pools_cancel(run->runs->options.pools, &run->wait);
+    jobrun_files_stop(run);
     jobrun_drop_pod(run, false);
     run->return_reason = reason;
     uv_timer_stop(&run->flush);

@@ -116,6 +116,17 @@ static const char *kind_for(const struct language_row *lang, struct str code)
     return kind;
 }
 
+/* The language's name for the source; where an input has it, that input keeps it. */
+static void name_source(const struct run_request *request, const char *usual, char ret_name[SOURCE_NAME_MAX])
+{
+    bool taken = false;
+    for (size_t i = 0; request->files && i < json_array_size(request->files); i++) {
+        const char *name = json_string_value(json_object_get(json_array_get(request->files, i), "name"));
+        taken = taken || (name && strcmp(name, usual) == 0);
+    }
+    snprintf(ret_name, SOURCE_NAME_MAX, "%s%s", taken ? "_" : "", usual);
+}
+
 enum err run_plan_build(const struct run_request *request, bool stdin_open, struct run_plan *ret_plan,
                         struct errinfo *info)
 {
@@ -125,13 +136,15 @@ enum err run_plan_build(const struct run_request *request, bool stdin_open, stru
         return e;
     const struct language_row *row = language_row(lang);
     auto_buf spec = BUF_INIT(SPEC_SIZE_MAX);
-    struct places places = {.source = row->source_name, .out = row->out ? row->out : POD_PROGRAM};
+    char source_name[SOURCE_NAME_MAX];
+    name_source(request, row->source_name, source_name);
+    struct places places = {.source = source_name, .out = row->out ? row->out : POD_PROGRAM};
     snprintf(places.memory, sizeof places.memory, "%" PRIu64, request->limits.memory_bytes);
     put_command(&spec, SPEC_ARGV, row->run, &places);
     put_command(&spec, SPEC_COMPILE_ARGV, row->compile, &places);
     put_args(&spec, SPEC_ARGV, request->args);
     put_environment(&spec, row, request->env);
-    spec_put(&spec, SPEC_SOURCE_NAME, str_of(row->source_name));
+    spec_put(&spec, SPEC_SOURCE_NAME, str_of(source_name));
     spec_put(&spec, SPEC_SOURCE, request->code);
     put_limits(&spec, &request->limits);
     spec_put_u64(&spec, SPEC_STDIN_OPEN, stdin_open);
@@ -139,11 +152,45 @@ enum err run_plan_build(const struct run_request *request, bool stdin_open, stru
     if (buf_status(&spec) != ERR_OK)
         return errinfo_set(info, buf_status(&spec), 0, "code, args and env are more than a pod takes");
     *ret_plan = (struct run_plan){.spec = spec, .kind = kind_for(row, request->code), .lang = lang};
+    memcpy(ret_plan->source_name, source_name, sizeof source_name);
     spec = BUF_INIT(0);
     return ERR_OK;
 }
 
+/* `path` below the working directory, or empty. */
+static struct str below_work_dir(const char *path)
+{
+    struct str p = str_of(path), base = STR("/mnt/data/");
+    return str_starts(p, base) ? (struct str){p.p + base.n, p.n - base.n} : (struct str){0};
+}
+
+static void put_skipped(struct buf *names, struct str name)
+{
+    if (name.n == 0)
+        return;
+    buf_append_str(names, name);
+    buf_append_char(names, '\0');
+}
+
+void run_plan_collect(struct run_plan *plan, const struct frame_collect *bounds)
+{
+    enum { COLLECT_MAX = 4096 };
+    const struct language_row *row = language_row(plan->lang);
+    struct str products = str_of(row->products);
+    auto_buf names = BUF_INIT(COLLECT_MAX);
+    put_skipped(&names, str_of(plan->source_name));
+    if (row->compile)
+        put_skipped(&names, below_work_dir(row->out ? row->out : POD_PROGRAM));
+    while (products.p)
+        put_skipped(&names, str_split(&products, '|'));
+    struct frame_collect all = *bounds;
+    all.skip = buf_str(&names);
+    plan->collect = BUF_INIT(COLLECT_MAX + 64);
+    frame_put_collect(&plan->collect, &all);
+}
+
 void run_plan_free(struct run_plan *plan)
 {
+    buf_free(&plan->collect);
     buf_free(&plan->spec);
 }

@@ -7,9 +7,13 @@
 #include "worker/backend.h"
 #include "worker/request.h"
 
+enum { SOURCE_NAME_MAX = 64 };
+
 struct run_plan {
     struct buf spec;
-    const char *kind; /* of pod; static */
+    struct buf collect;                /* payload of FRAME_COLLECT; empty: no file is given back */
+    const char *kind;                  /* of pod; static */
+    char source_name[SOURCE_NAME_MAX]; /* another than the language's when an input has that */
     enum language lang;
 };
 
@@ -17,6 +21,8 @@ struct run_plan {
    pod takes. The plan borrows nothing. */
 MUST_CHECK enum err run_plan_build(const struct run_request *request, bool stdin_open,
                                    struct run_plan *ret_plan, struct errinfo *info);
+/* What is given back: within `bounds`, whose `skip` becomes the source and what is made of it. */
+void run_plan_collect(struct run_plan *plan, const struct frame_collect *bounds);
 void run_plan_free(struct run_plan *plan);
 
 #endif

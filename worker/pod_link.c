@@ -114,6 +114,7 @@ static enum err take_refusal(struct pod *pod, struct str payload, bool dead)
     return ERR_OK;
 }
 
+static enum err take_file_event(struct pod *pod, enum pod_event_type type, struct str payload)
 static enum err take_error(struct pod *pod, struct str payload)
 {
     return take_refusal(pod, payload, false);
@@ -127,9 +128,36 @@ static enum err take_dead(struct pod *pod, struct str payload)
 /* Output files are not collected yet. */
 static enum err take_nothing(struct pod *pod, struct str payload)
 {
-    (void)pod;
-    (void)payload;
+    struct pod_event event = {.type = type};
+    enum err e = frame_get_file(payload, &event.file);
+    if (e == ERR_OK)
+        pod_tell(pod, &event);
+    return e;
+}
+
+static enum err take_file(struct pod *pod, struct str payload)
+{
+    return take_file_event(pod, POD_FILE, payload);
+}
+
+static enum err take_file_refused(struct pod *pod, struct str payload)
+{
+    return take_file_event(pod, POD_FILE_REFUSED, payload);
+}
+
+static enum err take_file_data(struct pod *pod, struct str payload)
+{
+    pod_tell(pod, &(struct pod_event){.type = POD_FILE_DATA, .bytes = payload});
     return ERR_OK;
+}
+
+static enum err take_file_end(struct pod *pod, struct str payload)
+{
+    uint32_t whole;
+    enum err e = frame_get_u32(payload, &whole);
+    if (e == ERR_OK)
+        pod_tell(pod, &(struct pod_event){.type = POD_FILE_END, .ok = whole == 1});
+    return e;
 }
 
 static enum err take_done(struct pod *pod, struct str payload)
@@ -149,9 +177,10 @@ static const struct frame_rule rules[] = {
     [FRAME_STAGE] = {IN(RUNNING), LINK_RUNNING, take_stage},
     [FRAME_EXIT] = {IN(RUNNING), LINK_EXITED, take_exit},
     [FRAME_ERROR] = {IN(CONNECTING) | IN(READY) | IN(STARTED_ASKED) | IN(RUNNING), LINK_EXITED, take_error},
-    [FRAME_FILE_BEGIN] = {IN(EXITED), LINK_EXITED, take_nothing},
-    [FRAME_FILE_DATA] = {IN(EXITED), LINK_EXITED, take_nothing},
-    [FRAME_FILE_END] = {IN(EXITED), LINK_EXITED, take_nothing},
+    [FRAME_FILE_BEGIN] = {IN(EXITED), LINK_EXITED, take_file},
+    [FRAME_FILE_DATA] = {IN(EXITED), LINK_EXITED, take_file_data},
+    [FRAME_FILE_END] = {IN(EXITED), LINK_EXITED, take_file_end},
+    [FRAME_FILE_REFUSED] = {IN(EXITED), LINK_EXITED, take_file_refused},
     [FRAME_DONE] = {IN(EXITED), LINK_DONE, take_done},
     [FRAME_DEAD] = {IN(READY) | IN(STARTED_ASKED), LINK_EXITED, take_dead},
 };
@@ -241,6 +270,10 @@ void pod_write(struct pod *pod)
             buf_reset(&pod->out);
     }
     pod_watch(pod);
+    if (pod->wants_room && pod->out.len == 0) {
+        pod->wants_room = false;
+        pod_tell_type(pod, POD_ROOM);
+    }
 }
 
 static void on_pod(uv_poll_t *poll, int status, int events)

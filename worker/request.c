@@ -72,6 +72,17 @@ static enum err get_env(json_t *root, const json_t **ret_env, struct errinfo *in
     return ERR_OK;
 }
 
+static enum err get_files(const json_t *root, const json_t **ret_files, struct errinfo *info)
+{
+    const json_t *files = json_object_get(root, "files");
+    if (!files || json_is_null(files))
+        return ERR_OK;
+    if (!json_is_array(files))
+        return bad(info, "files", "not a list");
+    *ret_files = json_array_size(files) > 0 ? files : NULL;
+    return ERR_OK;
+}
+
 static enum err get_limits(const json_t *root, struct run_limits *ret_limits, struct errinfo *info)
 {
     const json_t *limits = json_object_get(root, "limits");
@@ -120,6 +131,8 @@ static enum err read_fields(struct run_request *r, struct errinfo *info)
         e = get_args(r->root, &r->args, info);
     if (e == ERR_OK)
         e = get_env(r->root, &r->env, info);
+    if (e == ERR_OK)
+        e = get_files(r->root, &r->files, info);
     if (e == ERR_OK)
         e = get_limits(r->root, &r->limits, info);
     if (e == ERR_OK)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The canonical request of a run, as the api wrote it:
      {"lang", "code", "args": [...], "stdin", "stdin_encoding": "base64"?, "env": {...}, "stdin_open",
-   "retry", "limits": {canonical names of limits.def}} Checked again here: what comes out of a store is input.
+   "retry", "files": [...], "limits": {canonical names of limits.def}} Checked again here: what comes out of a store is input.
  */
 #ifndef MILLRACE_WORKER_REQUEST_H
 #define MILLRACE_WORKER_REQUEST_H
@@ -21,6 +21,8 @@ struct run_request {
     struct buf stdin_bytes;
     const json_t *args; /* array of strings or NULL */
     const json_t *env;  /* object of strings or NULL */
+    const json_t
+        *files; /* references to input files {"id", "session", "name"}, or NULL; run_files.h reads them */
     struct run_limits limits;
     bool stdin_open;
     bool retry;

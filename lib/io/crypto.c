@@ -103,3 +103,23 @@ bool equal_constant_time(struct str a, struct str b)
 {
     return a.n == b.n && (a.n == 0 || CRYPTO_memcmp(a.p, b.p, a.n) == 0);
 }
+
+static int hex_digit(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+enum err sha256_parse(struct str hex, struct sha256 *ret_hash)
+{
+    struct sha256 hash;
+    if (hex.n != SHA256_HEX_LEN)
+        return ERR_INVALID;
+    for (size_t i = 0; i < SHA256_LEN; i++) {
+        int high = hex_digit(hex.p[2 * i]), low = hex_digit(hex.p[2 * i + 1]);
+        if (high < 0 || low < 0)
+            return ERR_INVALID;
+        hash.bytes[i] = (unsigned char)(high << 4 | low);
+    }
+    *ret_hash = hash;
+    return ERR_OK;
+}

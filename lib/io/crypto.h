@@ -15,6 +15,8 @@ struct sha256 sha256_of(struct str data);
 struct sha256 hmac_sha256(struct str key, struct str data);
 /* Lower-case, NUL-terminated. */
 void sha256_hex(const struct sha256 *hash, char ret_hex[SHA256_HEX_LEN + 1]);
+/* Its reverse, small letters only. ERR_INVALID. */
+MUST_CHECK enum err sha256_parse(struct str hex, struct sha256 *ret_hash);
 
 /* A hash over many pieces. */
 struct sha256_state;

@@ -18,7 +18,7 @@ struct pod {
     void *arg;
     struct pod_limits limits;
     bool alive, destroyed, ran, paused;
-    struct buf spec, input;
+    struct buf spec, input, placed;
     bool stdin_eof;
     int eofs, kills, usages, signal;
     enum pod_end killed;
@@ -43,12 +43,20 @@ static struct pod *fake_create(struct pod_backend *backend, const char *kind, co
     snprintf(pod->kind, sizeof pod->kind, "%s", kind);
     buf_init(&pod->spec, 1 << 20);
     buf_init(&pod->input, 1 << 20);
+    buf_init(&pod->placed, 1 << 20);
     return pod;
 }
 
 static enum err fake_limits(struct pod *pod, const struct pod_limits *limits)
 {
     pod->limits = *limits;
+    return ERR_OK;
+}
+
+static enum err fake_place(struct pod *pod, enum frame_type type, struct str payload)
+{
+    (void)type;
+    buf_append_str(&pod->placed, payload);
     return ERR_OK;
 }
 
@@ -101,6 +109,7 @@ static const struct pod_backend_ops fake_ops = {
     .name = "fake",
     .create = fake_create,
     .limits = fake_limits,
+    .place = fake_place,
     .run = fake_run,
     .input = fake_input,
     .kill = fake_kill,
@@ -114,6 +123,7 @@ static inline void fake_reset(void)
     for (size_t i = 0; i < fake.count; i++) {
         buf_free(&fake.pods[i].spec);
         buf_free(&fake.pods[i].input);
+        buf_free(&fake.pods[i].placed);
     }
     memset(&fake, 0, sizeof fake);
     fake.base.ops = &fake_ops;
