@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { VIEW_FACTS_MAX = 16 * 1024 };
+enum { VIEW_FACTS_MAX = 16 * 1024, VIEW_FILES_MAX = 4 << 20 };
 
 void view_init(struct view *v, struct id job, struct id session, size_t max_output)
 {
@@ -19,6 +19,7 @@ void view_init(struct view *v, struct id job, struct id session, size_t max_outp
     buf_init(&v->usage, VIEW_FACTS_MAX);
     buf_init(&v->started, VIEW_FACTS_MAX);
     buf_init(&v->end, VIEW_FACTS_MAX);
+    buf_init(&v->files, VIEW_FILES_MAX);
 }
 
 void view_free(struct view *v)
@@ -28,6 +29,7 @@ void view_free(struct view *v)
     buf_free(&v->usage);
     buf_free(&v->started);
     buf_free(&v->end);
+    buf_free(&v->files);
 }
 
 bool view_ended(const struct view *v)
@@ -58,6 +60,7 @@ static void reset(struct view *v)
     buf_reset(&v->output[1]);
     buf_reset(&v->usage);
     buf_reset(&v->started);
+    buf_reset(&v->files);
     v->cut = false;
     v->status = VIEW_QUEUED;
 }
@@ -72,6 +75,13 @@ static void add_output(struct view *v, const struct event *event)
     v->cut |= n < event->bytes.n;
     if (n > 0)
         buf_append(to, event->bytes.p, n);
+}
+
+static void add_file(struct view *v, const struct event *event)
+{
+    if (v->files.len > 0)
+        buf_append_char(&v->files, ',');
+    buf_append_str(&v->files, event->data);
 }
 
 static void end(struct view *v, const struct event *event)
@@ -99,6 +109,8 @@ void view_apply(struct view *v, const struct event *event)
         keep(&v->started, event->data);
     } else if (event->type == EV_OUTPUT) {
         add_output(v, event);
+    } else if (event->type == EV_FILE) {
+        add_file(v, event);
     } else if (event->type == EV_USAGE) {
         keep(&v->usage, event->data);
     } else if (event->type == EV_RETRIED) {
@@ -272,7 +284,7 @@ void view_write_result(const struct view *v, struct buf *out)
     buf_printf(out, "{\"session_id\":\"%s\",\"storage_session_id\":\"%s\"", v->session.text, v->session.text);
     write_output(out, "stdout", buf_str(&v->output[0]), NULL);
     write_output(out, "stderr", buf_str(&v->output[1]), ours ? f.message : NULL);
-    buf_append_cstr(out, ",\"files\":[]");
+    view_write_files(v, out);
     write_end(out, &f);
     buf_printf(out, ",\"job_id\":\"%s\",\"attempt\":%u", v->job.text, v->attempt);
     write_usage(out, &f);

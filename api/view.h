@@ -26,6 +26,7 @@ struct view {
     struct buf usage;     /* JSON object text of the last `usage` */
     struct buf started;   /* JSON object text of `started` */
     struct buf end;       /* JSON object text of the terminal event */
+    struct buf files;     /* of every event `file`, with commas between */
     int64_t created_ms, claimed_ms, ended_ms;
     char last_id[EVENT_ID_MAX];
 };
@@ -37,10 +38,13 @@ void view_apply(struct view *v, const struct event *event);
 bool view_ended(const struct view *v);
 const char *view_status_name(enum view_status status);
 
+/* view_files.c: `files`, and where there are any `refused_files` and `deleted_files`. */
+void view_write_files(const struct view *v, struct buf *out);
+
 /* The body of /exec and `result` of a job (DECISIONS 2, CONTRACT 2.1.3), without a line end:
    session_id, storage_session_id, stdout, stderr, files, exit_code, signal, timed_out, status (null | TO | SG | OL), job_status,
    reason, limit, stage, message, oom, truncated, code, wall_time, job_id, attempt, usage, stdout_base64?,
-   stderr_base64?. Where we ended the program, stderr ends with a line "[sandbox] <message>": it is what
+   stderr_base64?, refused_files?, deleted_files?. Where we ended the program, stderr ends with a line "[sandbox] <message>": it is what
    models are shown. */
 void view_write_result(const struct view *v, struct buf *out);
 

@@ -17,6 +17,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#define HOUR_MS 3600000
+
 enum {
     TICK_MS = 50,
     SLOTS_PER_CORE = 4,
@@ -301,6 +303,21 @@ static enum err open_queue(struct worker *w, struct errinfo *info)
     return queue_open(&w->loop.uv, &options, &w->queue, info);
 }
 
+static void open_files(struct worker *w)
+{
+    const struct config *c = &w->config;
+    w->files = (struct file_services){
+        .queue = w->queue,
+        .store = w->objects.store,
+        .max_outputs = (uint64_t)c->max_output_files,
+        .max_file_bytes = (uint64_t)c->max_file_bytes,
+        .max_total_bytes = (uint64_t)c->max_total_file_bytes,
+        .max_session_files = (uint64_t)c->max_session_files,
+        .max_session_bytes = (uint64_t)c->max_total_file_bytes,
+        .session_ttl_ms = c->session_ttl_hours * HOUR_MS,
+    };
+}
+
 static void open_name(struct worker *w)
 {
     char host[48] = "worker";
@@ -359,7 +376,9 @@ static enum err open_all(struct worker *w, struct errinfo *info)
         e = open_queue(w, info);
     if (e != ERR_OK)
         return e;
+    open_files(w);
     struct jobruns_options runs = {
+        .files = &w->files,
         .loop = &w->loop.uv,
         .queue = {.append = call_append, .finish = call_finish, .requeue = call_requeue, .arg = w},
         .pools = w->pools,

@@ -114,7 +114,6 @@ static enum err take_refusal(struct pod *pod, struct str payload, bool dead)
     return ERR_OK;
 }
 
-static enum err take_file_event(struct pod *pod, enum pod_event_type type, struct str payload)
 static enum err take_error(struct pod *pod, struct str payload)
 {
     return take_refusal(pod, payload, false);
@@ -125,8 +124,7 @@ static enum err take_dead(struct pod *pod, struct str payload)
     return take_refusal(pod, payload, true);
 }
 
-/* Output files are not collected yet. */
-static enum err take_nothing(struct pod *pod, struct str payload)
+static enum err take_file_event(struct pod *pod, enum pod_event_type type, struct str payload)
 {
     struct pod_event event = {.type = type};
     enum err e = frame_get_file(payload, &event.file);

@@ -9,6 +9,7 @@
 #include "schema/config.h"
 #include "worker/backend_local.h"
 #include "worker/jobrun.h"
+#include "worker/run_files.h"
 #include "worker/toolchain.h"
 
 struct worker {
@@ -20,6 +21,7 @@ struct worker {
     struct metrics *metrics;
     struct queue *queue;
     struct objects objects;
+    struct file_services files;
     struct http_server *http;
     uv_timer_t tick;
     struct toolchains toolchains;
