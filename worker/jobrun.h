@@ -58,7 +58,7 @@ struct jobruns_options {
     const char *const
         *missing; /* by language: what it cannot run without, or NULL; NULL: nothing is missing */
     const struct file_services *files; /* NULL: runs have no files */
-    void (*changed)(void *arg); /* a job is over: slots may be free */
+    void (*changed)(void *arg);        /* a job is over: slots may be free */
     void *arg;
 };
 

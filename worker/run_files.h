@@ -7,7 +7,7 @@
 
 #include "io/object_store.h"
 #include "queue/session.h"
-#include "schema/file_refused.h"
+#include "worker/file_refused.h"
 #include "schema/reasons.h"
 #include "worker/backend.h"
 #include "worker/request.h"

@@ -5,7 +5,7 @@
 #ifndef MILLRACE_WORKER_RUNNER_FILES_H
 #define MILLRACE_WORKER_RUNNER_FILES_H
 
-#include "schema/file_refused.h"
+#include "worker/file_refused.h"
 #include "worker/runner/channel.h"
 
 enum {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "schema/file_refused.h"
+#include "worker/file_refused.h"
 
 static const struct {
     const char *name, *text;
 } rows[FILE_REFUSED_COUNT] = {
 #define X(symbol, n, t) [FILE_REFUSED_##symbol] = {.name = (n), .text = (t)},
-#include "schema/file_refused.def"
+#include "worker/file_refused.def"
 #undef X
 };
 

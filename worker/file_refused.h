@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef MILLRACE_SCHEMA_FILE_REFUSED_H
-#define MILLRACE_SCHEMA_FILE_REFUSED_H
+#ifndef MILLRACE_WORKER_FILE_REFUSED_H
+#define MILLRACE_WORKER_FILE_REFUSED_H
 
 enum file_refused {
 #define X(symbol, name, text) FILE_REFUSED_##symbol,
-#include "schema/file_refused.def"
+#include "worker/file_refused.def"
 #undef X
     FILE_REFUSED_COUNT,
 };
