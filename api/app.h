@@ -72,6 +72,8 @@ void call_fail(struct call *c, enum client_error error, const char *fmt, ...) PR
 void call_refuse(struct call *c, const struct api_fault *fault);
 /* What a queue answer other than QUEUE_OK means for a client. */
 void call_queue_failed(struct call *c, enum queue_answer answer, int retry_after_ms);
+/* 409: the session's state has this version, not the one that the client named. */
+void call_state_conflict(struct call *c, uint64_t version);
 /* After http_stream_end() or http_upgrade(): counts it and frees. */
 void call_end(struct call *c, int status);
 
@@ -100,6 +102,6 @@ void exec_accepted(const struct api *api, enum language lang, enum queue_priorit
                    const struct queue_submitted *result);
 /* The hash of the body under which an Idempotency-Key repeats. */
 void exec_fill_submit(const struct call *c, const struct exec_request *request, struct str key,
-                      const char *hash, struct queue_submit *ret_submit);
+                      const char *hash, bool sync, struct queue_submit *ret_submit);
 
 #endif

@@ -118,6 +118,17 @@ void call_queue_failed(struct call *c, enum queue_answer answer, int retry_after
     call_refuse(c, &fault);
 }
 
+void call_state_conflict(struct call *c, uint64_t version)
+{
+    char detail[120];
+    auto_buf body = BUF_INIT(8192);
+    snprintf(detail, sizeof detail, "if_state_version: the session's state has version %" PRIu64, version);
+    client_error_write(CE_STATE_CONFLICT, detail, http_request_id(c->request), 0, &body);
+    body.len -= 2; /* "}\n": one member more */
+    buf_printf(&body, ",\"state_version\":%" PRIu64 "}\n", version);
+    call_json(c, client_error_row(CE_STATE_CONFLICT)->status, &body);
+}
+
 bool call_store_ready(struct call *c)
 {
     if (queue_ready(c->api->queue))

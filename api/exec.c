@@ -47,10 +47,13 @@ bool exec_read(struct call *c, bool sync, struct exec_request *ret_request)
         call_fail(c, CE_UNSUPPORTED_MEDIA_TYPE, "send Content-Type: application/json, in UTF-8");
         return false;
     }
-    struct exec_rules rules = {.bounds = c->api->bounds,
-                               .max_code = (size_t)c->api->config.max_code_bytes,
-                               .sync = sync,
-                               .refused = c->api->offers.refused};
+    struct exec_rules rules = {
+        .bounds = c->api->bounds,
+        .max_code = (size_t)c->api->config.max_code_bytes,
+        .sync = sync,
+        .state = c->api->config.state_enabled,
+        .refused = c->api->offers.refused,
+    };
     struct api_fault fault;
     if (exec_request_parse(http_body(c->request), &rules, ret_request, &fault) == ERR_OK)
         return true;
@@ -78,7 +81,7 @@ bool exec_idempotency_key(struct call *c, struct str *ret_key)
 }
 
 void exec_fill_submit(const struct call *c, const struct exec_request *request, struct str key,
-                      const char *hash, struct queue_submit *ret_submit)
+                      const char *hash, bool sync, struct queue_submit *ret_submit)
 {
     *ret_submit = (struct queue_submit){
         .tenant = c->tenant,
@@ -91,6 +94,9 @@ void exec_fill_submit(const struct call *c, const struct exec_request *request, 
         .idempotency_key = key,
         .request_hash = key.n > 0 ? str_of(hash) : (struct str){NULL, 0},
         .retry = request->retry,
+        /* The session of a synchronous run without one is known to nobody before its end. */
+        .ordered = request->state && (request->session.text[0] != '\0' || !sync),
+        .sync = sync,
         .cost_ms = EXEC_COST_MS,
     };
 }
@@ -146,7 +152,14 @@ static void on_client_gone(struct call *c)
 static void answer(struct exec_run *run)
 {
     /* JSON makes a byte at most six. */
-    size_t most = 6 * (run->view.output[0].len + run->view.output[1].len) * 2 + 128 * 1024;
+    uint64_t version = 0;
+    if (view_state_conflict(&run->view, &version)) {
+        call_state_conflict(run->call, version);
+        free_run(run);
+        return;
+    }
+    size_t most =
+        6 * (run->view.output[0].len + run->view.output[1].len) * 2 + run->view.state.len + 128 * 1024;
     auto_buf body = BUF_INIT(most);
     view_write_result(&run->view, &body);
     buf_append_char(&body, '\n');
@@ -226,8 +239,7 @@ void handle_exec(struct call *c)
     struct sha256 digest = sha256_of(http_body(c->request));
     sha256_hex(&digest, hash);
     struct queue_submit submit;
-    exec_fill_submit(c, &request, key, hash, &submit);
-    submit.sync = true;
+    exec_fill_submit(c, &request, key, hash, true, &submit);
     metrics_add(c->api->metrics, METRIC_JOBS_SUBMITTED, (unsigned)request.lang, (unsigned)request.priority,
                 1);
     queue_submit(c->api->queue, &submit, on_submitted, run);

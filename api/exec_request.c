@@ -257,6 +257,41 @@ static enum err take_choices(struct draft *d, struct exec_request *request)
     return ERR_OK;
 }
 
+static enum err take_state(struct draft *d, struct exec_request *request)
+{
+    struct errinfo info;
+    const json_t *wanted = json_object_get(d->body, "state"),
+                 *version = json_object_get(d->body, "if_state_version");
+    bool can = request->lang == LANG_PY;
+    request->state = can && d->rules->state;
+    request->if_state_version = -1;
+    if (json_field_bool(d->body, "state", JSON_OPTIONAL, &request->state, &info) != ERR_OK ||
+        json_field_int(d->body, "if_state_version", JSON_OPTIONAL, 0, INT64_MAX, "",
+                       &request->if_state_version, &info) != ERR_OK)
+        return api_fault_from(d->fault, &info);
+    if (json_is_true(wanted) && !can)
+        return api_fault_set(d->fault, CE_INVALID_FIELD,
+                             "state: is kept for Python only; leave it out for %s",
+                             language_row(request->lang)->id);
+    if (json_is_true(wanted) && !d->rules->state)
+        return api_fault_set(d->fault, CE_INVALID_FIELD,
+                             "state: is switched off here (STATE_PERSISTENCE_ENABLED); leave it out");
+    if (json_is_integer(version) && (!request->state || request->session.text[0] == '\0'))
+        return api_fault_set(
+            d->fault, CE_INVALID_FIELD,
+            "if_state_version: needs a session_id and a program that uses its session's state");
+    return ERR_OK;
+}
+
+static void write_state(const struct exec_request *request, struct buf *out)
+{
+    if (!request->state)
+        return;
+    buf_printf(out, ",\"state\":\"%s\"", request->session.text[0] == '\0' ? "new" : "session");
+    if (request->if_state_version >= 0)
+        buf_printf(out, ",\"if_state_version\":%" PRId64, request->if_state_version);
+}
+
 static void write_canonical(const struct draft *d, struct exec_request *request)
 {
     struct buf *out = &request->canonical;
@@ -282,8 +317,10 @@ static void write_canonical(const struct draft *d, struct exec_request *request)
     for (enum limit i = 0; i < LIMIT_COUNT; i++)
         buf_printf(out, "%s\"%s\":%" PRId64, i == 0 ? ",\"limits\":{" : ",", limit_row(i)->canonical,
                    d->limits[i]);
-    buf_printf(out, "},\"stdin_open\":%s,\"retry\":%s}", request->stdin_open ? "true" : "false",
+    buf_printf(out, "},\"stdin_open\":%s,\"retry\":%s", request->stdin_open ? "true" : "false",
                request->retry ? "true" : "false");
+    write_state(request, out);
+    buf_append_char(out, '}');
     if (e != ERR_OK && buf_status(out) == ERR_OK)
         out->failed = e;
 }
@@ -303,7 +340,9 @@ static enum err read_all(struct draft *d, struct exec_request *request)
         e = take_limits(d, request->lang);
     if (e == ERR_OK)
         e = take_session(d, &request->session);
-    return e == ERR_OK ? take_choices(d, request) : e;
+    if (e == ERR_OK)
+        e = take_choices(d, request);
+    return e == ERR_OK ? take_state(d, request) : e;
 }
 
 enum err exec_request_parse(struct str body, const struct exec_rules *rules, struct exec_request *ret_request,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The body of POST /exec and POST /v1/jobs becomes the canonical request that workers run
    (schema/PROTOCOL.md). Pure. Fields: lang, code, args, stdin, stdin_encoding ("base64"), env, the fields of
-   limits.def, timeout, priority, retry, detach, interactive, session_id. Others are ignored: clients send
+   limits.def, timeout, priority, retry, state, if_state_version, detach, interactive, session_id. Others are ignored: clients send
    what their models make up (CONTRACT 2.1.1). */
 #ifndef MILLRACE_API_EXEC_REQUEST_H
 #define MILLRACE_API_EXEC_REQUEST_H
@@ -26,6 +26,7 @@ enum {
 struct exec_rules {
     struct limit_bounds bounds;
     size_t max_code;
+    bool state;                 /* Python programs of a session keep their variables */
     const char *const *refused; /* by language: why none of it is taken, or NULL; NULL: all are taken */
     bool sync;                  /* /exec: args of any scalars, session_id advisory, priority interactive */
 };
@@ -36,6 +37,8 @@ struct exec_request {
     struct id session; /* "" : a fresh one */
     enum queue_priority priority;
     bool retry, detach, stdin_open;
+    bool state;               /* the run uses its session's state */
+    int64_t if_state_version; /* -1: any */
 };
 
 /* ERR_INVALID: `fault` says why; *ret_request is untouched. */

@@ -127,7 +127,7 @@ void handle_job_submit(struct call *c)
         struct sha256 digest = sha256_of(http_body(c->request));
         sha256_hex(&digest, hash);
         struct queue_submit submit;
-        exec_fill_submit(c, &request, key, hash, &submit);
+        exec_fill_submit(c, &request, key, hash, false, &submit);
         metrics_add(c->api->metrics, METRIC_JOBS_SUBMITTED, (unsigned)request.lang,
                     (unsigned)request.priority, 1);
         queue_submit(c->api->queue, &submit, on_submitted, w);

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { VIEW_FACTS_MAX = 16 * 1024, VIEW_FILES_MAX = 4 << 20 };
+enum { VIEW_FACTS_MAX = 16 * 1024, VIEW_FILES_MAX = 4 << 20, VIEW_STATE_MAX = 512 * 1024 };
 
 void view_init(struct view *v, struct id job, struct id session, size_t max_output)
 {
@@ -20,6 +20,7 @@ void view_init(struct view *v, struct id job, struct id session, size_t max_outp
     buf_init(&v->started, VIEW_FACTS_MAX);
     buf_init(&v->end, VIEW_FACTS_MAX);
     buf_init(&v->files, VIEW_FILES_MAX);
+    buf_init(&v->state, VIEW_STATE_MAX);
 }
 
 void view_free(struct view *v)
@@ -30,6 +31,7 @@ void view_free(struct view *v)
     buf_free(&v->started);
     buf_free(&v->end);
     buf_free(&v->files);
+    buf_free(&v->state);
 }
 
 bool view_ended(const struct view *v)
@@ -61,6 +63,7 @@ static void reset(struct view *v)
     buf_reset(&v->usage);
     buf_reset(&v->started);
     buf_reset(&v->files);
+    buf_reset(&v->state);
     v->cut = false;
     v->status = VIEW_QUEUED;
 }
@@ -113,6 +116,9 @@ void view_apply(struct view *v, const struct event *event)
         add_file(v, event);
     } else if (event->type == EV_USAGE) {
         keep(&v->usage, event->data);
+    } else if (event->type == EV_STATE_SAVED || event->type == EV_STATE_KEPT) {
+        keep(&v->state, event->data);
+        v->state_saved = event->type == EV_STATE_SAVED;
     } else if (event->type == EV_RETRIED) {
         reset(v);
     } else if (event_is_terminal(event->type)) {
@@ -270,6 +276,56 @@ static void write_end(struct buf *out, const struct facts *f)
     write_number(out, "wall_time", json_object_get(f->usage, "wall_ms"));
 }
 
+static void write_warnings(struct buf *out, const json_t *warnings, const char *reason)
+{
+    if (json_array_size(warnings) > 0) {
+        buf_append_cstr(out, ",\"state_warnings\":");
+        if (json_write(warnings, out) != ERR_OK)
+            buf_append_cstr(out, "[]");
+    } else if (reason != NULL) {
+        buf_append_cstr(out, ",\"state_warnings\":[{\"name\":\"*\",\"reason\":");
+        json_write_string(
+            out, strcmp(reason, "session_gone") != 0
+                     ? STR("the session's state was changed meanwhile; what this run left was not saved")
+                     : STR("the session is gone; what this run left was not saved"));
+        buf_append_cstr(out, "}]");
+    }
+}
+
+/* It was refused because of if_state_version. */
+static bool is_conflict(const struct view *v)
+{
+    return v->status == VIEW_FAILED && !v->state_saved &&
+           memmem(v->state.data, v->state.len, "\"state_conflict\"", 16) != NULL;
+}
+
+/* What the session's state is after the run: the version that it saved, else the one that it began with. */
+static void write_state(const struct view *v, struct buf *out, const json_t *started)
+{
+    auto_json told = object_of(&v->state);
+    bool given = json_is_integer(json_object_get(started, "state_version"));
+    bool saved = v->state_saved && told != NULL;
+    write_flag(out, "has_state", saved || given);
+    if (saved || given) {
+        const json_t *from = saved ? told : started;
+        write_number(out, "state_version", json_object_get(from, saved ? "version" : "state_version"));
+        write_number(out, "state_size", json_object_get(from, saved ? "size" : "state_size"));
+        write_text(out, "state_hash", text_of(from, saved ? "hash" : "state_hash"));
+    }
+    if (told != NULL && !is_conflict(v))
+        write_warnings(out, json_object_get(told, "warnings"), saved ? NULL : text_of(told, "reason"));
+}
+
+bool view_state_conflict(const struct view *v, uint64_t *ret_version)
+{
+    auto_json told = is_conflict(v) ? object_of(&v->state) : NULL;
+    const json_t *version = json_object_get(told, "version");
+    if (!json_is_integer(version))
+        return false;
+    *ret_version = (uint64_t)json_integer_value(version);
+    return true;
+}
+
 void view_write_result(const struct view *v, struct buf *out)
 {
     auto_json end_facts = object_of(&v->end);
@@ -288,5 +344,6 @@ void view_write_result(const struct view *v, struct buf *out)
     write_end(out, &f);
     buf_printf(out, ",\"job_id\":\"%s\",\"attempt\":%u", v->job.text, v->attempt);
     write_usage(out, &f);
+    write_state(v, out, started);
     buf_append_char(out, '}');
 }

@@ -27,6 +27,8 @@ struct view {
     struct buf started;   /* JSON object text of `started` */
     struct buf end;       /* JSON object text of the terminal event */
     struct buf files;     /* of every event `file`, with commas between */
+    bool state_saved;
+    struct buf state; /* JSON object text of `state_saved` or `state_kept` */
     int64_t created_ms, claimed_ms, ended_ms;
     char last_id[EVENT_ID_MAX];
 };
@@ -43,9 +45,13 @@ void view_write_files(const struct view *v, struct buf *out);
 
 /* The body of /exec and `result` of a job (DECISIONS 2, CONTRACT 2.1.3), without a line end:
    session_id, storage_session_id, stdout, stderr, files, exit_code, signal, timed_out, status (null | TO | SG | OL), job_status,
-   reason, limit, stage, message, oom, truncated, code, wall_time, job_id, attempt, usage, stdout_base64?,
+   reason, limit, stage, message, oom, truncated, code, wall_time, job_id, attempt, usage, has_state, state_version?,
+   state_size?, state_hash?, state_warnings?, stdout_base64?,
    stderr_base64?, refused_files?, deleted_files?. Where we ended the program, stderr ends with a line "[sandbox] <message>": it is what
    models are shown. */
 void view_write_result(const struct view *v, struct buf *out);
+
+/* The run was not started because its session's state has another version than the request wants: this one. */
+bool view_state_conflict(const struct view *v, uint64_t *ret_version);
 
 #endif

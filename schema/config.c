@@ -153,10 +153,27 @@ static void check_schemes(struct config *c)
                 c->codeapi_jwt_tenants.items[i]);
 }
 
+static void check_state_keys(struct config *c)
+{
+    for (size_t i = 0; i < c->state_keys.count; i++) {
+        struct str secret = str_of(c->state_keys.items[i]);
+        struct str id = str_split(&secret, ':');
+        if (secret.n < 16 || !word_valid(id, 16) || memchr(id.p, '_', id.n) || memchr(id.p, '-', id.n))
+            config_problem(
+                &c->base,
+                "STATE_KEYS: key %zu must be an id of 1 to 16 letters and digits, `:`, and a secret of 16 bytes "
+                "or more",
+                i + 1);
+    }
+    if (c->state_keys.count > 8)
+        config_problem(&c->base, "STATE_KEYS: at most 8 keys");
+}
+
 static void check(struct config_base *base)
 {
     struct config *c = (struct config *)base;
     check_keys(c);
+    check_state_keys(c);
     check_schemes(c);
     if (c->heartbeat_ms * 2 >= c->lease_ms)
         config_problem(base, "HEARTBEAT_SECONDS: twice of it must be less than LEASE_SECONDS");

@@ -56,8 +56,9 @@ void session_decide(const struct session *session, const struct session_input *i
 void session_apply(struct session *session, enum session_event event)
 {
     static const enum session_state becomes[SESSION_EVENT_COUNT] = {
-        [SESSION_EV_CREATED] = SESSION_live,        [SESSION_EV_STATE_ARCHIVED] = SESSION_cold,
-        [SESSION_EV_STATE_RESTORED] = SESSION_live, [SESSION_EV_EXPIRED] = SESSION_gone,
+        [SESSION_EV_CREATED] = SESSION_live,         [SESSION_EV_STATE_ARCHIVED] = SESSION_cold,
+        [SESSION_EV_STATE_COMMITTED] = SESSION_live, [SESSION_EV_REWOUND] = SESSION_live,
+        [SESSION_EV_STATE_RESTORED] = SESSION_live,  [SESSION_EV_EXPIRED] = SESSION_gone,
         [SESSION_EV_DELETED] = SESSION_gone,
     };
     session->seq++;

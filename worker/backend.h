@@ -22,6 +22,7 @@ enum pod_event_type {
     POD_STARTED, /* the program was released */
     POD_OUTPUT,  /* bytes, stream */
     POD_WAITING, /* the program waits for input */
+    POD_STATE,   /* bytes: what the program says of its state (state_stream.h) */
     POD_STAGE,   /* exit: of the compile step */
     POD_EXIT,    /* exit: of the program; no output follows */
     POD_REFUSED, /* text: the runner could not start the program */
@@ -54,7 +55,8 @@ typedef void (*pod_event_cb)(void *arg, const struct pod_event *event);
 enum { POD_STDIN_FIRST = FRAME_STDIN_HELD_MAX / 2 };
 
 struct pod_run {
-    struct str spec; /* TLV of worker/frame.h */
+    struct str spec;  /* TLV of worker/frame.h */
+    struct str state; /* raw state that the program begins with; the spec says how much */
     struct str stdin_bytes;
     bool stdin_eof;     /* after stdin_bytes; false: more comes with input() */
     struct str collect; /* payload of FRAME_COLLECT; empty: no file is given back */

@@ -9,8 +9,8 @@
 enum {
     QUEUE_MAX = 4 * LOCAL_PODS_MAX, /* requests that wait for room in the socket: 4 kinds of request a pod */
     READ_MAX = FRAME_HEADER_SIZE + FRAME_PAYLOAD_MAX,
-    READS_PER_WAKE = 4, /* so that one loud pod leaves the loop to others */
-    OUT_MAX = 96 << 20, /* spec 16 MiB, stdin 64 MiB, frames */
+    READS_PER_WAKE = 4,  /* so that one loud pod leaves the loop to others */
+    OUT_MAX = 608 << 20, /* spec 16 MiB, stdin 64 MiB, state 512 MiB, frames */
     INPUT_HELD_MAX = 16 << 20,
     PLACE_HELD_MAX = 256 << 10, /* of input files; then the reader of the store waits */
     POD_MAGIC = 0x706f6421,

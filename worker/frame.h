@@ -8,12 +8,14 @@
      |  <------------ READY -----------  |   the pod can take a job
      |  --- COLLECT, INPUT_BEGIN, DATA - |   (what to give back; input files)
      |  --- SPEC* (TLV, in pieces) --->  |
+     |  ---------- STATE_IN* --------->  |   (a run that keeps state and has some)
      |  ------------ START ----------->  |
      |  <----------- STARTED ----------  |   the program was released
      |  <-- STDOUT | STDERR | WAITING -  |   a full socket blocks the program in its write
      |  --- STDIN | STDIN_EOF | SIGNAL > |
      |  ------------ KILL ------------>  |   ends the whole pod's program, output kept
      |  <----------- STAGE ------------  |   the end of the compile step, when there was one
+     |  <----------- STATE* -----------  |   (what a run that keeps state says of it)
      |  <------------ EXIT ------------  |   how the program ended; no output follows
      |  <- FILE_BEGIN FILE_DATA FILE_END |   (after an EXIT that says `files`: everything else in the pod is dead)
      |  <--------- FILE_REFUSED -------  |   (a file that is not given back, and why)
@@ -47,6 +49,7 @@ enum frame_type {
         7, /* struct frame_collect; before START, at most once. Without it no file is given back */
     FRAME_INPUT_BEGIN = 8, /* struct frame_file: a file in the working directory, before START */
     FRAME_INPUT_DATA = 9,  /* exactly its size in all */
+    FRAME_STATE_IN = 20,   /* before START: the raw state that the program gets, in pieces */
     /* from the runner */
     FRAME_READY = 64, /* u32 FRAME_VERSION */
     FRAME_STARTED = 65,
@@ -63,6 +66,8 @@ enum frame_type {
     FRAME_DEAD = 76, /* text: as ERROR, and the program did not even get its job, so another pod may run it */
     FRAME_FILE_REFUSED =
         77, /* struct frame_file: flags = enum file_refused; path empty: `size` more, not listed */
+    FRAME_STATE =
+        90, /* before EXIT: what the program says of its state, a stream of records (template_proto.h) */
 };
 
 struct frame_header {
@@ -133,6 +138,11 @@ enum spec_tag {
         12, /* u64 1: more input may come; 0 or absent: EOF after the STDIN frames sent before START */
     SPEC_PROGRAM_ARGS =
         13, /* one per element: the user's args, for warm programs that do not take SPEC_ARGV */
+    /* Runs that keep state; u64. STATE_MAX 0 or absent: this one does not. */
+    SPEC_STATE_MAX = 20,      /* bytes of raw state that it may hand over */
+    SPEC_STATE_SIZE = 21,     /* bytes of raw state that it gets: those of the FRAME_STATE_IN before START */
+    SPEC_STATE_MS = 22,       /* time that saving may take, on top of the wall-clock limit */
+    SPEC_STATE_ON_ERROR = 23, /* 1: saved also after an exception that nobody caught */
 };
 
 struct frame {

@@ -19,7 +19,8 @@ static const struct {
     const char *name;
     unsigned next;
 } states[JR_COUNT] = {
-    [JR_NEW] = {"new", TO(LOOKING) | TO(WAITING) | TO(FINISHING) | ANY_END},
+    [JR_NEW] = {"new", TO(FETCHING) | TO(LOOKING) | TO(WAITING) | TO(FINISHING) | ANY_END},
+    [JR_FETCHING] = {"fetching", TO(LOOKING) | TO(WAITING) | TO(FINISHING) | ANY_END},
     [JR_LOOKING] = {"looking", TO(WAITING) | TO(FINISHING) | ANY_END},
     [JR_WAITING] = {"waiting", TO(LIMITING) | TO(LOADING) | TO(RECORDING) | TO(STARTING) | TO(WAITING) |
                                    TO(FINISHING) | ANY_END},
@@ -52,6 +53,13 @@ void jobrun_set_state(struct jobrun *run, enum jobrun_state to)
 void jobrun_set_deadline(struct jobrun *run, int64_t ms)
 {
     run->deadline_ns = clock_mono_ns() + ms * MS_NS;
+}
+
+/* When the pod's own clock must have ended the program. */
+static int64_t wall_ms(const struct jobrun *run)
+{
+    int64_t saving = run->state_run ? run->runs->options.state.time_ms + WALL_GRACE_MS : 0;
+    return (int64_t)run->request.limits.wall_ms + WALL_GRACE_MS + saving;
 }
 
 /* ---- the pod ---- */
@@ -118,6 +126,8 @@ void jobrun_release_program(struct jobrun *run)
         .stdin_eof = !run->request.stdin_open || run->early_eof,
         .collect = buf_str(&run->plan.collect),
     };
+    if (run->state_run)
+        pod_run.state = jobrun_state_release(run, &pod_run.spec);
     jobrun_set_state(run, JR_STARTING);
     run->released_ns = clock_mono_ns();
     enum err e = jobrun_ops(run)->run(run->pod->pod, &pod_run);
@@ -127,7 +137,7 @@ void jobrun_release_program(struct jobrun *run)
     }
     run->released = true;
     pool_pod_running(run->pod);
-    jobrun_set_deadline(run, (int64_t)run->request.limits.wall_ms + WALL_GRACE_MS);
+    jobrun_set_deadline(run, wall_ms(run));
     jobrun_send_early_inputs(run);
 }
 
@@ -171,6 +181,11 @@ static void on_got(void *arg, struct pool_pod *pod, const char *why)
         got_pod(run, pod);
         return;
     }
+    if (run->state_run && !run->state_run->any_pod && !run->state_run->given) {
+        run->state_run->any_pod = true;
+        jobrun_take_pod(run);
+        return;
+    }
     log_warn("no pod can be had, the job is handed back", F_JOB(run->job.text, run->attempt),
              F_STR("why", why));
     jobrun_return(run, REASON_NO_POD);
@@ -180,6 +195,8 @@ void jobrun_take_pod(struct jobrun *run)
 {
     jobrun_set_state(run, JR_WAITING);
     run->wait = (struct pool_wait){.got = on_got, .arg = run};
+    if (run->state_run && !run->state_run->any_pod)
+        run->wait.never = "cold"; /* only a warm interpreter restores and saves */
     struct pool_pod *pod = pools_take(run->runs->options.pools, run->plan.kind, &run->wait);
     metrics_add(run->runs->options.metrics, pod ? METRIC_POOL_HITS : METRIC_POOL_MISSES, run->plan.lang, 0,
                 1);
@@ -195,7 +212,7 @@ void jobrun_resume(struct jobrun *run)
         return;
     run->paused = false;
     if (run->deadline_ns != 0) /* it could not be heard meanwhile */
-        jobrun_set_deadline(run, WALL_GRACE_MS + (int64_t)run->request.limits.wall_ms);
+        jobrun_set_deadline(run, wall_ms(run));
     jobrun_ops(run)->pause(run->pod->pod, false);
 }
 
@@ -235,8 +252,10 @@ static void on_started(struct jobrun *run)
 {
     if (run->state != JR_STARTING)
         return;
+    if (run->state_run)
+        buf_free(&run->state_run->raw); /* the pod has it, and no other will */
     jobrun_set_state(run, JR_RUNNING);
-    jobrun_set_deadline(run, (int64_t)run->request.limits.wall_ms + WALL_GRACE_MS);
+    jobrun_set_deadline(run, wall_ms(run));
     jobrun_flush_soon(run);
 }
 
@@ -324,6 +343,7 @@ static void on_lost(struct jobrun *run, const char *why)
         return;
     case JR_NEW:
     case JR_LOOKING:
+    case JR_FETCHING:
     case JR_WAITING:
     case JR_ENDING:
     case JR_FINISHING:
@@ -347,6 +367,9 @@ static void on_pod(void *arg, const struct pod_event *event)
         return;
     case POD_OUTPUT:
         on_output(run, event);
+        return;
+    case POD_STATE:
+        jobrun_state_said(run, event->bytes);
         return;
     case POD_STAGE:
         run->facts.staged = true;
@@ -455,10 +478,15 @@ void jobruns_start(struct jobruns *runs, const struct claimed_job *job)
     metrics_add(runs->options.metrics, METRIC_JOBS_CLAIMED, 0, 0, 1);
     metrics_observe_ns(runs->options.metrics, METRIC_QUEUE_SECONDS, 0, run->queue_ms * MS_NS);
     struct errinfo info = {0};
-    if (read_job(run, job, &info) != ERR_OK)
+    enum err e = read_job(run, job, &info);
+    if (e == ERR_OK && run->request.state != RUN_STATE_NONE)
+        e = jobrun_state_open(run, job);
+    if (e != ERR_OK)
         jobrun_refuse(run, REASON_BAD_REQUEST, info.text);
     else if (runs->options.missing && runs->options.missing[run->plan.lang])
         no_toolchain(run);
+    else if (run->request.state == RUN_STATE_SESSION)
+        jobrun_state_fetch(run);
     else
         jobrun_look(run);
 }
@@ -502,6 +530,7 @@ static void on_deadline(struct jobrun *run)
         return;
     case JR_NEW:
     case JR_LOOKING:
+    case JR_FETCHING:
     case JR_WAITING:
     case JR_RECORDING:
     case JR_RETURNING:

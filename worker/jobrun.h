@@ -3,13 +3,16 @@
    writes, passes inputs on, finishes or hands back. Every job is in exactly one state of the table below; the
    functions that the queue and the pod call only move it along.
 
-     new -> [looking up its input files] -> waiting for a pod -> [setting limits] -> [loading input files]
+     new -> [fetching the session's state] -> [looking up its input files] -> waiting for a pod
+         -> [setting limits] -> [loading input files]
          -> [recording `started`] -> starting -> running -> ending -> [collecting output files] -> finishing -> over
      any of them: -> handing back -> over, or (fenced) -> over */
 #ifndef MILLRACE_WORKER_JOBRUN_H
 #define MILLRACE_WORKER_JOBRUN_H
 
+#include "io/state_blob.h"
 #include "queue/queue.h"
+#include "queue/state.h"
 #include "schema/metrics.h"
 #include "schema/reasons.h"
 #include "worker/pool.h"
@@ -17,6 +20,7 @@
 
 #define JOBRUN_STATES(X)                                                                                     \
     X(NEW, "new")                                                                                            \
+    X(FETCHING, "fetching")                                                                                  \
     X(LOOKING, "looking")                                                                                    \
     X(WAITING, "waiting")                                                                                    \
     X(LIMITING, "limiting")                                                                                  \
@@ -43,14 +47,27 @@ struct jobrun_queue {
                    size_t count, queue_done_cb cb, void *cb_arg);
     void (*finish)(void *arg, struct id job, uint32_t attempt, uint64_t n, const struct event_draft *drafts,
                    size_t count, uint32_t cost_ms, queue_done_cb cb, void *cb_arg);
+    /* With a new version of the session's state. */
+    void (*finish_state)(void *arg, struct id job, uint32_t attempt, uint64_t n,
+                         const struct event_draft *drafts, size_t count, uint32_t cost_ms,
+                         const struct state_change *state, queue_done_cb cb, void *cb_arg);
+    void (*state_read)(void *arg, struct session_owner owner, struct id session, state_cb cb, void *cb_arg);
     void (*requeue)(void *arg, struct id job, uint32_t attempt, struct str reason, bool started,
                     queue_done_cb cb, void *cb_arg);
     void *arg;
 };
 
 struct jobruns;
+struct jobruns_state {
+    const struct state_keys *keys; /* filled before the first job comes */
+    int64_t max_bytes, time_ms, ttl_ms;
+    unsigned keep;
+    bool on_error;
+};
+
 struct jobruns_options {
     uv_loop_t *loop;
+    struct jobruns_state state;
     struct jobrun_queue queue;
     struct pools *pools;
     struct metrics *metrics;

@@ -180,7 +180,7 @@ static void note_place(void *arg, struct str json)
 
 void jobrun_files_drafts(struct jobrun *run)
 {
-    enum { BEHIND = 2 };
+    enum { BEHIND = 3 };
     run->files_json = BUF_INIT(FILES_JSON_MAX);
     struct places places = {.json = &run->files_json};
     outputs_write(run->outputs, note_place, &places);

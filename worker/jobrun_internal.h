@@ -8,6 +8,7 @@
 #include "worker/outcome.h"
 #include "worker/plan.h"
 #include "worker/request.h"
+#include "worker/state_stream.h"
 
 #define MS_NS 1000000LL
 enum {
@@ -32,6 +33,29 @@ struct jobruns {
     size_t count;
 };
 
+/* Of a run that keeps state (jobrun_state.c). */
+struct run_state {
+    struct id session;
+    struct buf tenant, user;
+    uint64_t base; /* the version that it begins with; 0: none */
+    bool fetching; /* an answer is outstanding */
+    bool any_pod;  /* no warm one can be made: it runs without saving, and the answer says so */
+    bool unwanted; /* another version than the one that the request wants */
+    bool foreign;  /* the session is somebody else's or gone */
+    bool given;    /* it begins with a state: `raw` */
+    uint64_t given_size;
+    char given_hash[SHA256_HEX_LEN + 1];
+    struct buf raw;
+    bool specified; /* the plan's specification tells of it */
+    bool heard;     /* the program said something of its state */
+    struct state_stream stream;
+    bool saved; /* `change` goes with the finish */
+    enum event_type event;
+    struct buf json, blob, seal_text;
+    char hash[SHA256_HEX_LEN + 1];
+    struct state_change change;
+};
+
 struct jobrun {
     unsigned magic;
     struct jobruns *runs;
@@ -44,6 +68,7 @@ struct jobrun {
 
     struct run_request request;
     struct run_plan plan;
+    struct run_state *state_run; /* NULL: it keeps none */
     bool early_eof;
     int early_signals[EARLY_SIGNALS_MAX];
     unsigned early_signal_count;
@@ -75,7 +100,7 @@ struct jobrun {
     bool complete;     /* all facts are there: finish as soon as the log is free */
     bool started_told; /* `started` was answered, or is in flight */
     struct coalesce_batch batch;
-    struct event_draft draft_room[COALESCE_EVENTS_MAX + 4];
+    struct event_draft draft_room[COALESCE_EVENTS_MAX + 5];
     struct event_draft *drafts; /* the room, or more of it where files are to be told */
     size_t draft_count;
     struct buf started_json, usage_json, end_json, files_json;
@@ -115,12 +140,22 @@ void jobrun_on_done(struct jobrun *run);
 void jobrun_files_cut(struct jobrun *run);  /* the pod is gone or time is up */
 void jobrun_files_stop(struct jobrun *run); /* no event of them follows */
 void jobrun_files_free(struct jobrun *run);
-void jobrun_files_drafts(struct jobrun *run); /* adds them; there is room for two more behind them */
+void jobrun_files_drafts(struct jobrun *run); /* adds them; there is room for three more behind them */
 
 /* The job cannot begin: nothing of the user ran. */
 void jobrun_refuse(struct jobrun *run, enum reason reason, const char *why);
 void jobrun_take_pod(struct jobrun *run);
 void jobrun_after_limits(struct jobrun *run);
+
+/* jobrun_state.c */
+MUST_CHECK enum err jobrun_state_open(struct jobrun *run, const struct claimed_job *job);
+void jobrun_state_fetch(struct jobrun *run); /* then takes a pod, or ends */
+/* What goes to the pod: the specification with what it must know of the state, and the state. May be called again. */
+struct str jobrun_state_release(struct jobrun *run, struct str *ret_spec);
+void jobrun_state_said(struct jobrun *run, struct str bytes);
+/* The event that says what became of the state. False: nothing is to be said. May be called again. */
+bool jobrun_state_end(struct jobrun *run, struct event_draft *ret_draft);
+void jobrun_state_free(struct jobrun *run);
 
 /* jobrun_log.c */
 enum err jobrun_log_init(struct jobrun *run);

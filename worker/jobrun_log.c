@@ -37,6 +37,7 @@ static void on_flush_closed(uv_handle_t *handle)
     jobrun_files_free(run);
     run_request_free(&run->request);
     run_plan_free(&run->plan);
+    jobrun_state_free(run);
     run->magic = 0;
     free(run);
 }
@@ -44,7 +45,7 @@ static void on_flush_closed(uv_handle_t *handle)
 void jobrun_over(struct jobrun *run)
 {
     assert(run->state == JR_OVER);
-    if (run->appending || run->flush_closed)
+    if (run->appending || run->flush_closed || (run->state_run && run->state_run->fetching))
         return;
     run->flush_closed = true;
     list_remove(&run->link);
@@ -67,9 +68,14 @@ static void add_started(struct jobrun *run)
         return;
     run->started_told = true;
     buf_reset(&run->started_json);
-    buf_printf(&run->started_json, "{\"backend\":\"%s\",\"warm\":%s,\"queue_ms\":%" PRId64 "}",
+    buf_printf(&run->started_json, "{\"backend\":\"%s\",\"warm\":%s,\"queue_ms\":%" PRId64,
                run->pod ? pool_pod_ops(run->pod)->name : "",
                run->pod && !pool_pod_is(run->pod, "cold") ? "true" : "false", run->queue_ms);
+    if (run->state_run && run->state_run->given)
+        buf_printf(&run->started_json,
+                   ",\"state_version\":%" PRIu64 ",\"state_size\":%" PRIu64 ",\"state_hash\":\"%s\"",
+                   run->state_run->base, run->state_run->given_size, run->state_run->given_hash);
+    buf_append_char(&run->started_json, '}');
     add_draft(run, EV_STARTED, &run->started_json);
 }
 
@@ -102,6 +108,12 @@ static void send_drafts(struct jobrun *run)
                                              : LOG_APPEND;
     switch (run->sent) {
     case LOG_FINISH:
+        if (run->state_run && run->state_run->saved) {
+            q->finish_state(q->arg, run->job, run->attempt, run->appends + 1, run->drafts, run->draft_count,
+                            (uint32_t)((run->sent_ns - run->released_ns) / MS_NS), &run->state_run->change,
+                            on_answer, run);
+            return;
+        }
         cost = run->released_ns ? (run->sent_ns - run->released_ns) / MS_NS : 0;
         q->finish(q->arg, run->job, run->attempt, run->appends + 1, run->drafts, run->draft_count,
                   (uint32_t)cost, on_answer, run);
@@ -314,6 +326,7 @@ void jobrun_finish(struct jobrun *run)
         jobrun_files_drafts(run);
     if (run->released_ns)
         add_draft(run, EV_USAGE, &run->usage_json);
+    run->draft_count += jobrun_state_end(run, &run->drafts[run->draft_count]);
     add_draft(run, run->outcome.type, &run->end_json);
     uv_timer_stop(&run->flush);
     jobrun_set_state(run, JR_FINISHING);

@@ -110,6 +110,8 @@ static void on_queue_state(void *arg, bool ready, const char *why)
     struct worker *w = arg;
     snprintf(w->redis_why, sizeof w->redis_why, "%s", why ? why : "");
     w->offer_ns = 0;
+    if (ready && w->state_keys.count == 0)
+        state_keys_open(w->queue, w->config.state_keys.items, w->config.state_keys.count, &w->state_keys);
     if (ready)
         log_info("Redis is there", F_STR("store", queue_store_text(w->queue)));
     else
@@ -129,6 +131,21 @@ static void call_finish(void *arg, struct id job, uint32_t attempt, uint64_t n,
 {
     struct worker *w = arg;
     queue_finish(w->queue, job, attempt, n, drafts, count, cost_ms, cb, cb_arg);
+}
+
+static void call_finish_state(void *arg, struct id job, uint32_t attempt, uint64_t n,
+                              const struct event_draft *drafts, size_t count, uint32_t cost_ms,
+                              const struct state_change *state, queue_done_cb cb, void *cb_arg)
+{
+    struct worker *w = arg;
+    queue_finish_state(w->queue, job, attempt, n, drafts, count, cost_ms, state, cb, cb_arg);
+}
+
+static void call_state_read(void *arg, struct session_owner owner, struct id session, state_cb cb,
+                            void *cb_arg)
+{
+    struct worker *w = arg;
+    state_read(w->queue, owner, session, 0, cb, cb_arg);
 }
 
 static void call_requeue(void *arg, struct id job, uint32_t attempt, struct str reason, bool started,
@@ -380,7 +397,18 @@ static enum err open_all(struct worker *w, struct errinfo *info)
     struct jobruns_options runs = {
         .files = &w->files,
         .loop = &w->loop.uv,
-        .queue = {.append = call_append, .finish = call_finish, .requeue = call_requeue, .arg = w},
+        .queue = {.append = call_append,
+                  .finish = call_finish,
+                  .finish_state = call_finish_state,
+                  .state_read = call_state_read,
+                  .requeue = call_requeue,
+                  .arg = w},
+        .state = {.keys = &w->state_keys,
+                  .max_bytes = w->config.state_max_bytes,
+                  .time_ms = w->config.state_capture_ms,
+                  .ttl_ms = w->config.state_ttl_ms,
+                  .keep = (unsigned)w->config.state_versions,
+                  .on_error = w->config.state_on_error},
         .pools = w->pools,
         .metrics = w->metrics,
         .pod_limits = pod_limits(&w->config),

@@ -124,6 +124,12 @@ static enum err take_dead(struct pod *pod, struct str payload)
     return take_refusal(pod, payload, true);
 }
 
+static enum err take_state(struct pod *pod, struct str payload)
+{
+    pod_tell(pod, &(struct pod_event){.type = POD_STATE, .bytes = payload});
+    return ERR_OK;
+}
+
 static enum err take_file_event(struct pod *pod, enum pod_event_type type, struct str payload)
 {
     struct pod_event event = {.type = type};
@@ -179,6 +185,7 @@ static const struct frame_rule rules[] = {
     [FRAME_FILE_DATA] = {IN(EXITED), LINK_EXITED, take_file_data},
     [FRAME_FILE_END] = {IN(EXITED), LINK_EXITED, take_file_end},
     [FRAME_FILE_REFUSED] = {IN(EXITED), LINK_EXITED, take_file_refused},
+    [FRAME_STATE] = {IN(RUNNING), LINK_RUNNING, take_state},
     [FRAME_DONE] = {IN(EXITED), LINK_DONE, take_done},
     [FRAME_DEAD] = {IN(READY) | IN(STARTED_ASKED), LINK_EXITED, take_dead},
 };

@@ -177,15 +177,25 @@ static bool can_make(const struct pool *pool)
            (pool->failures == 0 || pool->count[POD_ST_STARTING] > 0 || pool->count[POD_ST_IDLE] > 0);
 }
 
+static struct pool *fallback_for(const struct pool *pool, const struct pool_wait *wait)
+{
+    bool good = pool->fallback && (!wait->never || strcmp(pool->fallback->kind.name, wait->never) != 0);
+    return good ? pool->fallback : NULL;
+}
+
 /* Waits of a pool that cannot be filled go to its fallback, or are told. */
 static void divert_waits(struct pool *pool)
 {
-    if (can_make(pool) || (!pool->fallback && pool->failures < POOL_GIVE_UP))
+    if (can_make(pool))
         return;
-    while (!list_empty(&pool->waits)) {
-        struct pool_wait *wait = list_first(&pool->waits, struct pool_wait, link);
+    list_each(wait, &pool->waits, struct pool_wait, link)
+    {
+        bool alone = !fallback_for(pool, wait);
+        int64_t patience = wait->never ? POOL_PATIENCE_SECONDS * 1000 * MS_NS : 0;
+        if (alone && (pool->failures < POOL_GIVE_UP || now_ns(pool->pools) - wait->since_ns < patience))
+            continue;
         wait_remove(pool, wait);
-        if (!pool->fallback) {
+        if (alone) {
             wait->got(wait->arg, NULL, pool->why);
             continue;
         }
@@ -343,7 +353,7 @@ struct pool_pod *pools_take(struct pools *pools, const char *kind, struct pool_w
 {
     struct pool *pool = find(pools, kind);
     assert(pool && !wait->waiting);
-    while (!can_make(pool) && pool->fallback) {
+    while (!can_make(pool) && fallback_for(pool, wait)) {
         pool->stats.fallbacks += pool->kind.missing ? 0 : 1;
         pool = pool->fallback;
     }

@@ -43,6 +43,8 @@ struct pool_wait {
     /* NULL: none can be made; `why` is one line. */
     void (*got)(void *arg, struct pool_pod *pod, const char *why);
     void *arg;
+    const char
+        *never; /* a kind that will not do, also as a fallback: better wait POOL_PATIENCE_SECONDS; or NULL */
     int64_t since_ns;
     bool waiting;
 };
@@ -56,7 +58,7 @@ struct pool_kind {
     bool heavy;           /* starts an interpreter: in the background one at a time of all such kinds */
 };
 
-enum { POOL_KINDS_MAX = 16, POOL_GIVE_UP = 5, POOL_START_SECONDS = 60 };
+enum { POOL_KINDS_MAX = 16, POOL_GIVE_UP = 5, POOL_START_SECONDS = 60, POOL_PATIENCE_SECONDS = 10 };
 
 struct pools_options {
     struct pod_backend *backend;

@@ -120,6 +120,25 @@ static enum err get_stdin(const json_t *root, struct buf *out, struct errinfo *i
     return buf_status(out) == ERR_OK ? ERR_OK : errinfo_set(info, buf_status(out), 0, "stdin: too large");
 }
 
+static enum err get_state(struct run_request *r, struct errinfo *info)
+{
+    struct str use = {0};
+    const json_t *version = json_object_get(r->root, "if_state_version");
+    enum err e = get_text(r->root, "state", &use, info);
+    if (e != ERR_OK)
+        return e;
+    if (use.n > 0 && !str_eq(use, STR("new")) && !str_eq(use, STR("session")))
+        return bad(info, "state", "unknown");
+    r->state = use.n == 0 ? RUN_STATE_NONE : str_eq(use, STR("new")) ? RUN_STATE_NEW : RUN_STATE_SESSION;
+    r->if_state_version = -1;
+    if (version &&
+        (!json_is_integer(version) || json_integer_value(version) < 0 || r->state != RUN_STATE_SESSION))
+        return bad(info, "if_state_version", "not a version, or without a state");
+    if (version)
+        r->if_state_version = json_integer_value(version);
+    return ERR_OK;
+}
+
 static enum err read_fields(struct run_request *r, struct errinfo *info)
 {
     if (!json_is_object(r->root))
@@ -141,6 +160,8 @@ static enum err read_fields(struct run_request *r, struct errinfo *info)
         e = get_flag(r->root, "stdin_open", &r->stdin_open, info);
     if (e == ERR_OK)
         e = get_flag(r->root, "retry", &r->retry, info);
+    if (e == ERR_OK)
+        e = get_state(r, info);
     if (e == ERR_OK && r->lang.n == 0)
         e = bad(info, "lang", "missing");
     return e;

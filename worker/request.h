@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The canonical request of a run, as the api wrote it:
      {"lang", "code", "args": [...], "stdin", "stdin_encoding": "base64"?, "env": {...}, "stdin_open",
-   "retry", "files": [...], "limits": {canonical names of limits.def}} Checked again here: what comes out of a store is input.
+   "retry", "state": "new" | "session"?, "if_state_version": n?, "files": [...], "limits": {canonical names of limits.def}}
+   Checked again here: what comes out of a store is input.
  */
 #ifndef MILLRACE_WORKER_REQUEST_H
 #define MILLRACE_WORKER_REQUEST_H
@@ -15,6 +16,13 @@ struct run_limits { /* one field for each row of limits.def, in canonical units 
 #undef X
 };
 
+/* What the run has to do with its session's state. */
+enum run_state_use {
+    RUN_STATE_NONE,
+    RUN_STATE_NEW,     /* a fresh session: there is nothing to restore */
+    RUN_STATE_SESSION, /* restored before, saved after */
+};
+
 struct run_request {
     json_t *root; /* owns what the views point at */
     struct str lang, code;
@@ -26,6 +34,8 @@ struct run_request {
     struct run_limits limits;
     bool stdin_open;
     bool retry;
+    enum run_state_use state;
+    int64_t if_state_version; /* -1: any */
 };
 
 /* ERR_INVALID with the field in `info`; then *ret_request is untouched. */

@@ -7,9 +7,9 @@
 
 #include "io/object_store.h"
 #include "queue/session.h"
-#include "worker/file_refused.h"
 #include "schema/reasons.h"
 #include "worker/backend.h"
+#include "worker/file_refused.h"
 #include "worker/request.h"
 
 enum { INPUTS_MAX = 256, REFUSED_LISTED_MAX = 64, FILES_ECHOED_MAX = 50, OUTPUTS_OPEN_MAX = 8 };

@@ -20,6 +20,7 @@ struct worker {
     struct jobruns *runs;
     struct metrics *metrics;
     struct queue *queue;
+    struct state_keys state_keys; /* once the store was reached */
     struct objects objects;
     struct file_services files;
     struct http_server *http;

@@ -46,6 +46,10 @@ static const struct {
     [SPEC_LIMIT_NPROC] = {SHAPE_U64, offsetof(struct spec, nproc)},
     [SPEC_STDIN_OPEN] = {SHAPE_FLAG, offsetof(struct spec, stdin_open)},
     [SPEC_PROGRAM_ARGS] = {SHAPE_LIST, offsetof(struct spec, program_args)},
+    [SPEC_STATE_MAX] = {SHAPE_U64, offsetof(struct spec, state_max)},
+    [SPEC_STATE_SIZE] = {SHAPE_U64, offsetof(struct spec, state_size)},
+    [SPEC_STATE_MS] = {SHAPE_U64, offsetof(struct spec, state_ms)},
+    [SPEC_STATE_ON_ERROR] = {SHAPE_FLAG, offsetof(struct spec, state_on_error)},
 };
 
 /* The value moves one byte into its own header, which makes room for the NUL. A scan only checks. */

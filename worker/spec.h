@@ -21,7 +21,8 @@ struct spec {
     const char *source_name; /* NULL: no source file */
     struct str source;
     uint64_t wall_ms, cpu_ms, output_bytes, nofile, fsize, nproc; /* 0: not given */
-    bool stdin_open;
+    uint64_t state_max, state_size, state_ms;                     /* state_max 0: the run keeps no state */
+    bool stdin_open, state_on_error;
 };
 
 /* Writers; failures are sticky in `out` (buf_status). */

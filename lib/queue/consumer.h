@@ -94,4 +94,8 @@ void lanes_watch(struct consumer *c);
 void lane_watch_free(struct lane *l);
 void janitor_run(struct queue *q);
 
+/* session_state.c: the arguments of finish_state behind the drafts. */
+struct state_change;
+void state_arguments(struct call *call, const struct state_change *state);
+
 #endif

@@ -29,6 +29,9 @@ static const struct {
     {"SLOG", "s:", PART_SESSION, ":log"},
     {"SFILES", "s:", PART_SESSION, ":files"},
     {"SDUE", "sdue", PART_NONE, ""},
+    {"STATES", "s:", PART_SESSION, ":states"},
+    {"BLOBS", "s:", PART_SESSION, ":blobs"},
+    {"DROP", "drop", PART_NONE, ""},
 };
 
 void key_base(const struct queue *q, unsigned partition, struct buf *out)

@@ -2,6 +2,7 @@
 /* What a worker does with a job that it has claimed: append, finish, requeue (one at a time for each job, in order),
    heartbeats, and the reading of client events. */
 #include "queue/consumer.h"
+#include "queue/state.h"
 
 #include "json/json.h"
 
@@ -213,16 +214,17 @@ void queue_append(struct queue *q, struct id job, uint32_t attempt, uint64_t n,
     step_add(l, call, false, cb, arg);
 }
 
-void queue_finish(struct queue *q, struct id job, uint32_t attempt, uint64_t n,
-                  const struct event_draft *drafts, size_t count, uint32_t cost_ms, queue_done_cb cb,
-                  void *arg)
+/* `state` NULL: without. */
+static void finish(struct queue *q, struct id job, uint32_t attempt, uint64_t n,
+                   const struct event_draft *drafts, size_t count, uint32_t cost_ms,
+                   const struct state_change *state, queue_done_cb cb, void *arg)
 {
     struct lease *l = lease_of(q, job, attempt);
     if (!l || count == 0 || !event_is_terminal(drafts[count - 1].type)) {
         refuse_later(q, cb, arg);
         return;
     }
-    struct call *call = step_call(q, l, SCRIPT_finish);
+    struct call *call = step_call(q, l, state ? SCRIPT_finish_state : SCRIPT_finish);
     call_int(call, (int64_t)n);
     call_int(call, (int64_t)l->delivered);
     call_int(call, cost_ms);
@@ -230,7 +232,23 @@ void queue_finish(struct queue *q, struct id job, uint32_t attempt, uint64_t n,
     call_capacity(call, l->lane);
     call_offer(call, l->lane, 1);
     add_drafts(call, drafts, count);
+    if (state)
+        state_arguments(call, state);
     step_add(l, call, true, cb, arg);
+}
+
+void queue_finish(struct queue *q, struct id job, uint32_t attempt, uint64_t n,
+                  const struct event_draft *drafts, size_t count, uint32_t cost_ms, queue_done_cb cb,
+                  void *arg)
+{
+    finish(q, job, attempt, n, drafts, count, cost_ms, NULL, cb, arg);
+}
+
+void queue_finish_state(struct queue *q, struct id job, uint32_t attempt, uint64_t n,
+                        const struct event_draft *drafts, size_t count, uint32_t cost_ms,
+                        const struct state_change *state, queue_done_cb cb, void *arg)
+{
+    finish(q, job, attempt, n, drafts, count, cost_ms, state, cb, arg);
 }
 
 void queue_requeue(struct queue *q, struct id job, uint32_t attempt, struct str reason, bool started,

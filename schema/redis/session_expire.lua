@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Ends a session that is due.
 local session, keep = unpack(ARGV)
-need(SLOG, 'stream', SFILES, 'hash', SDUE, 'zset')
+need(SFILES, 'hash')
+need_state()
 local s = session_load()
 if not s or s.status == 'gone' then
     call('ZREM', SDUE, session)

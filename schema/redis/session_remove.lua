@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Ends a session because its owner wants so.
 local session, keep, tenant, user, d = unpack(ARGV)
-need(SLOG, 'stream', SFILES, 'hash', SDUE, 'zset')
+need(SFILES, 'hash')
+need_state()
 local s = session_load()
 local act = session_action(s, tenant, user)
 if act ~= 'end' then return {act} end

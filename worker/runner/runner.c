@@ -84,7 +84,8 @@ static void kill_all(struct runner *r)
 {
     if (r->state != RUN_KILLING) {
         r->state = RUN_KILLING;
-        close_go(r);
+        if (!r->state_run.kept)
+            close_go(r);
     }
     if (defence_on(r->off, DEFENCE_KILL_ALL) || r->exit.end != PE_OWN)
         kill(-1, SIGKILL);
@@ -95,7 +96,7 @@ static void end_run(struct runner *r, enum pod_end why)
 {
     if (r->state != RUN_STARTING && r->state != RUN_RUNNING && r->state != RUN_GRACE)
         return;
-    if (r->main != 0 && r->exit.end == PE_OWN)
+    if (r->main != 0 && r->exit.end == PE_OWN && !r->state_run.ended)
         r->exit.end = why;
     kill_all(r);
 }
@@ -121,7 +122,9 @@ static void main_ended(struct runner *r, int status, int64_t now)
     r->main = 0;
     r->exit.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
     r->exit.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-    r->exit.wall_ns = r->started_ns != 0 ? (uint64_t)(now - r->started_ns) : 0;
+    if (!r->state_run.ended)
+        r->exit.wall_ns = r->started_ns != 0 ? (uint64_t)(now - r->started_ns) : 0;
+    state_program_ended(r);
     if (r->exit.signal == SIGXCPU && r->exit.end == PE_OWN)
         r->exit.end = PE_CPU;
     if (r->state == RUN_RUNNING)
@@ -173,7 +176,8 @@ static bool hand_over(struct runner *r)
     struct program_go go = {.magic = TEMPLATE_MAGIC, .length = (uint32_t)r->spec_bytes.len};
     struct timeval bound = {.tv_sec = HANDOVER_S};
     return setsockopt(r->go, SOL_SOCKET, SO_SNDTIMEO, &bound, sizeof bound) == 0 &&
-           send_all(r->go, &go, sizeof go) && send_all(r->go, r->spec_bytes.data, r->spec_bytes.len);
+           send_all(r->go, &go, sizeof go) && send_all(r->go, r->spec_bytes.data, r->spec_bytes.len) &&
+           send_all(r->go, r->state_run.in.data, r->state_run.in.len);
 }
 
 /* Compiling and running share the limits of the run: the second stage goes on with the clocks of the first. */
@@ -245,8 +249,9 @@ static void on_go(struct runner *r)
             say_u32(r, FRAME_READY, FRAME_VERSION);
     } else if (whole && m.error == PROGRAM_COMPILE_FAILED && r->state == RUN_STARTING && r->warm != NULL) {
         r->compile = true; /* its end is the end of the compile step, and there is no second one */
-    } else if (n == 0 && r->state == RUN_STARTING) {
-        close_go(r);
+    } else if (r->state == RUN_STARTING && (r->state_run.kept ? whole && m.error == 0 : n == 0)) {
+        if (!r->state_run.kept)
+            close_go(r);
         r->state = RUN_RUNNING;
         say_started(r);
         if (r->main == 0) /* so short that its end was reaped before this */
@@ -262,7 +267,7 @@ static void on_go(struct runner *r)
 static void on_start(struct runner *r)
 {
     if (r->state != RUN_READY || spec_scan(buf_str(&r->spec_bytes), &r->spec) != ERR_OK ||
-        !files_input_whole(&r->files))
+        !files_input_whole(&r->files) || !state_begin(r))
         leave();
     r->compile = r->spec.compile_argv.n > 0 && r->warm == NULL; /* a warm one compiles by itself */
     if (!r->spec.stdin_open)
@@ -271,6 +276,7 @@ static void on_start(struct runner *r)
     if (r->spec.output_bytes != 0 && defence_on(r->off, DEFENCE_OUTPUT_LIMIT))
         r->output_left = r->spec.output_bytes;
     release(r);
+    buf_free(&r->state_run.in);
     if (!r->compile)
         buf_free(&r->spec_bytes);
 }
@@ -328,6 +334,11 @@ static void on_frame(struct runner *r, const struct frame *f)
         buf_append_str(&r->spec_bytes, f->payload);
         if (r->state != RUN_READY || buf_status(&r->spec_bytes) != ERR_OK)
             leave();
+        return;
+    case FRAME_STATE_IN:
+        if (r->state != RUN_READY)
+            leave();
+        must(state_take_in(r, f->payload));
         return;
     case FRAME_START:
         on_start(r);
@@ -448,6 +459,7 @@ static void finish(struct runner *r)
         if (goes_on(r))
             return;
     }
+    close_go(r);
     say_started(r);
     r->exit.files = files_look(&r->files);
     say_exit(r, FRAME_EXIT, &r->exit);
@@ -459,7 +471,7 @@ static void check_cpu(struct runner *r, int64_t now)
 {
     uint64_t used = 0;
     uint64_t limit = r->spec.cpu_ms * 1000000;
-    if (limit == 0 || !defence_on(r->off, DEFENCE_CPU_LIMIT) || !usage_cpu_ns(r, &used))
+    if (limit == 0 || r->state_run.ended || !defence_on(r->off, DEFENCE_CPU_LIMIT) || !usage_cpu_ns(r, &used))
         return;
     used = used > r->cpu_base_ns ? used - r->cpu_base_ns : 0;
     if (used >= limit) {
@@ -497,6 +509,7 @@ static void pump(struct runner *r)
     if (r->state != RUN_RUNNING && r->state != RUN_GRACE && r->state != RUN_KILLING)
         return;
     say_started(r);
+    must(state_pump(r));
     enum err e = pump_output(r);
     if (e == ERR_FULL)
         end_run(r, PE_OUTPUT);
@@ -549,7 +562,7 @@ static void turn(struct runner *r)
     struct pollfd p[P_COUNT] = {
         [P_CONTROL] = {.fd = r->channel.fd, .events = control},
         [P_SIGNALS] = {.fd = r->signals, .events = POLLIN},
-        [P_GO] = {.fd = r->go, .events = POLLIN},
+        [P_GO] = {.fd = state_listens(r) ? r->go : -1, .events = POLLIN},
         [P_IN] = {.fd = running && r->held.len > 0 ? r->in : -1, .events = POLLOUT},
         [P_OUT] = {.fd = running && idle && !r->over_output ? r->out[0] : -1, .events = POLLIN},
         [P_ERR] = {.fd = running && idle && !r->over_output ? r->out[1] : -1, .events = POLLIN},
@@ -559,7 +572,7 @@ static void turn(struct runner *r)
         leave();
     if (p[P_CONTROL].revents & POLLOUT)
         must(channel_flush(&r->channel));
-    if (p[P_GO].revents != 0)
+    if (p[P_GO].revents != 0 && r->state <= RUN_STARTING)
         on_go(r);
     if (p[P_SIGNALS].revents != 0)
         on_signal(r);

@@ -24,6 +24,16 @@ enum run_state {
 
 #define GRACE_NS (50 * 1000000LL)
 
+/* A run that keeps state (runner_state.c). */
+struct runner_state {
+    bool kept;     /* the go socket stays open while the program runs */
+    bool ended;    /* the program told its end: it is being saved, which does not change how it ended */
+    size_t part;   /* bytes of `told` that are here */
+    char told[8];  /* struct program_ended */
+    uint64_t left; /* bytes of its records that may still come */
+    struct buf in; /* raw state for it */
+};
+
 struct runner {
     enum run_state state;
     struct channel channel;
@@ -51,6 +61,7 @@ struct runner {
     struct frame_exit exit;
     struct frame_exit compiled;
     struct files files;
+    struct runner_state state_run;
 };
 
 void runner_run(struct runner *r); /* until the worker is gone */
@@ -61,6 +72,15 @@ pump_output(struct runner *r); /* ERR_FULL: over the limit; ERR_CLOSED: the work
 bool pump_at_end(const struct runner *r);
 void pump_input(struct runner *r);
 MUST_CHECK enum err pump_hold_input(struct runner *r, struct str bytes);
+
+/* runner_state.c: a run that keeps state. */
+MUST_CHECK enum err state_take_in(struct runner *r, struct str bytes);
+bool state_begin(struct runner *r); /* at START; false: what came is not what was said */
+void state_program_ended(
+    struct runner *r); /* the main process was reaped: the exit status that it told counts */
+/* What the program says. ERR_CLOSED: the worker is gone. */
+MUST_CHECK enum err state_pump(struct runner *r);
+bool state_listens(const struct runner *r); /* the go socket is to be polled */
 
 /* usage.c: what the pod's cgroup tells. */
 bool usage_cpu_ns(const struct runner *r, uint64_t *ret_ns);

@@ -21,7 +21,7 @@ enum err program_tell_ready(int go, const struct errinfo *failure)
     return n == (ssize_t)sizeof ready ? ERR_OK : ERR_CLOSED;
 }
 
-static enum err receive(int fd, void *into, size_t len)
+enum err program_receive(int fd, void *into, size_t len)
 {
     char *at = into;
     while (len > 0) {
@@ -39,7 +39,7 @@ static enum err receive(int fd, void *into, size_t len)
 enum err program_wait(int go, struct spec *ret_spec, char **ret_bytes, struct errinfo *info)
 {
     struct program_go head;
-    enum err e = receive(go, &head, sizeof head);
+    enum err e = program_receive(go, &head, sizeof head);
     if (e != ERR_OK)
         return errinfo_set(info, e, 0, "the go socket was closed");
     if (head.magic != TEMPLATE_MAGIC || head.length > SPEC_SIZE_MAX)
@@ -47,7 +47,7 @@ enum err program_wait(int go, struct spec *ret_spec, char **ret_bytes, struct er
     auto_free char *bytes = malloc(head.length + 1);
     if (bytes == NULL)
         return errinfo_set(info, ERR_NOMEM, ENOMEM, "memory for the run specification");
-    if ((e = receive(go, bytes, head.length)) != ERR_OK)
+    if ((e = program_receive(go, bytes, head.length)) != ERR_OK)
         return errinfo_set(info, e, 0, "the run specification was cut");
     if ((e = spec_parse(bytes, head.length, ret_spec)) != ERR_OK)
         return errinfo_set(info, e, 0, "the run specification is not understood");

@@ -17,6 +17,9 @@ MUST_CHECK enum err program_tell_ready(int go, const struct errinfo *failure);
  * of *ret_spec. */
 MUST_CHECK enum err program_wait(int go, struct spec *ret_spec, char **ret_bytes, struct errinfo *info);
 
+/* Exactly `len` bytes. ERR_CLOSED. */
+MUST_CHECK enum err program_receive(int go, void *into, size_t len);
+
 /* Write the source below `folder`: a fresh file, mode 0600, never through a link. ret_fd is open for reading at its
  * beginning. */
 MUST_CHECK enum err program_write_source(const char *folder, const struct spec *spec,

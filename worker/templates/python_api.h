@@ -47,6 +47,10 @@ PyObject *PyList_New(ptrdiff_t n);
 int PyList_SetItem(PyObject *list, ptrdiff_t at, PyObject *item); /* takes `item` over */
 PyObject *PyUnicode_DecodeFSDefault(const char *text);
 PyObject *PyBytes_FromString(const char *text);
+PyObject *PyBytes_FromStringAndSize(const char *text, ptrdiff_t n); /* NULL: room for n bytes */
+char *PyBytes_AsString(PyObject *bytes);
+PyObject *PyLong_FromUnsignedLongLong(unsigned long long number);
+ptrdiff_t PyDict_Size(PyObject *dict);
 long PyLong_AsLong(PyObject *number);
 PyObject *PyLong_FromLong(long number);
 void *PyObject_Malloc(size_t size);

@@ -7,6 +7,7 @@
 #include "worker/templates/fork_into.h"
 #include "worker/templates/program.h"
 #include "worker/templates/python_api.h"
+#include "worker/templates/python_state.h"
 
 #include <errno.h>
 #include <malloc.h>
@@ -23,7 +24,9 @@ enum { EXIT_PROTOCOL = 70, EXIT_FLUSH_FAILED = 120, FINISH_SLOWLY = 1, GO_FD = 3
     X(begin)       /* (path, args, env) -> globals of __main__ */                                            \
     X(exit_status) /* (SystemExit) -> status; prints what sys.exit("text") prints */                         \
     X(finish)      /* () -> FINISH_SLOWLY where threads are left, else 0; joins, runs atexit */              \
-    X(clear)       /* () lets go of what the program made */
+    X(restore)     /* see python_state.h */                                                                  \
+    X(capture)                                                                                               \
+    X(clear) /* () lets go of what the program made */
 
 struct hooks {
 #define X(name) PyObject *name;
@@ -94,17 +97,22 @@ static long call(PyObject *hook, PyObject *argument, long otherwise)
     return otherwise;
 }
 
+struct ending {
+    bool interrupted, failed; /* by an exception that nobody caught; sys.exit() is none */
+};
+
 /* What the interpreter's own main does after the program: traceback, or the value of sys.exit(). Returns the
  * exit status. */
-static int judge(const struct hooks *hooks, PyObject *result, bool *ret_interrupted)
+static int judge(const struct hooks *hooks, PyObject *result, struct ending *ret_ending)
 {
-    *ret_interrupted = false;
+    *ret_ending = (struct ending){.interrupted = false};
     if (result != NULL) {
         Py_DecRef(result);
         return 0;
     }
-    *ret_interrupted = PyErr_Occurred() == PyExc_KeyboardInterrupt;
-    if (!PyErr_ExceptionMatches(PyExc_SystemExit)) {
+    ret_ending->interrupted = PyErr_Occurred() == PyExc_KeyboardInterrupt;
+    ret_ending->failed = !PyErr_ExceptionMatches(PyExc_SystemExit);
+    if (ret_ending->failed) {
         PyErr_PrintEx(1);
         return 1;
     }
@@ -155,13 +163,19 @@ static bool flush_replaced(const struct hooks *hooks)
 
 /* All that `python3 FILE` does from here to the end of the program, except to end. Takes `file` and `globals`. Returns the exit status. */
 static int live(const struct hooks *hooks, FILE *file, const char *path, PyObject *globals,
-                bool *ret_interrupted)
+                struct python_state *state, struct ending *ret_ending)
 {
     PyObject *result = PyRun_FileExFlags(file, path, PYTHON_FILE_INPUT, globals, globals, 1, NULL);
     Py_DecRef(globals);
-    int status = judge(hooks, result, ret_interrupted);
-    bool flushed;
-    if (call(hooks->finish, NULL, 0) == FINISH_SLOWLY) {
+    int status = judge(hooks, result, ret_ending);
+    bool flushed, slowly = call(hooks->finish, NULL, 0) == FINISH_SLOWLY;
+    bool good =
+        !ret_ending->failed || (state != NULL && state->spec->state_on_error && !ret_ending->interrupted);
+    if (state != NULL && good && python_state_due(state)) {
+        (void)flush_both(); /* nobody waits for the output of a program until its state is saved */
+        python_state_end(state, status);
+    }
+    if (slowly) {
         flushed = Py_FinalizeEx() == 0;
     } else {
         flushed = flush_replaced(hooks);
@@ -179,14 +193,14 @@ static bool rehearse(const struct hooks *hooks, const char *folder)
     static char variable[] = "A=a";
     static struct spec spec;
     char path[PROGRAM_PATH_MAX];
-    bool interrupted = false;
+    struct ending ending;
     spec.env = (struct spec_list){.at = {variable}, .n = 1};
     snprintf(path, sizeof path, "%s/main.py", folder);
     FILE *file = fmemopen(source, sizeof source - 1, "r");
     if (file == NULL || call(hooks->fresh, NULL, 1) != 0)
         return false;
     PyObject *globals = begin(hooks, path, &spec);
-    return live(hooks, file, path, globals, &interrupted) == 0 && call(hooks->fresh, NULL, 1) == 0;
+    return live(hooks, file, path, globals, NULL, &ending) == 0 && call(hooks->fresh, NULL, 1) == 0;
 }
 
 static _Noreturn void run(const struct hooks *hooks, const struct control_setup *setup)
@@ -199,7 +213,8 @@ static _Noreturn void run(const struct hooks *hooks, const struct control_setup 
     enum err e = program_wait(GO_FD, &spec, &bytes, &info);
     if (e == ERR_CLOSED)
         _exit(0);
-    close(GO_FD);
+    if (e != ERR_OK || spec.state_max == 0)
+        close(GO_FD);
     if (e != ERR_OK || program_write_source(setup->wire.source_dir, &spec, path, &source, &info) != ERR_OK ||
         program_set_environment(&spec.env, &info) != ERR_OK ||
         lockdown_limits(0, &spec, setup->lockdown.off, &info) != ERR_OK)
@@ -208,10 +223,14 @@ static _Noreturn void run(const struct hooks *hooks, const struct control_setup 
     FILE *file = fdopen(source, "r");
     if (file == NULL)
         _exit(PROGRAM_COULD_NOT_START);
-    bool interrupted = false;
-    int status = live(hooks, file, path, globals, &interrupted);
+    struct python_state state = {.go = GO_FD, .restore = hooks->restore, .capture = hooks->capture};
+    const bool keeps = spec.state_max > 0;
+    if (keeps && python_state_begin(&state, &spec, globals) != ERR_OK)
+        _exit(PROGRAM_COULD_NOT_START);
+    struct ending ending;
+    int status = live(hooks, file, path, globals, keeps ? &state : NULL, &ending);
     fflush(NULL);
-    if (interrupted) {
+    if (ending.interrupted) {
         signal(SIGINT, SIG_DFL);
         raise(SIGINT);
     }

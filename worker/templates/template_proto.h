@@ -106,6 +106,21 @@ struct program_ready {
     char text[116];
 };
 
+/* A run that keeps state (SPEC_STATE_MAX) does not close its end. It sends program_ready once more: it runs. Then it reads
+   the SPEC_STATE_SIZE bytes that the runner sent behind the specification, runs the program, and may end with
+   program_ended and records: frame headers of worker/frame.h with enum state_record as type. The user's code could write
+   to the socket too: what it can say there is the exit status and the state of its own run. */
+struct program_ended {
+    uint32_t magic;
+    int32_t status; /* exit status of the program: saving its state does not change it any more */
+};
+
+enum state_record {
+    STATE_RECORD_BYTES = 1,   /* of the state, in order */
+    STATE_RECORD_WARNING = 2, /* JSON {"name", "reason"}: what was not saved */
+    STATE_RECORD_END = 3,     /* one byte, 1: the bytes are a whole state; 0: nothing is to be saved */
+};
+
 /* Followed by `length` bytes of TLV as in worker/frame.h. Read: SPEC_SOURCE_NAME, SPEC_SOURCE,
    SPEC_PROGRAM_ARGS, SPEC_ENV (the whole environment of the program), SPEC_LIMIT_NOFILE, _FSIZE, _NPROC,
    _CPU_MS (rounded up to seconds; limits are only lowered). Other known tags are skipped; an unknown tag ends

@@ -8,7 +8,15 @@ local function session_close(s, session, kind, d, keep)
     sset(s, 'bytes', 0)
     session_emit(s, kind, d)
     session_save(s)
-    call('DEL', SFILES)
+    local named, states = {}, call('HVALS', STATES)
+    for i = 1, #states do
+        local place = state_place(states[i])
+        if place ~= '-' and not named[place] then
+            named[place] = true
+            call('RPUSH', DROP, place)
+        end
+    end
+    call('DEL', SFILES, STATES, BLOBS)
     call('ZREM', SDUE, session)
     call('PEXPIRE', SESSION, keep)
     call('PEXPIRE', SLOG, keep)

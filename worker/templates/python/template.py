@@ -157,6 +157,9 @@ def take_exits():
     return taken
 
 
+# INSERT state.py
+
+
 class Host:
     """What the C half calls in a child. It keeps what it needs: the program may replace any of it."""
 
@@ -175,6 +178,8 @@ class Host:
         self.collections = 0
         # Where matplotlib found a place to write; a pod has its own /tmp.
         self.folders = [os.environ["MPLCONFIGDIR"]] if "matplotlib" in sys.modules else []
+        self.state = State()
+        self.state.warm_up()
 
     def prepare(self, work_dir):
         """Ahead of demand, locked down: become a fresh interpreter."""
@@ -219,6 +224,15 @@ class Host:
         self.main_loader.path = path
         del self.main
         return main.__dict__
+
+    def restore(self, main, data):
+        """Runs that use state: before the program, with what the session holds."""
+        self.state.restore(main, data)
+        return 0
+
+    def capture(self, main, fd, most, milliseconds):
+        """Runs that use state: after the program, when there is something to save or to say."""
+        return self.state.capture(main, fd, most, milliseconds, self.work)
 
     def exit_status(self, exception):
         """The status that sys.exit(x) stands for, as handle_system_exit() of the interpreter has it."""

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "queue/consumer.h"
+#include "queue/state.h"
+
+#include "io/state_blob.h"
+#include "json/json.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+enum { VERSIONS_MAX = 1000, DETAILS_MAX = 1024 };
+
+/* What session_state.lua answers behind `ok`. */
+enum { S_PRESENT = 1, S_DUE, S_NOW, S_CREATED, S_REST, S_RECORD, S_BLOB };
+
+struct state_call {
+    state_cb read;
+    state_put_cb put;
+    queue_done_cb done;
+    void *arg;
+};
+
+static struct state_call *call_of(void *arg)
+{
+    struct state_call *x = calloc(1, sizeof *x);
+    if (!x)
+        abort(); /* there is nobody to tell */
+    x->arg = arg;
+    return x;
+}
+
+static bool record_read(struct str version, struct str record, struct state_version *ret_version)
+{
+    struct state_version v = {0};
+    struct str rest = record;
+    struct str base = str_split(&rest, ' '), ms = str_split(&rest, ' ');
+    v.place = str_split(&rest, ' ');
+    v.from = str_split(&rest, ' ');
+    v.seal = rest;
+    if (str_to_u64(version, &v.version) != ERR_OK || str_to_u64(base, &v.base) != ERR_OK ||
+        str_to_i64(ms, &v.made_ms) != ERR_OK || v.seal.n == 0)
+        return false;
+    *ret_version = v;
+    return true;
+}
+
+static int by_version(const void *pa, const void *pb)
+{
+    const struct state_version *a = pa, *b = pb;
+    return a->version < b->version ? -1 : a->version > b->version;
+}
+
+static void view_head(const struct redis_value *v, struct state_view *ret_view)
+{
+    *ret_view = (struct state_view){
+        .exists = true,
+        .present = (uint64_t)redis_integer(redis_item(v, S_PRESENT)),
+        .due_ms = redis_integer(redis_item(v, S_DUE)),
+        .now_ms = redis_integer(redis_item(v, S_NOW)),
+        .created_ms = redis_integer(redis_item(v, S_CREATED)),
+    };
+}
+
+/* True: it was told. */
+static bool told_none(struct state_call *x, const struct redis_value *v)
+{
+    struct state_view none = {.exists = false};
+    enum queue_answer answer = answer_of(v);
+    bool nobody = str_eq(redis_text(redis_item(v, 0)), STR("none"));
+    if (answer == QUEUE_OK)
+        return false;
+    x->read(x->arg, nobody ? QUEUE_OK : answer, nobody ? &none : NULL);
+    free(x);
+    return true;
+}
+
+static void on_read(void *arg, const struct redis_value *v)
+{
+    struct state_call *x = arg;
+    if (told_none(x, v))
+        return;
+    struct state_view view;
+    view_head(v, &view);
+    view.found =
+        record_read(redis_text(redis_item(v, S_REST)), redis_text(redis_item(v, S_RECORD)), &view.of);
+    view.blob = redis_text(redis_item(v, S_BLOB));
+    x->read(x->arg, QUEUE_OK, &view);
+    free(x);
+}
+
+static void on_list(void *arg, const struct redis_value *v)
+{
+    struct state_call *x = arg;
+    if (told_none(x, v))
+        return;
+    struct state_view view;
+    view_head(v, &view);
+    size_t pairs = v->count > S_REST ? (v->count - S_REST) / 2 : 0;
+    pairs = pairs < VERSIONS_MAX ? pairs : VERSIONS_MAX;
+    auto_free struct state_version *all = calloc(pairs + 1, sizeof *all);
+    if (!all)
+        abort(); /* a few kilobytes: nothing can go on without */
+    for (size_t i = 0; i < pairs; i++)
+        view.count += record_read(redis_text(&v->items[S_REST + 2 * i]),
+                                  redis_text(&v->items[S_REST + 2 * i + 1]), &all[view.count]);
+    qsort(all, view.count, sizeof *all, by_version);
+    view.all = all;
+    x->read(x->arg, QUEUE_OK, &view);
+    free(x);
+}
+
+static struct call *session_script(struct queue *q, enum script s, struct id session)
+{
+    struct keyset keys = {.partition = id_partition(str_of(session.text), q->partitions),
+                          .session = str_of(session.text)};
+    return call_script(q, s, &keys, true);
+}
+
+static void ask(struct queue *q, struct session_owner owner, struct id session, struct str version,
+                call_cb on_answer, struct state_call *x)
+{
+    if (!q->ready || q->partitions == 0) {
+        call_go(call_plain(q, "PING"), on_answer, x); /* answered with QUEUE_UNAVAILABLE in the next turn */
+        return;
+    }
+    struct call *c = session_script(q, SCRIPT_session_state, session);
+    call_str(c, owner.tenant);
+    call_str(c, owner.user);
+    call_str(c, version);
+    call_go(c, on_answer, x);
+}
+
+void state_read(struct queue *q, struct session_owner owner, struct id session, uint64_t version, state_cb cb,
+                void *arg)
+{
+    struct state_call *x = call_of(arg);
+    char wanted[24] = "";
+    x->read = cb;
+    if (version > 0)
+        snprintf(wanted, sizeof wanted, "%" PRIu64, version);
+    ask(q, owner, session, str_of(wanted), on_read, x);
+}
+
+void state_list(struct queue *q, struct session_owner owner, struct id session, state_cb cb, void *arg)
+{
+    struct state_call *x = call_of(arg);
+    x->read = cb;
+    ask(q, owner, session, STR("*"), on_list, x);
+}
+
+/* ---- changes ----------------------------------------------------------------------------------------------------- */
+
+static void on_put(void *arg, const struct redis_value *v)
+{
+    auto_free struct state_call *x = arg;
+    enum queue_answer answer = answer_of(v);
+    if (v && v->type == REDIS_ERROR && str_starts(v->text, STR("OOM")))
+        answer = QUEUE_FULL;
+    x->put(x->arg, answer, (uint64_t)redis_integer(redis_item(v, 1)));
+}
+
+/* The fields of session_created. */
+static void write_created(const struct state_change *s, struct buf *out)
+{
+    buf_append_cstr(out, "{\"tenant\":");
+    json_write_string(out, s->owner.tenant);
+    buf_append_cstr(out, ",\"user\":");
+    json_write_string(out, s->owner.user);
+    buf_append_char(out, '}');
+}
+
+/* What the event of a version says behind its version and base. `from` is plain text. */
+static void write_details(const struct state_change *s, struct str from, struct buf *out)
+{
+    buf_printf(out, ",\"size\":%" PRIu64 ",\"hash\":\"" STR_FMT "\",\"from\":\"" STR_FMT "\"", s->size,
+               STR_ARG(s->hash), STR_ARG(from));
+}
+
+void state_put(struct queue *q, const struct state_change *s, struct str from, state_put_cb cb, void *arg)
+{
+    struct state_call *x = call_of(arg);
+    x->put = cb;
+    if (!q->ready || q->partitions == 0) {
+        call_go(call_plain(q, "PING"), on_put, x);
+        return;
+    }
+    auto_buf created = BUF_INIT(NAME_MAX_LEN * 16), details = BUF_INIT(DETAILS_MAX);
+    bool rewind = str_eq(from, STR("rewind"));
+    write_created(s, &created);
+    write_details(s, from, &details);
+    struct call *c = session_script(q, SCRIPT_session_put, s->session);
+    call_hasty(c);
+    call_cstr(c, s->session.text);
+    call_str(c, s->owner.tenant);
+    call_str(c, s->owner.user);
+    call_str(c, buf_str(&created));
+    call_int(c, (int64_t)s->expected);
+    call_cstr(c, rewind ? "session_rewound" : "state_committed");
+    call_int(c, (int64_t)s->base);
+    call_str(c, s->place);
+    call_str(c, from);
+    call_str(c, s->seal);
+    call_int(c, s->keep);
+    call_int(c, s->ttl_ms);
+    call_str(c, buf_str(&details));
+    if (rewind)
+        call_int(c, (int64_t)s->base);
+    else
+        call_cstr(c, "");
+    call_str(c, s->blob);
+    call_go(c, on_put, x);
+}
+
+static void on_done(void *arg, const struct redis_value *v)
+{
+    auto_free struct state_call *x = arg;
+    x->done(x->arg, answer_of(v));
+}
+
+void state_forked(struct queue *q, struct session_owner owner, struct id session, struct id into,
+                  uint64_t version, queue_done_cb cb, void *arg)
+{
+    struct state_call *x = call_of(arg);
+    x->done = cb;
+    auto_buf d = BUF_INIT(DETAILS_MAX);
+    buf_printf(&d, "{\"into\":\"%s\",\"version\":%" PRIu64 "}", into.text, version);
+    struct call *c = session_script(q, SCRIPT_session_note, session);
+    call_hasty(c);
+    call_str(c, owner.tenant);
+    call_str(c, owner.user);
+    call_cstr(c, "session_forked");
+    call_str(c, buf_str(&d));
+    call_go(c, on_done, x);
+}
+
+void state_keys_open(const struct queue *q, const char *const *items, size_t count,
+                     struct state_keys *ret_keys)
+{
+    struct state_keys keys = {0};
+    for (size_t i = 0; i < count; i++) {
+        struct str secret = str_of(items[i]);
+        struct str id = str_split(&secret, ':');
+        if (state_keys_add(&keys, id, secret) != ERR_OK)
+            log_error("a key of STATE_KEYS is left out", F_INT("key", (int64_t)i + 1));
+    }
+    if (keys.count == 0 &&
+        (q->epoch[0] == '\0' || state_keys_add(&keys, STR("store"), str_of(q->epoch)) != ERR_OK))
+        abort(); /* called too early */
+    *ret_keys = keys;
+}
+
+/* Behind the drafts of finish_state. */
+void state_arguments(struct call *c, const struct state_change *s)
+{
+    auto_buf created = BUF_INIT(NAME_MAX_LEN * 16), details = BUF_INIT(DETAILS_MAX);
+    write_created(s, &created);
+    write_details(s, STR("run"), &details);
+    call_int(c, (int64_t)s->base);
+    call_int(c, s->keep);
+    call_int(c, s->ttl_ms);
+    call_cstr(c, s->session.text);
+    call_str(c, s->owner.user);
+    call_str(c, buf_str(&created));
+    call_str(c, s->place);
+    call_str(c, s->seal);
+    call_str(c, buf_str(&details));
+    call_str(c, s->blob);
+}

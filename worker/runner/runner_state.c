@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The go socket of a run that keeps state: raw state in, the program's own end and what it says of its state out. PID 1 looks
+   at the end only; the records go to the worker as they are, within their bound. */
+#include "base/clock.h"
+#include "worker/runner/runner.h"
+#include "worker/templates/template_proto.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+    STATE_IN_MAX = 512 << 20,
+    RECORDS_EXTRA = 256 * 1024, /* headers and warnings */
+    SAVE_GRACE_MS = 1000,       /* the program has a clock of its own for saving; ours comes behind it */
+};
+
+enum err state_take_in(struct runner *r, struct str bytes)
+{
+    r->state_run.in.max = STATE_IN_MAX;
+    buf_append_str(&r->state_run.in, bytes);
+    return buf_status(&r->state_run.in);
+}
+
+bool state_begin(struct runner *r)
+{
+    struct runner_state *s = &r->state_run;
+    s->kept = r->spec.state_max > 0;
+    s->left = r->spec.state_max + r->spec.state_max / 1024 + RECORDS_EXTRA;
+    return s->in.len == r->spec.state_size && (s->kept || s->in.len == 0);
+}
+
+void state_program_ended(struct runner *r)
+{
+    struct program_ended told;
+    if (!r->state_run.ended)
+        return;
+    memcpy(&told, r->state_run.told, sizeof told);
+    r->exit.exit_code = told.status & 0xff;
+    r->exit.signal = 0;
+}
+
+bool state_listens(const struct runner *r)
+{
+    return r->go >= 0 && (!r->state_run.ended || channel_idle(&r->channel));
+}
+
+static void shut_go(struct runner *r)
+{
+    close(r->go);
+    r->go = -1;
+}
+
+/* False: nothing more is there now. */
+static bool take_end(struct runner *r)
+{
+    struct runner_state *s = &r->state_run;
+    struct program_ended told;
+    ssize_t n = recv(r->go, s->told + s->part, sizeof told - s->part, MSG_DONTWAIT);
+    if (n <= 0) {
+        if (n == 0 || (errno != EAGAIN && errno != EINTR))
+            shut_go(r);
+        return false;
+    }
+    s->part += (size_t)n;
+    if (s->part < sizeof told)
+        return true;
+    memcpy(&told, s->told, sizeof told);
+    if (told.magic != TEMPLATE_MAGIC) {
+        shut_go(r);
+        return false;
+    }
+    const int64_t now = clock_mono_ns();
+    s->ended = true;
+    r->exit.wall_ns = (uint64_t)(now - r->started_ns);
+    r->deadline_ns = now + ((int64_t)r->spec.state_ms + SAVE_GRACE_MS) * 1000000;
+    return true;
+}
+
+static enum err relay(struct runner *r, bool *ret_more)
+{
+    struct runner_state *s = &r->state_run;
+    ssize_t n = recv(r->go, channel_chunk(&r->channel), CHANNEL_CHUNK_MAX, MSG_DONTWAIT);
+    *ret_more = n > 0 && (uint64_t)n <= s->left;
+    if (!*ret_more) {
+        if (n >= 0 || (errno != EAGAIN && errno != EINTR))
+            shut_go(r);
+        return ERR_OK;
+    }
+    s->left -= (uint64_t)n;
+    return channel_put_chunk(&r->channel, FRAME_STATE, (size_t)n);
+}
+
+enum err state_pump(struct runner *r)
+{
+    bool more = r->go >= 0 && r->state_run.kept;
+    enum err e = ERR_OK;
+    while (more && e == ERR_OK) {
+        if (!r->state_run.ended) {
+            more = take_end(r);
+            if (r->state_run.ended) /* the worker is to know, also if nothing follows */
+                e = channel_put(&r->channel, FRAME_STATE, NULL, 0);
+        } else if (channel_idle(&r->channel))
+            e = relay(r, &more);
+        else
+            more = false;
+    }
+    return e;
+}
