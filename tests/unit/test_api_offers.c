@@ -21,8 +21,8 @@ static void make_texts(void)
                               l == LANG_PHP ? "{\"missing\":\"/usr/bin/php\"}"
                                             : "{\"version\":null,\"libraries\":{}}");
     }
-    strcat(full, "}");
-    strcat(lacking, "}");
+    snprintf(full + n, sizeof full - n, "}");
+    snprintf(lacking + m, sizeof lacking - m, "}");
 }
 
 static struct queue_offered offered(const char *worker, const char *text)
