@@ -2,6 +2,8 @@
 #include "worker/runner/program.h"
 
 #include "worker/lockdown.h"
+#include "worker/runner/job.h"
+#include "worker/runner/mediator.h"
 #include "worker/runner/pod_fds.h"
 #include "worker/spawner/defence.h"
 #include "worker/spec.h"
@@ -19,7 +21,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { GO_FD = 3, FILTER_FD = 4, NOT_STARTED = 125 };
+enum { FILTER_FD = 4 };
 
 static _Noreturn void say_failed(int go, const struct errinfo *info)
 {
@@ -27,7 +29,7 @@ static _Noreturn void say_failed(int go, const struct errinfo *info)
         .magic = TEMPLATE_MAGIC, .pid = getpid(), .error = info->sys != 0 ? info->sys : EINVAL};
     snprintf(r.text, sizeof r.text, "%.*s", (int)sizeof r.text - 1, info->text);
     (void)!send(go, &r, sizeof r, MSG_NOSIGNAL); /* the runner is all there is to tell */
-    _exit(NOT_STARTED);
+    _exit(JOB_NOT_STARTED);
 }
 
 /* "0" means the writer itself. */
@@ -69,53 +71,6 @@ static enum err prepare(const struct program_start *s, const struct lockdown *l,
     return e == ERR_OK ? lockdown_identity(l, info) : e;
 }
 
-static bool read_all(int fd, void *to, size_t len)
-{
-    char *p = to;
-    while (len > 0) {
-        ssize_t n = read(fd, p, len);
-        if (n <= 0)
-            return false;
-        p += n;
-        len -= (size_t)n;
-    }
-    return true;
-}
-
-/* The runner closed without a job: nothing was wrong. */
-static char *wait_for_job(size_t *ret_len)
-{
-    struct program_go go;
-    if (!read_all(GO_FD, &go, sizeof go))
-        _exit(0);
-    if (go.magic != TEMPLATE_MAGIC || go.length > SPEC_SIZE_MAX)
-        _exit(NOT_STARTED);
-    char *bytes =
-        mmap(NULL, (size_t)go.length + 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (bytes == MAP_FAILED || !read_all(GO_FD, bytes, go.length))
-        _exit(NOT_STARTED);
-    *ret_len = go.length;
-    return bytes;
-}
-
-static enum err write_source(const struct spec *spec, struct errinfo *info)
-{
-    int fd = open(spec->source_name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return errinfo_set(info, ERR_SYSTEM, errno, "create the source file");
-    for (size_t at = 0; at < spec->source.n;) {
-        ssize_t n = write(fd, spec->source.p + at, spec->source.n - at);
-        if (n <= 0) {
-            enum err e = errinfo_set(info, ERR_SYSTEM, errno, "write the source file");
-            close(fd);
-            return e;
-        }
-        at += (size_t)n;
-    }
-    close(fd);
-    return ERR_OK;
-}
-
 /* The filter is mapped from its sealed file. */
 static enum err lock(struct lockdown *l, struct errinfo *info)
 {
@@ -142,7 +97,7 @@ static enum err become(const struct program_start *s, struct lockdown *l, struct
     if (argv->n == 0 || argv->at[0][0] != '/')
         return errinfo_set(info, ERR_INVALID, 0, "the command has no absolute path");
     if (spec->source_name != NULL && !s->second)
-        e = write_source(spec, info);
+        e = job_write_source(spec, info);
     /* What a compiler writes is bounded by the pod's file systems: a program may be larger than its files may. */
     if (argv == &spec->compile_argv)
         spec->fsize = 0;
@@ -156,7 +111,7 @@ static enum err become(const struct program_start *s, struct lockdown *l, struct
     return errinfo_set(info, ERR_SYSTEM, errno, "execute %s", argv->at[0]);
 }
 
-/* It speaks the go protocol itself, so it keeps the socket over its execve. */
+/* One that speaks the go protocol itself keeps the socket over its execve; for the others a mediator speaks it. */
 static _Noreturn void become_interpreter(const struct program_start *s, struct lockdown *l)
 {
     struct errinfo info = {0};
@@ -164,7 +119,8 @@ static _Noreturn void become_interpreter(const struct program_start *s, struct l
     int placed = launcher_place(w);
     if (placed != 0) {
         (void)errinfo_set(&info, ERR_SYSTEM, -placed, "the launcher");
-    } else if (lock(l, &info) == ERR_OK && fcntl(GO_FD, F_SETFD, 0) == 0) {
+    } else if (lock(l, &info) == ERR_OK &&
+               (w->mediated ? mediator_start(w, &info) == ERR_OK : fcntl(GO_FD, F_SETFD, 0) == 0)) {
         /* execve's prototype is older than const; it writes to neither list. */
         execve(w->argv[0], (char *const *)(uintptr_t)w->argv, (char *const *)(uintptr_t)w->env);
         (void)errinfo_set(&info, ERR_SYSTEM, errno, "execute %s", w->argv[0]);
@@ -184,9 +140,9 @@ _Noreturn void program_main(const struct program_start *s)
         become_interpreter(s, &l);
     struct program_ready ready = {.magic = TEMPLATE_MAGIC, .pid = getpid()};
     if (send(GO_FD, &ready, sizeof ready, MSG_NOSIGNAL) != (ssize_t)sizeof ready)
-        _exit(NOT_STARTED);
+        _exit(JOB_NOT_STARTED);
     size_t len = 0;
-    char *bytes = wait_for_job(&len);
+    char *bytes = job_wait(GO_FD, &len);
     if (spec_parse(bytes, len, &spec) != ERR_OK)
         (void)errinfo_set(&info, ERR_PROTOCOL, 0, "the run specification is damaged");
     else

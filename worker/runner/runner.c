@@ -189,6 +189,8 @@ static void begin_clocks(struct runner *r)
     r->exit.signal = SIGKILL;
     if (r->second)
         return;
+    if (r->warm != NULL && r->warm->mediated)
+        r->exit.processes = UINT32_MAX; /* the mediator's end makes it 0: that is none of the program's */
     r->started_ns = clock_mono_ns();
     r->deadline_ns = 0;
     if (r->spec.wall_ms != 0 && defence_on(r->off, DEFENCE_WALL_LIMIT))

@@ -101,12 +101,13 @@ static const struct row root_rows[] = {
     {DEFENCE_READ_ONLY_ROOT, {.type = OP_PROTECT, .path = ".", .flags = SAFE_TREE}},
 };
 
-extern const char transpile_js[];
+extern const char transpile_js[], launcher_php[];
 
 static const struct row toolchain_rows[] = {
     {ALWAYS, {.type = OP_DIR, .path = "etc"}},
     {ALWAYS, {.type = OP_DIR, .path = "etc/millrace"}},
     {ALWAYS, {.type = OP_FILE, .path = "etc/millrace/transpile.js", .arg = transpile_js}},
+    {ALWAYS, {.type = OP_FILE, .path = "etc/millrace/launcher.php", .arg = launcher_php}},
 };
 
 static bool planned(const struct plan *p, const char *path)

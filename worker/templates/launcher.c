@@ -3,15 +3,34 @@
 
 #include "worker/templates/sealed.h"
 
+#include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
-extern const char launcher_node_js[];
-extern const size_t launcher_node_js_len;
+extern const char launcher_node_js[], launcher_r[];
+extern const size_t launcher_node_js_len, launcher_r_len;
 
 #define LIST(...) ((const char *const[]){__VA_ARGS__, NULL})
 #define NOTHING   ((const char *const[]){NULL})
 
+/* What an interpreter looks at when it starts; the program's own comes with its job. */
+#define PLAIN                                                                                                \
+    LIST("PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/mnt/data", "LANG=C.UTF-8", "TMPDIR=/tmp", "TZ=UTC")
+
 static const struct launcher launchers[] = {
+    {.name = "php",
+     .argv = LIST("/usr/bin/php", "-d", "display_errors=stderr", "-d", "log_errors=0", "-d",
+                  "auto_prepend_file=/etc/millrace/launcher.php", "main.php"), /* it opens no memfd */
+     .env = PLAIN,
+     .mediated = true,
+     .stub = "main.php"},
+    {.name = "r",
+     .argv = LIST("/usr/bin/Rscript", "--no-environ", "--no-init-file", "/proc/self/fd/5"),
+     .env = PLAIN,
+     .files = {{"launcher.r", launcher_r, &launcher_r_len}},
+     .mediated = true,
+     .appended = true},
     {.name = "node-ts",
      .argv = LIST("/usr/bin/node", "--preserve-symlinks-main", "/proc/self/fd/5", "ts"),
      .env = NOTHING,
@@ -30,9 +49,20 @@ const struct launcher *launcher_named(const char *name)
     return NULL;
 }
 
+/* One that is written on to. */
+static int place_open(const struct launcher_file *f, int at)
+{
+    int fd = memfd_create(f->name, 0);
+    if (fd < 0 || write(fd, f->bytes, *f->len) != (ssize_t)*f->len || (fd != at && dup2(fd, at) != at))
+        return -errno;
+    return fd == at || close(fd) == 0 ? 0 : -errno;
+}
+
 int launcher_place(const struct launcher *launcher)
 {
     int e = 0;
+    if (launcher->appended)
+        return place_open(&launcher->files[0], LAUNCHER_FD);
     for (int i = 0; e == 0 && i < LAUNCHER_FILES_MAX && launcher->files[i].name != NULL; i++) {
         const struct launcher_file *f = &launcher->files[i];
         e = sealed_place(f->name, f->bytes, *f->len, LAUNCHER_FD + i);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The warm interpreters that the runner starts, which has their scripts inside it. Each speaks the go protocol of
-   template_proto.h itself, with the go socket as descriptor 3 and its files as descriptors 5 and on. */
+   template_proto.h itself (or is `mediated`), with the go socket as descriptor 3 and its files as descriptors 5 and on. */
 #ifndef MILLRACE_WORKER_TEMPLATES_LAUNCHER_H
 #define MILLRACE_WORKER_TEMPLATES_LAUNCHER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum { LAUNCHER_FILES_MAX = 2, LAUNCHER_FD = 5 };
@@ -19,6 +20,10 @@ struct launcher {
     const char *const *argv; /* absolute path first */
     const char *const *env;  /* before the job's own is known */
     struct launcher_file files[LAUNCHER_FILES_MAX];
+    bool mediated; /* it cannot speak the go protocol: worker/runner/mediator.h does */
+    const char *
+        stub; /* the source file, made empty ahead because the interpreter opens it when it starts; or NULL */
+    bool appended; /* the source is written behind its first file, which it reads on in */
 };
 
 const struct launcher *launcher_named(const char *name); /* or NULL */

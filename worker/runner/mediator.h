@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Speaks the go protocol for an interpreter that cannot use a socket it was given: a process beside it, which ends before the
+   user's code runs. The interpreter needs nothing but files:
+
+     MEDIATOR_STATUS_FD (write)  'r': it is ready; then 'R': it runs the program, or 'C': compiling it failed
+     MEDIATOR_JOB_FD (read)      the job, up to the end of the file: texts that end with NUL: how many args, the args, and
+                                 the variables as NAME=value. Empty: there is no job, and it ends
+     LAUNCHER_FD                 its launcher; with `appended` the source follows in it */
+#ifndef MILLRACE_WORKER_RUNNER_MEDIATOR_H
+#define MILLRACE_WORKER_RUNNER_MEDIATOR_H
+
+#include "base/err.h"
+#include "worker/templates/launcher.h"
+
+enum { MEDIATOR_JOB_FD = 6, MEDIATOR_STATUS_FD = 7 };
+
+/* In the process that becomes the interpreter, which is locked down already; the mediator is forked, and not its child. */
+MUST_CHECK enum err mediator_start(const struct launcher *launcher, struct errinfo *info);
+
+#endif
