@@ -48,6 +48,49 @@ def test_typescript_stack_has_the_users_lines(pods):
     assert b"/mnt/data/main.ts:3" in facts["stderr"] and b"launcher" not in facts["stderr"] and ended(facts) == 1
 
 
+# What a waiting interpreter does, its own command does too: (kind, file, program, words that both say).
+INTERPRETERS = [
+    ("php", "main.php", "<?php\nprintf(\"%s %s %d\\n\", implode('|', $argv), implode('|', $_SERVER['argv']), $argc);\n"
+     "echo getenv('A'), $_SERVER['A'], __FILE__, getcwd(), fgets(STDIN);\nfwrite(STDERR, 'e');\nexit(7);\n"),
+    ("php", "main.php", "<?php\nfunction f() { throw new Exception('no'); }\nf();\n"),
+    ("php", "main.php", "<?php\n\n$x = ;\n"),
+    ("php", "main.php", "text before <?= 1 + 1 ?> and after\n"),
+    ("php", "main.php", "<?php posix_kill(posix_getpid(), 9);"),
+    ("php", "main.php", "<?php register_shutdown_function(function () { echo 'end'; }); $v = array_keys(get_defined_vars()); sort($v); echo implode(',', $v);"),
+    ("r", "main.r", "cat(commandArgs(TRUE), Sys.getenv('A'), getwd(), '\\n')\ncat(readLines(file('stdin')), '\\n')\nprint(ls())\nquit(status = 7)\n"),
+    ("r", "main.r", "f <- function() stop('no')\nf()\n"),
+    ("r", "main.r", "x <- 1\nprint(x)\ny y\n"),
+    ("r", "main.r", "x <- c(a = 1, b = 2)\nprint(summary(x))\nwarning('w')\nmessage('m')\nsystem('echo sub')"),
+    ("r", "main.r", "tools::pskill(Sys.getpid(), 9); Sys.sleep(5)"),
+    ("r", "main.r", ""),
+]
+COMMANDS = {"php": ["/usr/bin/php", "-d", "display_errors=stderr", "-d", "log_errors=0"],
+            "r": ["/usr/bin/Rscript", "--no-environ", "--no-init-file"]}
+
+
+@pytest.mark.parametrize("kind,name,code", INTERPRETERS)
+def test_interpreter_as_by_its_command(pods, tmp_path, kind, name, code):
+    import subprocess
+    env = ENV + ["A=b c", "HOME=/mnt/data"]
+    facts = pods.run("x", "-y", kind=kind, name=name, code=code, env=env, stdin="line\n")
+    (tmp_path / name).write_text(code)
+    done = subprocess.run([*COMMANDS[kind], name, "x", "-y"], cwd=tmp_path, env=dict(e.split("=") for e in env), input=b"line\n",
+                          capture_output=True, timeout=60, check=False)
+
+    def same(text):
+        return text.replace(str(tmp_path).encode(), b"/mnt/data")
+    assert (facts["stdout"], facts["stderr"]) == (same(done.stdout), same(done.stderr))
+    assert ended(facts) == done.returncode and facts["error"] == ""
+
+
+@pytest.mark.parametrize("kind", ["php", "r"])
+def test_the_mediator_is_gone_when_the_program_runs(pods, kind):
+    code = {"php": "<?php $n = 0; foreach (glob('/proc/[0-9]*/comm') as $f) $n += 1; echo $n;",
+            "r": "cat(length(Sys.glob('/proc/[0-9]*/comm')))"}[kind]
+    facts = pods.run(kind=kind, name="main." + kind, code=code)
+    assert facts["stdout"] == b"1" and facts["exit"]["processes"] == 1
+
+
 SCIENCE = """import time; began = time.perf_counter()
 import numpy, pandas, matplotlib.pyplot as plt
 print(time.perf_counter() - began < 0.05)

@@ -103,10 +103,13 @@ static _Noreturn void mediate(const struct mediator *m)
         tell(m, info.sys != 0 ? info.sys : EINVAL, info.text);
         _exit(JOB_NOT_STARTED);
     }
-    close(m->job);
-    if (next_status(m) == 'C')
-        tell(m, PROGRAM_COMPILE_FAILED, "");
-    _exit(0); /* the end of the go socket says that the program runs */
+    if (m->launcher->compiles) {
+        close(m->job);
+        if (next_status(m) == 'C')
+            tell(m, PROGRAM_COMPILE_FAILED, "");
+    }
+    _exit(
+        0); /* the end of the job lets the interpreter go on, that of the go socket says that the program runs */
 }
 
 /* A grandchild, so that PID 1 reaps it and the interpreter has no child that it does not know. */

@@ -2,7 +2,7 @@
 /* Speaks the go protocol for an interpreter that cannot use a socket it was given: a process beside it, which ends before the
    user's code runs. The interpreter needs nothing but files:
 
-     MEDIATOR_STATUS_FD (write)  'r': it is ready; then 'R': it runs the program, or 'C': compiling it failed
+     MEDIATOR_STATUS_FD (write)  'r': it is ready; one that compiles then says 'R': it runs the program, or 'C': that failed
      MEDIATOR_JOB_FD (read)      the job, up to the end of the file: texts that end with NUL: how many args, the args, and
                                  the variables as NAME=value. Empty: there is no job, and it ends
      LAUNCHER_FD                 its launcher; with `appended` the source follows in it */
