@@ -21,6 +21,7 @@ struct launcher {
     const char *const *env;  /* before the job's own is known */
     struct launcher_file files[LAUNCHER_FILES_MAX];
     bool mediated; /* it cannot speak the go protocol: worker/runner/mediator.h does */
+    bool compiles; /* mediated, with a compile step of its own */
     const char *
         stub; /* the source file, made empty ahead because the interpreter opens it when it starts; or NULL */
     bool appended; /* the source is written behind its first file, which it reads on in */

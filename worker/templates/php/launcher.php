@@ -6,6 +6,7 @@
 (static function () {
     $status = fopen('php://fd/7', 'wb');
     fwrite($status, 'r');
+    fclose($status);
     $job = file_get_contents('php://fd/6');
     if ($job === '') exit(0);
     $texts = explode("\0", $job);
@@ -24,6 +25,4 @@
         ['REQUEST_TIME_FLOAT' => $now, 'REQUEST_TIME' => (int)$now];
     $GLOBALS['argv'] = $_SERVER['argv'] = array_merge(['main.php'], $args);
     $GLOBALS['argc'] = $_SERVER['argc'] = count($args) + 1;
-    fwrite($status, 'R');
-    fclose($status);
 })();

@@ -4,7 +4,7 @@
 invisible(local({
   status <- file("/proc/self/fd/7", "wb", raw = TRUE)
   writeBin(charToRaw("r"), status)
-  flush(status)
+  close(status)
   from <- file("/proc/self/fd/6", "rb", raw = TRUE)
   job <- raw()
   repeat {
@@ -38,6 +38,4 @@ invisible(local({
   unlockBinding("commandArgs", baseenv())
   assign("commandArgs", ours, envir = baseenv())
   lockBinding("commandArgs", baseenv())
-  writeBin(charToRaw("R"), status)
-  close(status)
 }))
