@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every language does what every language has to do: one table of programs, run two at a time by one system."""
+import concurrent.futures
+import re
+
+import httpx
+import pytest
+from contract import Api
+from language_programs import LANGUAGES, LIBRARIES, SLEEP
+from system import System, parents, wait_until
+
+TEN_MB = 10 << 20
+INTERPRETED_MS, COMPILED_MS = 4000, 10000
+ROWS = {
+    "hello": {},
+    "args": {"args": ["a b", "--c", "ü"]},
+    "stdin": {"stdin": "one\ntwo three\n"},
+    "env": {"env": {"GREETING": "good day"}},
+    "stderr": {},
+    "exit7": {},
+    "signal": {},
+    "broken": {},
+    "forever": {},
+    "ten_mb": {},
+    "file": {},
+}
+
+
+def request(lang, row):
+    more = dict(ROWS[row])
+    if row == "forever":
+        more["timeout_ms"] = COMPILED_MS if LANGUAGES[lang]["compiled"] else INTERPRETED_MS
+    return {"lang": lang, "code": LANGUAGES[lang][row], **more}
+
+
+@pytest.fixture(scope="module")
+def plant(tmp_path_factory, cluster):
+    made = System(tmp_path_factory.mktemp("languages"), cluster=cluster)
+    yield made
+    code, left = made.stop(), made.residue()
+    assert code == 0 and left == []
+
+
+@pytest.fixture(scope="module")
+def runs(plant, request):
+    """Everything that a test of this module asks for runs ahead of it, two at a time: (lang, row) -> future."""
+    wanted = [item.callspec.params for item in request.session.items
+              if item.module is request.module and "row" in getattr(getattr(item, "callspec", None), "params", {})]
+    with concurrent.futures.ThreadPoolExecutor(2) as two, Api(plant) as api:
+        futures = {(p["lang"], p["row"]): two.submit(ask, api, p["lang"], p["row"]) for p in wanted}
+        yield futures
+        for future in futures.values():
+            future.cancel()
+
+
+def ask(api, lang, row):
+    body = LIBRARIES[lang][row] if row not in ROWS else request(lang, row)
+    answer = api.post("/exec", json=body if isinstance(body, dict) else {"lang": lang, "code": body})
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def well(body, stdout):
+    assert (body["stdout"], body["stderr"], body["exit_code"], body["job_status"]) == (stdout, "", 0, "completed")
+
+
+def check_hello(lang, body):
+    well(body, "hello\n")
+    assert body["stage"] is None and body["signal"] is None
+    usage = body["usage"]
+    assert usage["cpu_ms"] > 0 and usage["memory_peak_bytes"] > 100_000 and usage["processes"] >= 1
+    assert usage["wall_ms"] > 0
+
+
+def check_args(lang, body):
+    well(body, "a b|--c|ü\n")
+
+
+def check_stdin(lang, body):
+    well(body, "one\ntwo three\n")
+
+
+def check_env(lang, body):
+    well(body, "good day\n")
+
+
+def check_stderr(lang, body):
+    assert (body["stdout"], body["stderr"], body["exit_code"]) == ("to out\n", "to err\n", 0)
+
+
+def check_exit7(lang, body):
+    assert (body["exit_code"], body["signal"], body["stage"], body["job_status"]) == (7, None, None, "completed")
+
+
+def check_signal(lang, body):
+    assert body["signal"] == LANGUAGES[lang]["dies_of"] and body["exit_code"] is None and body["job_status"] == "completed"
+
+
+def check_broken(lang, body):
+    assert body["exit_code"] not in (0, None) and body["job_status"] == "completed" and body["stdout"] == ""
+    assert re.search(LANGUAGES[lang]["points_at"], body["stderr"]), body["stderr"]
+    assert body["stage"] == ("compile" if LANGUAGES[lang]["compiled"] else None)
+
+
+def check_forever(lang, body):
+    assert (body["job_status"], body["limit"], body["timed_out"], body["status"]) == ("timed_out", "wall", True, "TO")
+    assert body["stdout"] == "begun\n"
+    left = [line for _, line in parents().values() if line == f"sleep {SLEEP[lang]}"]
+    assert left == []
+
+
+def check_ten_mb(lang, body):
+    assert len(body["stdout"]) == TEN_MB and body["stdout"] == "0123456789abcde\n" * (TEN_MB // 16)
+    assert body["exit_code"] == 0 and not body["truncated"]
+
+
+def check_file(lang, body):
+    """The program wrote /mnt/data/out.txt and read it again; its source and what was compiled are no files of it."""
+    well(body, "kept\n")
+
+
+CHECKS = {name.removeprefix("check_"): check for name, check in list(globals().items()) if name.startswith("check_")}
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+@pytest.mark.parametrize("row", ROWS)
+def test_each_language(runs, lang, row):
+    CHECKS[row](lang, runs[lang, row].result(timeout=300))
+
+
+@pytest.mark.parametrize("lang,row", [(lang, row) for lang, rows in LIBRARIES.items() for row in rows])
+def test_usual_libraries(runs, lang, row):
+    body = runs[lang, row].result(timeout=300)
+    assert (body["stdout"], body["exit_code"]) == ("fine\n", 0), body["stderr"]
+
+
+def test_types_do_not_stop_typescript(plant):
+    with Api(plant) as api:
+        body = api.exec("ts", "const x: number = 'text';\nconsole.log(x, typeof x);\n")
+        well(body, "text string\n")
+        body = api.exec("ts", "interface A { a: number }\nfunction f(x: A): never { throw new Error('told ' + x.a) }\nf({ a: 3 });\n")
+        assert body["exit_code"] == 1 and "told 3" in body["stderr"] and "main.ts:2" in body["stderr"]
+        well(api.exec("ts", "const x: number = await Promise.resolve(4);\nconsole.log(x);\n"), "4\n")
+
+
+@pytest.mark.parametrize("code,out", [
+    ("public class Other { public static void main(String[] a) { System.out.println(\"other\"); } }", "other"),
+    ("class Helper { }\nclass Start { public static void main(String... a) { System.out.println(\"start\"); } }", "start"),
+    ("// class No { }\npackage some.where;\n/* class No2 */ final class In { enum E { A }\n static public void main(final String[] a)"
+     " { System.out.println(\"in \" + E.A); } }", "in A"),
+    ("record Point(int x) { public static void main(String[] a) { System.out.println(new Point(3)); } }", "Point[x=3]"),
+])
+def test_javas_class_may_have_any_name(plant, code, out):
+    with Api(plant) as api:
+        well(api.exec("java", code), out + "\n")
+
+
+def test_what_is_there_is_told(plant):
+    with Api(plant) as api:
+        wait_until("a worker told", lambda: api.get("/v1/languages").json()["languages"][0]["available"])
+        rows = {row["id"]: row for row in api.get("/languages").json()["languages"]}
+        assert list(rows) == list(api.get("/v1/languages").json() and rows) and set(rows) == set(LANGUAGES)
+        for lang, row in rows.items():
+            assert row["available"] and row["why"] is None and re.match(r"\d", row["version"]), row
+            assert f"--languages {lang} " in row["install"]
+        assert rows["py"]["libraries"].keys() >= {"numpy", "pandas", "matplotlib", "scipy", "scikit-learn", "openpyxl", "Pillow"}
+        for alias in sum((row["aliases"] for row in rows.values()), []):
+            answer = api.post("/exec", json={"lang": alias.upper(), "code": ""})
+            assert answer.status_code == 400 and answer.json()["error_type"] == "empty_code", alias
+        answer = api.post("/exec", json={"lang": "cobol", "code": "x"})
+        assert answer.status_code == 400 and all(lang in answer.json()["error"] for lang in LANGUAGES)
+
+
+def test_limits_of_a_language(plant):
+    with Api(plant) as api:
+        for lang, field, most in [("py", "timeout_ms", 30000), ("rs", "timeout_ms", 90000), ("java", "memory_mb", 768),
+                                  ("c", "memory_mb", 512), ("r", "cpu_ms", 45000), ("py", "cpu_millis", 1000), ("d", "max_pids", 512)]:
+            answer = api.post("/exec", json={"lang": lang, "code": "", field: most + 1})
+            assert answer.status_code in (400, 422)
+            answer = api.post("/exec", json={"lang": lang, "code": "x", field: most + 1})
+            assert answer.status_code == 422 and f"to {most}" in answer.json()["error"], answer.text
+        # The clamped one gives no error, and a limit in range holds.
+        assert api.exec("py", "print(1)", timeout=10**9)["stdout"] == "1\n"
+        body = api.exec("py", "import time; time.sleep(60)", timeout=300)
+        assert body["status"] == "TO" and body["usage"]["wall_ms"] >= 300
+
+
+def test_compiling_counts_for_the_limits(plant):
+    with Api(plant) as api:
+        code = "#include <bits/stdc++.h>\ntemplate<int N> struct F { static constexpr long v = F<N-1>::v + F<N-2>::v; };\nint main() {}\n"
+        body = api.exec("cpp", code, timeout_ms=150)
+        assert (body["job_status"], body["limit"]) == ("timed_out", "wall")
+
+
+def test_a_missing_toolchain_is_told_and_refused(tmp_path, cluster):
+    """The whole system in a mount namespace where PHP and the header files of C are not."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    hidden = folder / "millrace"
+    from system import BIN
+    hidden.write_text("#!/bin/sh\nexec unshare --mount --propagation private sh -c '"
+                      "mount --bind /dev/null /usr/bin/php8.2 && mount -t tmpfs none /usr/include && exec \"$@\"' "
+                      f"sh {BIN}/millrace \"$@\"\n")
+    hidden.chmod(0o755)
+    made = System(tmp_path / "system", cluster=cluster, binaries=folder,
+                  env={"POD_POOL_PY": "1", "POD_POOL_JS": "0", "POD_POOL_TS": "0", "POD_POOL_JAVA": "0", "POD_POOL_R": "0",
+                       "POD_POOL_PY_SCIENCE": "0"})
+    try:
+        with Api(made) as api:
+            wait_until("a worker told", lambda: api.get("/v1/languages").json()["languages"][0]["available"])
+            rows = {row["id"]: row for row in api.get("/v1/languages").json()["languages"]}
+            assert {lang for lang, row in rows.items() if not row["available"]} == {"php", "c", "cpp"}
+            assert "/usr/bin/php" in rows["php"]["why"] and "php-cli" in rows["php"]["why"]
+            for path, lang, name in (("/exec", "php", "php-cli"), ("/v1/jobs", "C", "libc6-dev")):
+                answer = api.post(path, json={"lang": lang, "code": "x"})
+                assert answer.status_code == 422 and answer.json()["error_type"] == "language_unavailable"
+                assert name in answer.json()["error"] and "tools/install" in answer.json()["error"]
+            assert api.exec("py", "print(1)")["stdout"] == "1\n"
+        log = made.log_of("worker")
+        assert "languages that are not installed here" in log and "php: /usr/bin/php" in log
+        worker = made.children("worker")[0]["port"]
+        told = httpx.get(f"http://127.0.0.1:{worker}/health").json()["languages"]
+        assert told["php"] == {"missing": "/usr/bin/php"} and told["py"]["version"]
+    finally:
+        code, left = made.stop(), made.residue()
+    assert code == 0 and left == []
