@@ -12,10 +12,16 @@ enum language {
     LANG_COUNT,
 };
 
+enum language_naming {
+    NAME_FIXED,
+    NAME_OF_CLASS, /* the source is named as Java's public class, and {main} is the class with main() */
+};
+
 struct language_row { /* languages.def says what each is; what a row does not name is NULL or 0 */
     const char *id;   /* what requests, events and metrics say */
     const char *aliases, *text;
     const char *source_name;
+    enum language_naming naming;
     const char *const *compile; /* lists end with NULL */
     const char *const *run;
     const char *out;

@@ -2,6 +2,7 @@
 #include "worker/plan.h"
 
 #include "worker/imports.h"
+#include "worker/java_names.h"
 #include "worker/spawner/kinds.h"
 #include "worker/spec.h"
 
@@ -72,7 +73,7 @@ static void put_limits(struct buf *out, const struct run_limits *l)
 
 /* What stands for {NAME} in a command of languages.def. */
 struct places {
-    const char *source, *out;
+    const char *source, *out, *main_class;
     char memory[24];
 };
 
@@ -80,7 +81,10 @@ static void put_place(struct buf *out, const struct places *places, struct str n
 {
     const struct {
         const char *name, *value;
-    } rows[] = {{"source", places->source}, {"out", places->out}, {"memory", places->memory}};
+    } rows[] = {{"source", places->source},
+                {"out", places->out},
+                {"memory", places->memory},
+                {"main", places->main_class}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         if (str_eq(name, str_of(rows[i].name)))
             buf_append_cstr(out, rows[i].value);
@@ -124,7 +128,7 @@ static void name_source(const struct run_request *request, const char *usual, ch
         const char *name = json_string_value(json_object_get(json_array_get(request->files, i), "name"));
         taken = taken || (name && strcmp(name, usual) == 0);
     }
-    snprintf(ret_name, SOURCE_NAME_MAX, "%s%s", taken ? "_" : "", usual);
+    snprintf(ret_name, SOURCE_NAME_MAX, "%s%.*s", taken ? "_" : "", SOURCE_NAME_MAX - 2, usual);
 }
 
 enum err run_plan_build(const struct run_request *request, bool stdin_open, struct run_plan *ret_plan,
@@ -136,9 +140,14 @@ enum err run_plan_build(const struct run_request *request, bool stdin_open, stru
         return e;
     const struct language_row *row = language_row(lang);
     auto_buf spec = BUF_INIT(SPEC_SIZE_MAX);
-    char source_name[SOURCE_NAME_MAX];
-    name_source(request, row->source_name, source_name);
-    struct places places = {.source = source_name, .out = row->out ? row->out : POD_PROGRAM};
+    char source_name[SOURCE_NAME_MAX], usual[SOURCE_NAME_MAX];
+    struct java_names names = {.main_class = ""};
+    if (row->naming == NAME_OF_CLASS)
+        java_names_find(request->code, &names);
+    snprintf(usual, sizeof usual, "%s%s", names.file_class, names.file_class[0] ? ".java" : row->source_name);
+    name_source(request, usual, source_name);
+    struct places places = {
+        .source = source_name, .out = row->out ? row->out : POD_PROGRAM, .main_class = names.main_class};
     snprintf(places.memory, sizeof places.memory, "%" PRIu64, request->limits.memory_bytes);
     put_command(&spec, SPEC_ARGV, row->run, &places);
     put_command(&spec, SPEC_COMPILE_ARGV, row->compile, &places);

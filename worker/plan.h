@@ -7,7 +7,7 @@
 #include "worker/backend.h"
 #include "worker/request.h"
 
-enum { SOURCE_NAME_MAX = 64 };
+enum { SOURCE_NAME_MAX = 112 };
 
 struct run_plan {
     struct buf spec;

@@ -66,7 +66,7 @@ def well(body, stdout):
 
 def check_hello(lang, body):
     well(body, "hello\n")
-    assert body["stage"] is None and body["signal"] is None
+    assert body["stage"] is None and body["signal"] is None and body["files"] == []
     usage = body["usage"]
     assert usage["cpu_ms"] > 0 and usage["memory_peak_bytes"] > 100_000 and usage["processes"] >= 1
     assert usage["wall_ms"] > 0
@@ -117,6 +117,7 @@ def check_ten_mb(lang, body):
 def check_file(lang, body):
     """The program wrote /mnt/data/out.txt and read it again; its source and what was compiled are no files of it."""
     well(body, "kept\n")
+    assert [file["name"] for file in body["files"]] == ["out.txt"]
 
 
 CHECKS = {name.removeprefix("check_"): check for name, check in list(globals().items()) if name.startswith("check_")}
