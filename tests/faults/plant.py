@@ -11,6 +11,7 @@ import secrets
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 import urllib.request
@@ -18,6 +19,9 @@ import urllib.request
 import redis
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+import stale  # noqa: E402
+
 PR_SET_CHILD_SUBREAPER = 36
 KINDS = ("api", "worker", "spawner", "redis")
 
@@ -326,6 +330,7 @@ class Plant:
 
     def _own_cgroups(self):
         """A cgroup of this plant in each hierarchy, so that what it leaves is told from what others do meanwhile."""
+        stale.sweep()
         base, made, name = pathlib.Path("/sys/fs/cgroup"), [], f"millrace-plant-{os.getpid()}-{secrets.token_hex(4)}"
         hierarchies = [base] if (base / "cgroup.controllers").exists() else [path.parent for path in
                                                                              base.glob("*/cgroup.procs")]

@@ -6,8 +6,11 @@ import sys
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 import forkpod  # noqa: E402
+import place as place_module  # noqa: E402
 import pods as pods_module  # noqa: E402
+import stale  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -39,3 +42,30 @@ def pods(build, tmp_path):
     name = pods_module.name_of(state)
     assert not [g for g in pods_module.cgroups() if g.endswith(name)]
     assert not pods_module.processes_of(state)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_stale():
+    stale.sweep()
+
+
+@pytest.fixture(scope="session")
+def privileged(build):
+    made = place_module.Place(build, privileged=True)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def rootless(build):
+    made = place_module.Place(build, privileged=False)
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=["privileged", "rootless"])
+def place(request):
+    """Pods of a spawner with privilege, and of one without. Afterwards nothing is left and a normal job runs."""
+    made = request.getfixturevalue(request.param)
+    yield made
+    made.check()

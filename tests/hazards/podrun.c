@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A worker without a queue, for tests and figures: the spawner starts it, it runs one program, or many, in pods and prints one
-   JSON line for each. millrace-spawner ... -- podrun [options] -- /usr/bin/python3 main.py */
+   JSON line for each. millrace-spawner ... -- podrun [options] -- /usr/bin/python3 main.py
+   With --serve alone it takes such arguments from its standard input, one request after the other, until that ends: a line with
+   the number of bytes that follow, then the arguments, each with a NUL behind it. */
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -18,6 +20,7 @@
 #include <sys/socket.h>
 
 enum { OUTPUT_MAX = 64 << 20, BENCH_MAX = 100000, WATCHDOG_MS = 120000, WARM_TRIES = 500 };
+enum { REQUEST_MAX = 20 << 20, REQUEST_ARGS = 1024 };
 
 struct options {
     const char *kind, *source_name, *source_path, *stdin_text;
@@ -592,6 +595,21 @@ static void parse(char **argv)
 {
     static char *compile[32];
     static char *none[1];
+    opt = (struct options){.kind = "cold",
+                           .wall_ms = 30000,
+                           .output = 16 << 20,
+                           .nofile = 1024,
+                           .runs = 1,
+                           .ahead = 8,
+                           .cancel_ms = -1};
+    opt.limits = (struct pod_limits){.memory_bytes = 512 << 20,
+                                     .pids = 512,
+                                     .cpu_millis = 2000,
+                                     .work_bytes = 128 << 20,
+                                     .work_inodes = 4096,
+                                     .tmp_bytes = 64 << 20};
+    opt.env[opt.env_n++] = "PATH=/usr/bin:/bin";
+    opt.env[opt.env_n++] = "HOME=/mnt/data";
     for (argv++; *argv != NULL && strcmp(*argv, "--") != 0; argv++) {
         if (strcmp(*argv, "--hold-stdin") == 0)
             opt.hold_stdin = true;
@@ -609,26 +627,44 @@ static void parse(char **argv)
     opt.argv = *argv == NULL ? none : argv + 1;
 }
 
+/* False at the end of the input. */
+static bool take_request(char **argv, char *bytes)
+{
+    static char name[] = "podrun";
+    char line[16];
+    size_t n = 0, length;
+    if (fgets(line, sizeof line, stdin) == NULL)
+        return false;
+    length = strtoul(line, NULL, 10);
+    if (length == 0 || length > REQUEST_MAX || fread(bytes, 1, length, stdin) != length ||
+        bytes[length - 1] != '\0')
+        die("a damaged request");
+    argv[n++] = name;
+    for (char *at = bytes; at < bytes + length && n < REQUEST_ARGS; at += strlen(at) + 1)
+        argv[n++] = at;
+    argv[n] = NULL;
+    return true;
+}
+
+static void serve(void)
+{
+    static char *argv[REQUEST_ARGS + 1];
+    char *bytes = malloc(REQUEST_MAX);
+    if (bytes == NULL)
+        die("out of memory");
+    while (take_request(argv, bytes)) {
+        parse(argv);
+        runs();
+    }
+    free(bytes);
+}
+
 int main(int argc, char **argv)
 {
     const char *fd = getenv(SPAWNER_FD_ENV);
-    (void)argc;
-    opt = (struct options){.kind = "cold",
-                           .wall_ms = 30000,
-                           .output = 16 << 20,
-                           .nofile = 1024,
-                           .runs = 1,
-                           .ahead = 8,
-                           .cancel_ms = -1};
-    opt.limits = (struct pod_limits){.memory_bytes = 512 << 20,
-                                     .pids = 512,
-                                     .cpu_millis = 2000,
-                                     .work_bytes = 128 << 20,
-                                     .work_inodes = 4096,
-                                     .tmp_bytes = 64 << 20};
-    opt.env[opt.env_n++] = "PATH=/usr/bin:/bin";
-    opt.env[opt.env_n++] = "HOME=/mnt/data";
-    parse(argv);
+    bool serving = argc == 2 && strcmp(argv[1], "--serve") == 0;
+    if (!serving)
+        parse(argv);
     if (fd == NULL)
         die("started without a spawner");
     spawner_fd = (int)number(fd);
@@ -640,7 +676,9 @@ int main(int argc, char **argv)
     struct spawner_reply hello = receive_reply(&none);
     if (hello.type != SPAWNER_HELLO)
         die("the spawner said no hello");
-    if (opt.bench > 0)
+    if (serving)
+        serve();
+    else if (opt.bench > 0)
         bench();
     else
         runs();

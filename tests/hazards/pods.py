@@ -8,6 +8,25 @@ import subprocess
 PYTHON = "/usr/bin/python3"
 
 
+def podrun_options(kind="cold", **options):
+    words = ["--kind", kind]
+    for key, value in options.items():
+        flag = "--" + key.replace("_", "-")
+        if value is True:
+            words.append(flag)
+        else:
+            for one in value if isinstance(value, list) else [value]:
+                words += [flag, str(one)]
+    return words
+
+
+def decoded(line):
+    fact = json.loads(line)
+    for stream in ("stdout", "stderr"):  # bytes as Latin-1
+        fact[stream] = fact[stream].encode("latin-1")
+    return fact
+
+
 class Pods:
     def __init__(self, build, state):
         self.build, self.state = pathlib.Path(build), pathlib.Path(state)
@@ -15,15 +34,8 @@ class Pods:
         self.podrun = str(self.build / "bin" / "podrun")
 
     def command(self, argv, kind="cold", spawner_options=(), **options):
-        command = [self.spawner, "--state", str(self.state), *spawner_options, "--", self.podrun, "--kind", kind]
-        for key, value in options.items():
-            flag = "--" + key.replace("_", "-")
-            if value is True:
-                command.append(flag)
-            else:
-                for one in value if isinstance(value, list) else [value]:
-                    command += [flag, str(one)]
-        return [*command, "--", *argv]
+        command = [self.spawner, "--state", str(self.state), *spawner_options, "--", self.podrun]
+        return [*command, *podrun_options(kind=kind, **options), "--", *argv]
 
     def run(self, *argv, off=(), timeout=60, count=1, **options):
         """The facts of one run (or a list of them, with count)."""
@@ -32,10 +44,7 @@ class Pods:
         env = dict(os.environ, LOG_FORMAT="json", MILLRACE_TEST_OFF=",".join(off))
         done = subprocess.run(self.command(argv, **options), env=env, capture_output=True, timeout=timeout)
         assert done.returncode == 0, done.stderr.decode()
-        facts = [json.loads(line) for line in done.stdout.splitlines()]
-        for fact in facts:
-            for stream in ("stdout", "stderr"):  # bytes as Latin-1
-                fact[stream] = fact[stream].encode("latin-1")
+        facts = [decoded(line) for line in done.stdout.splitlines()]
         return facts if count > 1 else facts[0]
 
     def python(self, code, *args, **options):
@@ -68,6 +77,16 @@ def cgroups():
     found = set()
     for root in pathlib.Path("/sys/fs/cgroup").iterdir():
         found |= {str(p) for p in root.glob("millrace-*")} if root.is_dir() else set()
+    return found
+
+
+def cgroups_below(places):
+    """The same with everything inside, below these places (or the top of each hierarchy)."""
+    tops = [t for t in pathlib.Path("/sys/fs/cgroup").iterdir() if t.is_dir()] if not places else places
+    found = set()
+    for top in tops:
+        for own in top.glob("millrace-*"):
+            found |= {str(own), *(str(p) for p in own.iterdir() if p.is_dir())}
     return found
 
 
