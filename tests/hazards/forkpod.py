@@ -42,8 +42,8 @@ def defence_bit(name):
     return 1 << re.findall(r"^X\(\w+, (\w+),", rows, re.M).index(name)
 
 
-def setup_message(filter=ALLOW_ALL, landlock=0, rlimits=(), work="/mnt/data", source="/mnt/data", off=0, version=1):
-    message = struct.pack("<10I64s64s", MAGIC, SETUP, version, 1000, 1000, 0o077, landlock, len(rlimits), len(filter), off,
+def setup_message(filter=ALLOW_ALL, landlock=0, rlimits=(), work="/mnt/data", source="/mnt/data", off=0, version=2):
+    message = struct.pack("<12I64s64s", MAGIC, SETUP, version, 1000, 1000, 0o077, landlock, len(rlimits), len(filter), off, sum(CLONE_NEW.values()), 0,
                           work.encode(), source.encode())
     for i in range(16):
         r = rlimits[i] if i < len(rlimits) else (0, 0, 0)

@@ -210,7 +210,7 @@ def test_damaged_specification(host, bytes_):
     assert (code, out) == (125, b"") and err.startswith(b"could not start: ")
 
 
-@pytest.mark.parametrize("change", [{"version": 2}, {"work": "relative"}, {"work": "/nowhere"}, {"filter": []}])
+@pytest.mark.parametrize("change", [{"version": 1}, {"work": "relative"}, {"work": "/nowhere"}, {"filter": []}])
 def test_bad_setup(start, change):
     """What the template can check it refuses at once, what only a pod can show fails each program before its first line."""
     if change == {"work": "/nowhere"}:

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -23,6 +24,8 @@ static struct template_setup good_setup(void)
                                    .gid = 1000,
                                    .rlimit_count = 1,
                                    .filter_count = 2,
+                                   .namespaces = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET |
+                                                 CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP,
                                    .work_dir = "/mnt/data",
                                    .source_dir = "/mnt/data",
                                    .rlimits = {{.resource = RLIMIT_CORE, .soft = 1, .hard = 2}},

@@ -215,9 +215,10 @@ static const struct {
     {DEFENCE_NET_NAMESPACE, CLONE_NEWNET},
     {DEFENCE_IPC_NAMESPACE, CLONE_NEWIPC},
     {DEFENCE_UTS_NAMESPACE, CLONE_NEWUTS},
+    {DEFENCE_CGROUP_NAMESPACE, CLONE_NEWCGROUP},
 };
 
-unsigned long plan_clone_flags(unsigned off)
+unsigned long plan_namespaces(unsigned off)
 {
     unsigned long flags = 0;
     for (size_t i = 0; i < sizeof namespaces / sizeof namespaces[0]; i++) {
@@ -225,4 +226,10 @@ unsigned long plan_clone_flags(unsigned off)
             flags |= namespaces[i].flag;
     }
     return flags;
+}
+
+/* The cgroup namespace begins where the program is, so the program makes it. */
+unsigned long plan_clone_flags(unsigned off)
+{
+    return plan_namespaces(off) & ~(unsigned long)CLONE_NEWCGROUP;
 }

@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -44,7 +45,9 @@ static bool defences_ok(const struct template_setup *s)
 #ifdef MILLRACE_TEST_BUILD
     return s->filter_count > 0;
 #else
-    return s->filter_count > 0 && s->off == 0;
+    const unsigned all = (unsigned)CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC |
+                         CLONE_NEWUTS | CLONE_NEWCGROUP;
+    return s->filter_count > 0 && s->off == 0 && s->namespaces == all;
 #endif
 }
 

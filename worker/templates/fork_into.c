@@ -12,7 +12,6 @@
 
 enum {
     HELPER_STACK = 64 * 1024,
-    POD_NAMESPACES = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS,
     HELPER_FLAGS = CLONE_VM | CLONE_VFORK | SIGCHLD,
 };
 
@@ -71,11 +70,11 @@ static int run_m(void *arg)
     struct crossing *c = arg;
     if (enter_cgroups(c->into) != 0)
         return fail(c, "entering the cgroup");
-    if (setns(c->into->pidfd, POD_NAMESPACES) != 0)
+    if (setns(c->into->pidfd, (int)(c->into->namespaces & ~(unsigned)CLONE_NEWCGROUP)) != 0)
         return fail(c, "joining the namespaces");
     /* PID 1 is not in the pod's cgroup, so its view would show where that is: P gets one that begins where P
      * is. */
-    if (unshare(CLONE_NEWCGROUP) != 0)
+    if ((c->into->namespaces & CLONE_NEWCGROUP) != 0 && unshare(CLONE_NEWCGROUP) != 0)
         return fail(c, "making the cgroup namespace");
     pid_t n = clone(run_n, stack_n + HELPER_STACK, HELPER_FLAGS, c);
     if (n < 0)

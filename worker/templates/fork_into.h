@@ -17,6 +17,7 @@ struct fork_into {
     int pidfd;          /* of the pod's PID 1 */
     const int *cgroups; /* cgroup.procs, open for writing */
     unsigned cgroup_count;
+    unsigned namespaces; /* CLONE_NEW*: which to join, and CLONE_NEWCGROUP to make */
 };
 
 /* Like fork(): *ret_pid is 0 in P (which is in the pod, with all capabilities of the pod's user namespace and

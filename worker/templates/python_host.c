@@ -276,6 +276,7 @@ static enum err serve_one(int control, const struct hooks *hooks, const struct c
         .pidfd = request.fds[TEMPLATE_FD_PIDFD],
         .cgroups = &request.fds[TEMPLATE_FD_CGROUPS],
         .cgroup_count = request.cgroup_count,
+        .namespaces = setup->wire.namespaces,
     };
     struct errinfo info = {.code = ERR_OK};
     pid_t pid = -1;

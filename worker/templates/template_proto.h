@@ -28,7 +28,7 @@ enum {
        It then closes its end, tells why on standard error, and exits with the compiler's status, which is not 0. */
     PROGRAM_COMPILE_FAILED = -1,
     TEMPLATE_MAGIC = 0x4d525450,
-    TEMPLATE_VERSION = 1,
+    TEMPLATE_VERSION = 2,
     TEMPLATE_TEXT_MAX = 256,
     TEMPLATE_PATH_MAX = 64,
     TEMPLATE_RLIMITS_MAX = 16,
@@ -56,8 +56,10 @@ struct template_setup {
     uint32_t umask;
     uint32_t landlock; /* 1: fail where the kernel has none; 0: then without */
     uint32_t rlimit_count;
-    uint32_t filter_count;              /* seccomp BPF instructions; 0 is refused */
-    uint32_t off;                       /* bits of enum defence; anything but 0 is refused by a release */
+    uint32_t filter_count; /* seccomp BPF instructions; 0 is refused */
+    uint32_t off;          /* bits of enum defence; anything but 0 is refused by a release */
+    uint32_t namespaces;   /* CLONE_NEW*: the pod's own; a release wants all seven */
+    uint32_t reserved;
     char work_dir[TEMPLATE_PATH_MAX];   /* "/mnt/data": current folder and sys.path[0] */
     char source_dir[TEMPLATE_PATH_MAX]; /* where `uid` can write: the source is made here; the work_dir */
     struct {
