@@ -42,7 +42,7 @@ class Pods:
         if count > 1:
             options["runs"] = count
         env = dict(os.environ, LOG_FORMAT="json", MILLRACE_TEST_OFF=",".join(off))
-        env.setdefault("MILLRACE_TEST_KINDS", "py")
+        env["MILLRACE_TEST_KINDS"] = options.get("kind", "py")
         done = subprocess.run(self.command(argv, **options), env=env, capture_output=True, timeout=timeout)
         assert done.returncode == 0, done.stderr.decode()
         facts = [decoded(line) for line in done.stdout.splitlines()]

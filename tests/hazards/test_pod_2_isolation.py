@@ -92,7 +92,7 @@ def test_nothing_can_be_written_but_three_places(pods, kind):
         import os
         good = []
         for top, dirs, files in os.walk('/'):
-            dirs[:] = [d for d in dirs if os.path.join(top, d) != '/proc']
+            dirs[:] = [d for d in dirs if os.path.join(top, d) != '/proc' and top.count('/') < 4]
             try:
                 with open(os.path.join(top, 'probe'), 'x'): good.append(top)
             except OSError: pass
