@@ -18,6 +18,8 @@ struct http_client {
     CURLM *multi;
     uv_timer_t timer;
     struct list calls;
+    struct list resumed; /* go on when the loop comes round */
+    uv_idle_t resume;
     unsigned handles; /* uv handles not yet closed */
     bool closing;
     void (*closed)(void *arg);
@@ -33,6 +35,11 @@ struct http_call {
     char location[LOCATION_MAX];
     int retry_after_s;
     bool connect_only;
+    bool send_paused, receive_paused;
+    size_t (*read)(void *arg, char *room, size_t size);
+    bool (*data)(void *arg, int status, struct str bytes);
+    void (*header)(void *arg, struct str name, struct str value);
+    struct list paused; /* client->resumed, when it is to go on */
     http_call_cb cb;
     void *arg;
     char error[CURL_ERROR_SIZE];
@@ -65,6 +72,7 @@ static void watch_closed(uv_handle_t *handle)
 static void call_detach(struct http_call *call)
 {
     list_remove(&call->link);
+    list_remove(&call->paused);
     curl_multi_remove_handle(call->client->multi, call->easy);
 }
 
@@ -202,9 +210,11 @@ enum err http_client_open(uv_loop_t *loop, struct http_client **ret_client)
     }
     c->loop = loop;
     list_init(&c->calls);
+    list_init(&c->resumed);
     uv_timer_init(loop, &c->timer);
-    c->timer.data = c;
-    c->handles = 1;
+    uv_idle_init(loop, &c->resume);
+    c->timer.data = c->resume.data = c;
+    c->handles = 2;
     curl_multi_setopt(c->multi, CURLMOPT_SOCKETFUNCTION, set_watch);
     curl_multi_setopt(c->multi, CURLMOPT_SOCKETDATA, c);
     curl_multi_setopt(c->multi, CURLMOPT_TIMERFUNCTION, set_timer);
@@ -213,7 +223,7 @@ enum err http_client_open(uv_loop_t *loop, struct http_client **ret_client)
     return ERR_OK;
 }
 
-static void timer_closed(uv_handle_t *handle)
+static void handle_closed(uv_handle_t *handle)
 {
     handle_gone(handle->data);
 }
@@ -226,13 +236,20 @@ void http_client_close(struct http_client *c, void (*closed)(void *arg), void *a
     list_each(call, &c->calls, struct http_call, link) http_call_cancel(call);
     curl_multi_cleanup(c->multi); /* removes its sockets: set_watch runs */
     uv_timer_stop(&c->timer);
-    uv_close((uv_handle_t *)&c->timer, timer_closed);
+    uv_close((uv_handle_t *)&c->timer, handle_closed);
+    uv_close((uv_handle_t *)&c->resume, handle_closed);
 }
 
 static size_t on_body(char *data, size_t one, size_t n, void *arg)
 {
     (void)one;
     struct http_call *call = arg;
+    long status = 0;
+    curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+    if (call->data && status >= 200 && status <= 299) {
+        call->receive_paused = !call->data(call->arg, (int)status, (struct str){.p = data, .n = n});
+        return call->receive_paused ? CURL_WRITEFUNC_PAUSE : n;
+    }
     buf_append(&call->body, data, n);
     return buf_status(&call->body) ? 0 : n;
 }
@@ -249,12 +266,31 @@ static bool header_value(struct str line, struct str name, struct str *ret_value
     return true;
 }
 
+static void tell_header(struct http_call *call, struct str line)
+{
+    struct str rest = line, name = str_split(&rest, ':');
+    while (rest.n && (rest.p[rest.n - 1] == '\r' || rest.p[rest.n - 1] == '\n'))
+        rest.n--;
+    if (rest.p)
+        call->header(call->arg, name, str_trim(rest));
+}
+
+static size_t on_read(char *room, size_t one, size_t size, void *arg)
+{
+    struct http_call *call = arg;
+    size_t n = call->read(call->arg, room, one * size);
+    call->send_paused = n == 0;
+    return n ? n : CURL_READFUNC_PAUSE;
+}
+
 static size_t on_header(char *data, size_t one, size_t n, void *arg)
 {
     (void)one;
     struct http_call *call = arg;
     struct str line = {.p = data, .n = n}, value;
     int64_t seconds;
+    if (call->header)
+        tell_header(call, line);
     if (header_value(line, STR("location"), &value) && value.n < sizeof call->location)
         memcpy(call->location, value.p, value.n);
     else if (header_value(line, STR("retry-after"), &value) && !str_to_i64(value, &seconds) && seconds >= 0 &&
@@ -308,6 +344,18 @@ static void call_setup(struct http_call *call, const struct http_call_options *o
     }
     if (!strcmp(options->method, "HEAD"))
         curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
+    if (options->ca_file)
+        curl_easy_setopt(easy, CURLOPT_CAINFO, options->ca_file);
+    if (options->stall_ms) {
+        curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
+        curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, (long)(options->stall_ms + 999) / 1000);
+    }
+    if (options->upload) {
+        curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
+        curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)options->upload_size);
+        curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_read);
+        curl_easy_setopt(easy, CURLOPT_READDATA, call);
+    }
 }
 
 enum err http_client_send(struct http_client *c, const struct http_call_options *options, http_call_cb cb,
@@ -320,6 +368,10 @@ enum err http_client_send(struct http_client *c, const struct http_call_options 
     *call = (struct http_call){
         .client = c, .cb = cb, .arg = arg, .retry_after_s = -1, .connect_only = options->connect_only};
     list_init(&call->link);
+    list_init(&call->paused);
+    call->read = options->read;
+    call->data = options->data;
+    call->header = options->header;
     buf_init(&call->body, options->max_body ? options->max_body : DEFAULT_MAX_BODY);
     call->easy = curl_easy_init();
     if (!call->easy || call_headers(call, options)) {
@@ -342,6 +394,39 @@ void http_call_cancel(struct http_call *call)
 {
     call_detach(call);
     call_release(call);
+}
+
+/* libcurl may call back from within curl_easy_pause(), so that is done from the loop. */
+static void on_resume(uv_idle_t *idle)
+{
+    struct http_client *c = idle->data;
+    while (!list_empty(&c->resumed)) {
+        struct http_call *call = list_first(&c->resumed, struct http_call, paused);
+        list_remove(&call->paused);
+        int still = (call->send_paused ? CURLPAUSE_SEND : 0) | (call->receive_paused ? CURLPAUSE_RECV : 0);
+        curl_easy_pause(call->easy, still);
+    }
+    uv_idle_stop(idle);
+    drain(c);
+}
+
+static void go_on(struct http_call *call)
+{
+    list_remove(&call->paused);
+    list_append(&call->client->resumed, &call->paused);
+    uv_idle_start(&call->client->resume, on_resume);
+}
+
+void http_call_send_on(struct http_call *call)
+{
+    call->send_paused = false;
+    go_on(call);
+}
+
+void http_call_receive_on(struct http_call *call)
+{
+    call->receive_paused = false;
+    go_on(call);
 }
 
 int http_raw_fd(struct http_call *call)

@@ -22,6 +22,18 @@ struct http_call_options {
     int timeout_ms;             /* of the whole call; 0: none (the caller cancels) */
     size_t max_body;            /* of the answer; 0: 1 MiB. Above it the call fails with ERR_FULL */
     bool connect_only;          /* sends nothing; see http_raw_fd() */
+    int stall_ms;               /* the call fails with ERR_TIMEOUT after so long without a byte; 0: never */
+    const char *ca_file;        /* who signs servers; NULL: the system's */
+
+    /* A body that is asked for in pieces, `upload_size` bytes of them: at most `size` into `room`, 0 for "not now" until
+       http_call_send_on(). It is sent once: a call that fails is begun anew by the caller. */
+    bool upload;
+    uint64_t upload_size;
+    size_t (*read)(void *arg, char *room, size_t size);
+    /* Pieces of an answer of status 200 to 299 instead of a body that is collected. False: not now; the same piece comes
+       again some time after http_call_receive_on(). */
+    bool (*data)(void *arg, int status, struct str bytes);
+    void (*header)(void *arg, struct str name, struct str value); /* of the answer, as they come */
 };
 
 struct http_answer {
@@ -43,8 +55,11 @@ void http_client_close(struct http_client *c, void (*closed)(void *arg), void *a
 
 MUST_CHECK enum err http_client_send(struct http_client *c, const struct http_call_options *options,
                                      http_call_cb cb, void *arg, struct http_call **ret_call);
+/* See `read` and `data`. Neither is called from within; both may be called from within them. */
+void http_call_send_on(struct http_call *call);
+void http_call_receive_on(struct http_call *call);
 void http_call_cancel(
-    struct http_call *call); /* no callback after it returns; not inside the callback itself */
+    struct http_call *call); /* no callback after it returns; not inside any of its callbacks */
 
 /* A call with connect_only is told ERR_OK and an answer without status once there is a connection (with TLS
    when the URL says https). It then lives until http_call_cancel(), which closes the connection; the caller
