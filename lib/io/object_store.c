@@ -39,12 +39,8 @@ void store_let_go(struct object_store *store)
     assert(store->held > 0);
     if (--store->held > 0)
         return;
-    void (*closed)(void *arg) = store->closed;
-    void *arg = store->closed_arg;
     free(store->spool_folder);
     store->ops->close(store);
-    if (closed)
-        closed(arg);
 }
 
 void store_spool_gone(void *store)
@@ -57,7 +53,7 @@ enum err object_store_open(uv_loop_t *loop, const struct object_store_options *o
 {
     if (options->kind == OBJECT_STORE_DIRECTORY)
         return store_dir_open(loop, options, ret_store, info);
-    return errinfo_set(info, ERR_UNSUPPORTED, 0, "no such kind of object store");
+    return store_s3_open(loop, options, ret_store, info);
 }
 
 /* `closed` comes from the loop also when nothing is under way. */
@@ -88,7 +84,7 @@ const char *object_store_name(const struct object_store *store)
     return store->ops->name;
 }
 
-bool object_store_can_put_if_absent(const struct object_store *store)
+bool object_store_can_put_if_absent(struct object_store *store)
 {
     return store->ops->can_put_if_absent(store);
 }

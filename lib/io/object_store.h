@@ -5,7 +5,8 @@
    pool.
 
    Keys: 1 to 8 parts of 1 to 128 of [A-Za-z0-9_.-], joined with '/', no part beginning with '.', at most 512 bytes.
-   Anything else is ERR_INVALID, before anything happens. DECISIONS 8: files are `tenant/session/sha256`; what is not
+   Anything else is ERR_INVALID, before anything happens. No key may be another one with '/' and more behind it: some
+   stores do not list both. DECISIONS 8: files are `tenant/session/sha256`; what is not
    named by its content has an attempt-unique name. An object is whole or not there: nobody ever sees half of one.
 
    Writing something of unknown length (an upload, collected output, a framed state):
@@ -102,7 +103,7 @@ MUST_CHECK enum err object_store_open(uv_loop_t *loop, const struct object_store
 void object_store_close(struct object_store *store, void (*closed)(void *arg), void *arg);
 const char *object_store_name(const struct object_store *store); /* "directory", "s3" */
 /* The directory: always. S3: what the probe at its first use found; true before. */
-bool object_store_can_put_if_absent(const struct object_store *store);
+bool object_store_can_put_if_absent(struct object_store *store);
 bool object_key_valid(struct str key);
 
 /* Is it there and may we use it? ERR_OK also makes what is made on first use (folder, bucket). For /health. */

@@ -37,8 +37,8 @@ struct store_ops {
     enum err (*list)(struct object_store *store, const char *prefix, const char *cursor, unsigned limit,
                      object_cb cb, void *arg, struct object_op **ret_op);
     enum err (*check)(struct object_store *store, object_cb cb, void *arg, struct object_op **ret_op);
-    bool (*can_put_if_absent)(const struct object_store *store);
-    void (*close)(struct object_store *store); /* nothing is under way; store_gone() when nothing is left */
+    bool (*can_put_if_absent)(struct object_store *store);
+    void (*close)(struct object_store *store); /* nothing is under way: free it, then call store->closed */
 };
 
 struct object_store {
@@ -57,6 +57,9 @@ struct object_store {
 
 MUST_CHECK enum err store_dir_open(uv_loop_t *loop, const struct object_store_options *options,
                                    struct object_store **ret_store, struct errinfo *info);
+
+MUST_CHECK enum err store_s3_open(uv_loop_t *loop, const struct object_store_options *options,
+                                  struct object_store **ret_store, struct errinfo *info);
 
 void store_init(struct object_store *store, const struct store_ops *ops, uv_loop_t *loop);
 /* Something of the store is or is no longer busy outside of the loop's callbacks; the last one closes it. */

@@ -334,7 +334,7 @@ static enum err dir_list(struct object_store *store, const char *prefix, const c
     return ERR_OK;
 }
 
-static bool dir_can_put_if_absent(const struct object_store *store)
+static bool dir_can_put_if_absent(struct object_store *store)
 {
     (void)store;
     return true;
@@ -343,8 +343,12 @@ static bool dir_can_put_if_absent(const struct object_store *store)
 static void dir_close(struct object_store *store)
 {
     struct dir_store *d = container_of(store, struct dir_store, base);
+    void (*closed)(void *arg) = store->closed;
+    void *arg = store->closed_arg;
     store_fs_close(&d->fs);
     free(d);
+    if (closed)
+        closed(arg);
 }
 
 static void prepare_spool(void *arg)
