@@ -178,6 +178,8 @@ PARTS = [
          pytest(["tests/integration"], "--redis", "cluster"), ["build-test"]),
     Part("conformance", "LibreChat's own clients, three versions of them", pytest(["tests/conformance"]), ["build-test"]),
     Part("hazards", "attacks from inside a pod", pytest(["tests/hazards"]), ["build-test"]),
+    Part("store", "the object store on a directory, on MinIO, and on a MinIO that fails", pytest(["tests/store"]),
+         ["build-test"]),
     Part("faults", "crashes, pauses, chaos",
          pytest(["tests/faults"], "--ignore=tests/faults/test_fairness.py"), ["build-test"]),
     Part("sanitized", "the first walk with the sanitizers' build",
