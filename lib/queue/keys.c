@@ -32,6 +32,7 @@ static const struct {
     {"STATES", "s:", PART_SESSION, ":states"},
     {"BLOBS", "s:", PART_SESSION, ":blobs"},
     {"DROP", "drop", PART_NONE, ""},
+    {"PACKS", "packs", PART_NONE, ""},
 };
 
 void key_base(const struct queue *q, unsigned partition, struct buf *out)

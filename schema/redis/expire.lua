@@ -9,7 +9,10 @@ if act == 'missing' then
     return {act}
 end
 if act ~= 'delete' then return {act} end
-if forced ~= '1' and j.finished + j.ttl > now() then return {'conflict'} end
+if forced ~= '1' and j.finished + j.ttl > now() then
+    call('ZADD', DUE, text(j.finished + j.ttl), job) -- an archiver's lease on it is over
+    return {'conflict'}
+end
 call('DEL', JOB, LOG, REQ)
 if j.idem and call('HGET', IDEM, 'job') == job then call('DEL', IDEM) end
 call('ZREM', TENANT, job)
