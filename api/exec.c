@@ -174,6 +174,9 @@ static void on_event(void *arg, enum reader_state state, const struct event *eve
         view_apply(&run->view, event);
     } else if (state == READER_END) {
         answer(run);
+    } else if (state == READER_UNAVAILABLE) {
+        call_queue_failed(run->call, QUEUE_UNAVAILABLE, 0);
+        free_run(run);
     } else if (state != READER_CAUGHT_UP) {
         call_fail(run->call, CE_GONE, "the log of this run is not kept any more");
         free_run(run);

@@ -162,6 +162,8 @@ static void on_result_event(void *arg, enum reader_state state, const struct eve
         w->text.max += 12 * (w->view.output[0].len + w->view.output[1].len) + 128 * 1024;
         view_write_result(&w->view, &w->text);
         reply_job(w);
+    } else if (state == READER_UNAVAILABLE) {
+        call_queue_failed(arrive(w), QUEUE_UNAVAILABLE, 0);
     } else if (state != READER_CAUGHT_UP) {
         call_fail(arrive(w), CE_NOT_FOUND, "%s", "");
     }

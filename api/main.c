@@ -222,6 +222,8 @@ static enum err start(struct program *p, struct errinfo *info)
     if (e == ERR_OK)
         e = open_queue(api, info);
     if (e == ERR_OK)
+        queue_set_objects(api->queue, api->objects.store);
+    if (e == ERR_OK)
         e = open_http(api, info);
     if (e == ERR_OK)
         e = write_port(p->port_file, http_server_port(api->http), info);

@@ -104,6 +104,9 @@ static void on_event(void *arg, enum reader_state state, const struct event *eve
     case READER_BAD_OFFSET:
         refuse(p, CE_BAD_CURSOR, "after: is not an event of this job");
         break;
+    case READER_UNAVAILABLE:
+        refuse(p, CE_UNAVAILABLE, "the archive of this job cannot be read at present");
+        break;
     case READER_GONE:
         refuse(p, CE_GONE, "after: these events are no longer kept; read from the start");
         break;

@@ -120,6 +120,9 @@ static void on_event(void *arg, enum reader_state state, const struct event *eve
     case READER_BAD_OFFSET:
         refuse(s, CE_BAD_CURSOR, "Last-Event-ID: is not an event of this job");
         break;
+    case READER_UNAVAILABLE:
+        refuse(s, CE_UNAVAILABLE, "the archive of this job cannot be read at present");
+        break;
     case READER_GONE:
         refuse(s, CE_GONE, "Last-Event-ID: these events are no longer kept; read from the start");
         break;

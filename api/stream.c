@@ -120,6 +120,9 @@ static void on_event(void *arg, enum reader_state state, const struct event *eve
     case READER_BAD_OFFSET:
         ws_close(s->ws, 4400, STR("after: is not an event of this job"));
         break;
+    case READER_UNAVAILABLE:
+        ws_close(s->ws, 1013, STR("the archive cannot be read at present; try again later"));
+        break;
     case READER_GONE:
         ws_close(s->ws, 4410, STR("after: these events are no longer kept; read from the start"));
         break;

@@ -178,14 +178,15 @@ static void page_metrics(struct buf *out)
         out, MADE_FROM("schema/metrics.def") "# Metrics\n\n"
                                              "Prometheus text at `/metrics` of every program. Labels come "
                                              "from fixed sets, so the number of series is bounded.\n\n"
-                                             "| metric | type | labels | api | worker | what "
-                                             "|\n|---|---|---|---|---|---|\n");
+                                             "| metric | type | labels | api | worker | archiver | what "
+                                             "|\n|---|---|---|---|---|---|---|\n");
     for (unsigned i = 0; i < METRIC_COUNT; i++) {
         struct metric_row row = metric_row((enum metric)i);
-        buf_printf(out, "| `%s` | %s | %s%s%s | %s | %s | %s |\n", row.name, row.type,
+        buf_printf(out, "| `%s` | %s | %s%s%s | %s | %s | %s | %s |\n", row.name, row.type,
                    row.labels[0] != NULL ? row.labels[0] : "", row.labels[1] != NULL ? ", " : "",
                    row.labels[1] != NULL ? row.labels[1] : "", (row.programs & METRICS_API) != 0 ? "x" : "",
-                   (row.programs & METRICS_WORKER) != 0 ? "x" : "", row.help);
+                   (row.programs & METRICS_WORKER) != 0 ? "x" : "",
+                   (row.programs & METRICS_ARCHIVER) != 0 ? "x" : "", row.help);
     }
 }
 

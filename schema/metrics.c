@@ -14,7 +14,7 @@
 #endif
 
 enum kind { COUNTER, GAUGE, HISTOGRAM };
-enum set { NONE, LANG, REASON, ROUTE, CLASS, STATUS, PRIORITY, REFUSAL, VERSION, STATE };
+enum set { NONE, LANG, REASON, ROUTE, CLASS, STATUS, PRIORITY, REFUSAL, VERSION, STATE, MOVED };
 
 static const struct row {
     const char *name, *help;
@@ -24,6 +24,7 @@ static const struct row {
 } rows[] = {
 #define A METRICS_API
 #define W METRICS_WORKER
+#define V METRICS_ARCHIVER
 #define X(symbol, name_, type_, programs_, first_, second_, help_)                                           \
     [METRIC_##symbol] = {.name = (name_),                                                                    \
                          .help = (help_),                                                                    \
@@ -34,6 +35,7 @@ static const struct row {
 #undef X
 #undef A
 #undef W
+#undef V
 };
 
 /* Upper bounds in nanoseconds: 0.5 ms to 60 s. */
@@ -61,6 +63,7 @@ static const char *const statuses[] = {"completed", "timed_out", "failed", "canc
 static const char *const priorities[] = {"interactive", "normal", "batch"};
 static const char *const refusals[] = {"invalid", "full", "store"};
 static const char *const states[] = {"starting", "idle", "claimed", "running", "doomed"};
+static const char *const moved[] = {"log", "state", "session"};
 static const char *const versions[] = {MILLRACE_VERSION};
 
 static const struct fixed_set {
@@ -78,6 +81,7 @@ static const struct fixed_set {
     [REFUSAL] = {.label = "why", .values = refusals, .count = 3},
     [VERSION] = {.label = "version", .values = versions, .count = 1},
     [STATE] = {.label = "state", .values = states, .count = 5},
+    [MOVED] = {.label = "what", .values = moved, .count = 3},
 };
 
 static unsigned set_count(const struct metrics *m, enum set set)

@@ -13,13 +13,14 @@ enum metric {
     METRIC_COUNT,
 };
 
-enum metric_program { METRICS_API = 1, METRICS_WORKER = 2 };
+enum metric_program { METRICS_API = 1, METRICS_WORKER = 2, METRICS_ARCHIVER = 4 };
 
 /* Values of the label sets. LANG: enum language, then "other". REASON: enum reason. ROUTE: names given to
    metrics_open(), then "other". */
 enum metric_class { METRIC_1XX, METRIC_2XX, METRIC_3XX, METRIC_4XX, METRIC_5XX };
 enum metric_status { METRIC_COMPLETED, METRIC_TIMED_OUT, METRIC_FAILED, METRIC_CANCELLED, METRIC_DEAD };
 enum metric_refusal { METRIC_REFUSED_INVALID, METRIC_REFUSED_FULL, METRIC_REFUSED_STORE };
+enum metric_moved { METRIC_MOVED_LOG, METRIC_MOVED_STATE, METRIC_MOVED_SESSION };
 /* PRIORITY: interactive, normal, batch, as enum queue_priority. */
 
 struct metrics;

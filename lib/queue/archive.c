@@ -96,12 +96,14 @@ static size_t ids_of(const struct redis_value *v, size_t from, struct id *ids, s
 static void on_taken(void *arg, const struct redis_value *v)
 {
     auto_free struct ask *a = arg;
-    struct id ids[ARCHIVE_TAKE_MAX];
+    struct archive_job jobs[ARCHIVE_TAKE_MAX];
     enum queue_answer answer = answer_of(v);
-    struct archive_taken taken = {.now_ms = redis_integer(redis_item(v, 1)),
-                                  .oldest_ms = redis_integer(redis_item(v, 2)),
-                                  .jobs = ids,
-                                  .count = answer == QUEUE_OK ? ids_of(v, 3, ids, ARCHIVE_TAKE_MAX) : 0};
+    struct archive_taken taken = {.now_ms = redis_integer(redis_item(v, 1)), .jobs = jobs};
+    for (size_t i = 2; answer == QUEUE_OK && i + 1 < v->count && taken.count < ARCHIVE_TAKE_MAX; i += 2) {
+        jobs[taken.count].due_ms = redis_integer(&v->items[i + 1]);
+        if (id_parse(redis_text(&v->items[i]), &jobs[taken.count].job) == ERR_OK)
+            taken.count++;
+    }
     a->cb.taken(a->arg, answer, &taken);
 }
 
@@ -116,6 +118,22 @@ void archive_take(struct queue *q, unsigned partition, unsigned most, bool press
     call_int(c, pressed);
     call_int(c, lease_ms);
     call_go(c, on_taken, a);
+}
+
+void archive_give_back(struct queue *q, unsigned partition, const struct archive_job *jobs, size_t count,
+                       queue_done_cb cb, void *arg)
+{
+    struct ask *a = ask_new(q, arg);
+    struct keyset keys = {.partition = partition};
+    struct call *c = call_plain(q, "ZADD");
+    a->cb.done = cb;
+    call_key(c, &keys, "DUE");
+    call_cstr(c, "XX");
+    for (size_t i = 0; i < count; i++) {
+        call_int(c, jobs[i].due_ms);
+        call_cstr(c, jobs[i].job.text);
+    }
+    call_go(c, on_number, a);
 }
 
 static void on_bytes(void *arg, const struct redis_value *v)

@@ -25,10 +25,13 @@ MUST_CHECK enum err archive_place_parse(struct str text, struct archive_place *r
 /* The name of a pack's object; no tenant's files can have it (session_object_name). */
 void archive_pack_key(unsigned partition, const struct id *pack, char ret_key[ARCHIVE_KEY_MAX]);
 
+struct archive_job {
+    struct id job;
+    int64_t due_ms;
+};
 struct archive_taken {
-    int64_t now_ms,
-        oldest_ms; /* by the store's clock; since when the first one is due, 0: nothing was taken */
-    const struct id *jobs;
+    int64_t now_ms;                 /* by the store's clock */
+    const struct archive_job *jobs; /* the oldest first */
     size_t count;
 };
 typedef void (*archive_taken_cb)(void *arg, enum queue_answer answer, const struct archive_taken *taken);
@@ -36,6 +39,9 @@ typedef void (*archive_taken_cb)(void *arg, enum queue_answer answer, const stru
    `lease_ms`. Tells the workers' janitors that there is an archiver. */
 void archive_take(struct queue *q, unsigned partition, unsigned most, bool pressed, int64_t lease_ms,
                   archive_taken_cb cb, void *arg);
+/* What could not be moved is for anybody again, as if it had not been taken. */
+void archive_give_back(struct queue *q, unsigned partition, const struct archive_job *jobs, size_t count,
+                       queue_done_cb cb, void *arg);
 /* Do the stored bytes of the partition press (90 % of their cap), or Redis's memory? */
 typedef void (*archive_pressed_cb)(void *arg, bool pressed);
 void archive_pressed(struct queue *q, unsigned partition, archive_pressed_cb cb, void *arg);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Until there is an archiver: deletes terminal jobs that are due, and oldest first before that when their bytes press. */
+/* Where there is no archiver: deletes terminal jobs that are due, and oldest first before that when their bytes press.
+   While one is about, or was a while ago, logs are its business: they leave Redis only when they lie in the object store. */
 #include "queue/consumer.h"
 
 #include <string.h>
 
-enum { BATCH = 128 };
+enum { BATCH = 128, ARCHIVER_AWAY_MS = 3600 * 1000 };
 
 /* One look at a partition's `due`, and what came of it. A full batch is followed by another. */
 struct sweep {
@@ -106,33 +107,41 @@ static void look(struct queue *q, unsigned partition, bool forced)
     call_go(due, on_due, s);
 }
 
-struct pressure {
+struct question {
     struct queue *q;
     unsigned partition;
 };
 
-static void on_bytes(void *arg, const struct redis_value *v)
+static bool archiver_about(const struct redis_value *seen)
 {
-    auto_free struct pressure *p = arg;
-    struct queue *q = p->q;
+    return redis_integer(seen) > clock_wall_ms() - ARCHIVER_AWAY_MS;
+}
+
+static void on_count(void *arg, const struct redis_value *v)
+{
+    auto_free struct question *ask = arg;
+    struct queue *q = ask->q;
     uint64_t most = q->options.max_bytes / q->partitions;
-    if (!v || redis_integer(v) < 0 || (uint64_t)redis_integer(v) < most / 10 * 9)
+    if (!v || v->type != REDIS_ARRAY || archiver_about(redis_item(v, 1)))
         return;
-    look(q, p->partition, true);
+    int64_t bytes = redis_integer(redis_item(v, 0));
+    look(q, ask->partition, false);
+    if (bytes >= 0 && (uint64_t)bytes >= most / 10 * 9)
+        look(q, ask->partition, true);
 }
 
 static void clean(struct queue *q, unsigned partition)
 {
     struct keyset keys = {.partition = partition};
-    look(q, partition, false);
-    struct pressure *p = malloc(sizeof *p);
-    if (!p)
+    struct question *ask = malloc(sizeof *ask);
+    if (!ask)
         return;
-    *p = (struct pressure){.q = q, .partition = partition};
-    struct call *bytes = call_plain(q, "HGET");
-    call_key(bytes, &keys, "COUNT");
-    call_cstr(bytes, "bytes");
-    call_go(bytes, on_bytes, p);
+    *ask = (struct question){.q = q, .partition = partition};
+    struct call *count = call_plain(q, "HMGET");
+    call_key(count, &keys, "COUNT");
+    call_cstr(count, "bytes");
+    call_cstr(count, "archiver");
+    call_go(count, on_count, ask);
 }
 
 void janitor_run(struct queue *q)

@@ -46,6 +46,9 @@ MUST_CHECK enum err queue_open(uv_loop_t *loop, const struct queue_options *opti
                                struct errinfo *info);
 /* Outstanding callbacks run with QUEUE_UNAVAILABLE; `closed` (may be NULL) when the loop holds nothing of it. */
 void queue_close(struct queue *q, void (*closed)(void *arg), void *arg);
+/* Where archived logs are read from; must outlive the queue. Without it they are READER_UNAVAILABLE. */
+struct object_store;
+void queue_set_objects(struct queue *q, struct object_store *objects);
 bool queue_ready(const struct queue *q);
 unsigned queue_partitions(const struct queue *q); /* 0 until first connected */
 /* How an operator sees the store: version, appendfsync, policy, maxmemory, loss window. Valid while q lives. */
@@ -121,7 +124,8 @@ enum reader_state {
     READER_END,
     READER_NOT_FOUND,
     READER_BAD_OFFSET,
-    READER_GONE
+    READER_GONE,
+    READER_UNAVAILABLE /* it is archived, and the archive cannot be read at present */
 };
 struct log_reader;
 typedef void (*log_reader_cb)(void *arg, enum reader_state state, const struct event *event);
@@ -192,7 +196,7 @@ void queue_requeue(struct queue *q, struct id job, uint32_t attempt, struct str 
 /* Counters for /metrics. */
 struct queue_stats {
     uint64_t backlog[QUEUE_PRIORITIES], ready, running;
-    uint64_t reconnects, commands, command_failures, lease_takeovers, wakeups_lost, log_reads;
+    uint64_t reconnects, commands, command_failures, lease_takeovers, wakeups_lost, log_reads, archive_reads;
 };
 void queue_stats(const struct queue *q, struct queue_stats *ret_stats);
 

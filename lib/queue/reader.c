@@ -2,6 +2,7 @@
 /* Readers of logs. A topic is a job that somebody here reads: its subscription, its readers, and, for a synchronous
    submit, the messages that came before the reader. A message is a wake-up that may carry what the reader wants
    next; everything else is read from the log. */
+#include "queue/archive_source.h"
 #include "queue/internal.h"
 
 #include <string.h>
@@ -18,7 +19,7 @@ struct topic {
     struct buf held; /* messages, each behind its length in decimal and a line end */
 };
 
-enum progress { IDLE, OPENING, READING, LIVE, PAUSED, OVER };
+enum progress { IDLE, OPENING, READING, LIVE, ARCHIVED, OVER };
 
 struct log_reader {
     struct list link;
@@ -27,8 +28,11 @@ struct log_reader {
     unsigned refs; /* the owner, each read under way, each delivery */
     enum progress progress;
     bool closed, told_caught_up, reread, paused;
-    bool allowed; /* the tenant was checked */
-    bool known;   /* and the offset */
+    bool allowed;          /* the tenant was checked */
+    bool known;            /* and the offset */
+    bool archived, passed; /* the log is at `place`; the offset was met there */
+    struct archive_place place;
+    struct archive_source *source;
     char tenant[NAME_MAX_LEN];
     char id[EVENT_ID_MAX]; /* the last one delivered; "0" */
     uint64_t seq;          /* of it; 0: not known */
@@ -169,6 +173,59 @@ static void deliver(struct log_reader *r, const struct event *e)
     if (!r->closed && event_is_terminal(e->type))
         tell(r, READER_END, NULL);
 }
+
+/* ---- an archived log ------------------------------------------------------------------------------------------- */
+
+static void stop_source(struct log_reader *r)
+{
+    archive_source_close(r->source);
+    r->source = NULL;
+}
+
+static void archive_event(struct log_reader *r, const struct event *e)
+{
+    int order = strcmp(r->id, "0") == 0 ? 1 : event_id_compare(e->id, r->id);
+    if (order > 0 && (r->passed || strcmp(r->id, "0") == 0)) {
+        r->passed = true;
+        deliver(r, e);
+    } else if (order > 0) {
+        tell(r, READER_BAD_OFFSET, NULL);
+    } else if (order == 0) {
+        r->passed = true;
+        r->seq = e->seq;
+        if (event_is_terminal(e->type))
+            tell(r, READER_END, NULL);
+    }
+}
+
+static void on_archived(void *arg, enum source_state state, const struct event *e)
+{
+    struct log_reader *r = arg;
+    r->refs++;
+    if (state == SOURCE_EVENT)
+        archive_event(r, e);
+    else if (r->progress != OVER)
+        tell(r,
+             state == SOURCE_FAILED ? READER_UNAVAILABLE
+             : r->passed            ? READER_GONE
+                                    : READER_BAD_OFFSET,
+             NULL);
+    if (r->progress == OVER || r->closed)
+        stop_source(r);
+    reader_unref(r);
+}
+
+static void read_archive(struct log_reader *r)
+{
+    r->progress = ARCHIVED;
+    r->source = archive_source_open(r->q, r->topic->node.id, &r->place, on_archived, r);
+    if (!r->source)
+        tell(r, READER_UNAVAILABLE, NULL);
+    else if (r->paused)
+        archive_source_pause(r->source);
+}
+
+/* ---- delivery, live ------------------------------------------------------------------------------------------------ */
 
 static bool wants(const struct log_reader *r)
 {
@@ -335,6 +392,8 @@ static void on_entries(void *arg, const struct redis_value *v)
     /* A failed read is made again by the next second. A log that ends before what was heard of is read again, but
        without haste. */
     if (!failed && wants(r)) {
+        if (count == 0 && r->heard > r->seq) /* has it left for the archive? */
+            r->known = false;
         if (count < PAGE && r->heard > r->seq && !r->reread)
             r->heard = r->seq;
         finish_read(r, count == PAGE);
@@ -372,6 +431,9 @@ static void on_offset(void *arg, const struct redis_value *v)
         struct event e;
         if (!r->allowed || !v || v->type != REDIS_ARRAY) {
             r->progress = IDLE; /* again in a second */
+        } else if (r->archived) {
+            r->known = true;
+            read_archive(r);
         } else if (!from_start && v->count == 0) {
             tell(r, READER_BAD_OFFSET, NULL);
         } else {
@@ -397,6 +459,7 @@ static void on_head(void *arg, const struct redis_value *v)
             tell(r, READER_NOT_FOUND, NULL);
         else
             r->allowed = true;
+        r->archived = archive_place_parse(redis_text(redis_item(v, 1)), &r->place) == ERR_OK;
     }
     reader_unref(r);
 }
@@ -404,7 +467,8 @@ static void on_head(void *arg, const struct redis_value *v)
 static void on_log_exists(void *arg, const struct redis_value *v)
 {
     struct log_reader *r = arg;
-    if (!r->closed && r->progress == OPENING && v && v->type == REDIS_INTEGER && v->integer == 0)
+    if (!r->closed && r->progress == OPENING && v && v->type == REDIS_INTEGER && v->integer == 0 &&
+        !r->archived)
         tell(r, READER_GONE, NULL);
     reader_unref(r);
 }
@@ -418,6 +482,7 @@ static void open_log(struct log_reader *r)
     struct call *head = call_plain(q, "HMGET");
     call_key(head, &keys, "JOB");
     call_cstr(head, "tenant");
+    call_cstr(head, "arch");
     struct call *exists = call_plain(q, "EXISTS");
     call_key(exists, &keys, "LOG");
     struct call *offset = call_plain(q, "XRANGE");
@@ -434,7 +499,7 @@ static void open_log(struct log_reader *r)
 
 static void read_log(struct log_reader *r)
 {
-    if (!wants(r) || !r->q->ready)
+    if (!wants(r) || !r->q->ready || r->progress == ARCHIVED)
         return;
     if (r->progress == READING || r->progress == OPENING)
         r->reread = r->progress == READING;
@@ -605,6 +670,7 @@ void log_reader_close(struct log_reader *reader)
     struct queue *q = reader->q;
     reader->closed = true;
     list_remove(&reader->link);
+    stop_source(reader);
     topic_free_if_idle(q, t);
     reader_unref(reader);
 }
@@ -612,6 +678,8 @@ void log_reader_close(struct log_reader *reader)
 void log_reader_pause(struct log_reader *reader)
 {
     reader->paused = true;
+    if (reader->source)
+        archive_source_pause(reader->source);
 }
 
 void log_reader_resume(struct log_reader *reader)
@@ -621,7 +689,10 @@ void log_reader_resume(struct log_reader *reader)
     reader->paused = false;
     if (reader->progress == LIVE)
         reader->progress = IDLE;
-    read_log(reader);
+    if (reader->source)
+        archive_source_resume(reader->source);
+    else
+        read_log(reader);
 }
 
 void topics_free(struct queue *q)
@@ -632,6 +703,7 @@ void topics_free(struct queue *q)
         {
             r->closed = true;
             list_remove(&r->link);
+            stop_source(r);
             reader_unref(r);
         }
         t->holding = false;

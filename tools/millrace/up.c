@@ -243,6 +243,8 @@ static enum err plan_children(struct up *up, struct errinfo *info)
         e = add_child(up, UP_API, i, i == 1 ? first_api_port(up) : 0, info);
     for (int i = 1; !e && i <= cli_int_or(up->cli->workers, 1); i++)
         e = add_child(up, UP_WORKER, i, 0, info);
+    for (int i = 1; !e && i <= cli_int_or(up->cli->archivers, 1); i++)
+        e = add_child(up, UP_ARCHIVER, i, 0, info);
     return e;
 }
 

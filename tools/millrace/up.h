@@ -10,7 +10,7 @@
      /run/millrace-up-HASH/worker.yaml   the same for a worker without privilege, when we are root: it cannot enter
                                          the state folder. Of one's own user otherwise.
 
-   One janitor pass (up_tick) starts what is due, asks who is ready, and stops in order: api, spawner, redis. */
+   One janitor pass (up_tick) starts what is due, asks who is ready, and stops in order: api and archiver, spawner, redis. */
 #ifndef MILLRACE_TOOLS_UP_H
 #define MILLRACE_TOOLS_UP_H
 
@@ -31,7 +31,8 @@ enum {
 #define UP_PART_TABLE(X)                                                                                     \
     X(REDIS, "redis", 2, 10000)                                                                              \
     X(API, "api", 0, 10000)                                                                                  \
-    X(WORKER, "worker", 1, 40000)
+    X(WORKER, "worker", 1, 40000)                                                                            \
+    X(ARCHIVER, "archiver", 0, 25000)
 
 enum up_part {
 #define X(symbol, name, stops, grace_ms) UP_##symbol,

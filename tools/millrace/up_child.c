@@ -77,6 +77,15 @@ static void api_command(const struct up_child *child, struct command *command)
     add_env(command, "API_PORT", arena_printf(&command->memory, "%d", child->port));
 }
 
+static void archiver_command(const struct up_child *child, struct command *command)
+{
+    char path[UP_PATH_MAX];
+    up_path(child->up, "millrace.yaml", path);
+    add_env(command, "MILLRACE_CONFIG", path);
+    add_arg(command, arena_printf(&command->memory, "%s/millrace-archiver", child->up->bin));
+    add_env(command, "ARCHIVER_HTTP_PORT", arena_printf(&command->memory, "%d", child->port));
+}
+
 /* sudo passes no environment on, and arguments are seen by all: so settings, but no secrets (those are in the
    worker's configuration). */
 static void sudo_command(struct command *command)
@@ -144,8 +153,11 @@ static void inherit_env(struct command *command)
 
 static void build_command(const struct up_child *child, struct command *command)
 {
-    static void (*const build[])(const struct up_child *child, struct command *command) = {
-        [UP_REDIS] = redis_command, [UP_API] = api_command, [UP_WORKER] = worker_command};
+    static void (*const build[])(const struct up_child *child,
+                                 struct command *command) = {[UP_REDIS] = redis_command,
+                                                             [UP_API] = api_command,
+                                                             [UP_WORKER] = worker_command,
+                                                             [UP_ARCHIVER] = archiver_command};
     if (child->up->cli->redis_url)
         add_env(command, "REDIS_URL", child->up->cli->redis_url);
     build[child->part](child, command);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One job: its log is folded, and its HASH and its places in the lists are compared with what came out. */
+#include "base/clock.h"
 #include "base/id.h"
 #include "schema/event.h"
 #include "tools/millrace/verify.h"
@@ -8,7 +9,12 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PAGE_MAX = 256 << 20, PAIRS_MAX = 16, ENTRY_BYTES = 100 /* what event.lua counts beside d and b */ };
+enum {
+    PAGE_MAX = 256 << 20,
+    PAIRS_MAX = 16,
+    LEASE_MOST_MS = 600000,
+    ENTRY_BYTES = 100 /* what event.lua counts beside d and b */
+};
 static const char page_entries[] = "64";
 
 /* What the log says. Texts are cut to what an honest one needs. */
@@ -234,6 +240,20 @@ static void check_score(struct checked *c, const char *name, const char *key, co
         verify_differs(c->v, c->key, "%s: its score is '%s', should be '%s'", name, is ? is : "", should);
 }
 
+/* An archiver's lease moves what is due to a time soon to come. */
+static void check_due(struct checked *c)
+{
+    auto_arena memory = ARENA_INIT(1 << 20);
+    const char *is = ask_text(c->v, &memory, "ZSCORE", verify_key(c->v, 1, "due"), c->job);
+    int64_t due = c->f.finished + held_int(c, "ttl"), score = 0;
+    if (c->v->failed)
+        return;
+    if (!is || str_to_i64(str_of(is), &score))
+        verify_differs(c->v, c->key, "due: it has ended and is not in it");
+    else if (score != due && (score < c->f.finished || score > clock_wall_ms() + LEASE_MOST_MS))
+        verify_differs(c->v, c->key, "due: its score is %s, should be %lld", is, (long long)due);
+}
+
 static const char *cstr(struct arena *memory, struct str s)
 {
     const char *text = arena_cstr(memory, s);
@@ -307,7 +327,10 @@ static void check_places(struct checked *c)
     count(c, counts, mine, !c->f.over);
     count(c, fair, "run", running);
     count(c, fair, share, running || (!c->f.over && tally_get(&v->lanes, lane)));
-    check_score(c, "due", verify_key(v, 1, "due"), c->job, c->f.over, c->f.finished + held_int(c, "ttl"));
+    if (c->f.over)
+        check_due(c);
+    else
+        check_score(c, "due", verify_key(v, 1, "due"), c->job, false, 0);
     check_score(c, "list of its tenant", verify_key(v, 1, "t:%s", tenant), c->job, true, c->f.created);
     if (ordered && (place >= 0) == c->f.over)
         verify_differs(v, c->key, "order of its session: place %lld", place);
@@ -336,6 +359,23 @@ static void check_request(struct checked *c)
         verify_differs(c->v, c->key, "its idempotency record names '%s'", job ? job : "");
 }
 
+/* Its log lies in the object store: what is left in Redis is compared with itself. */
+static void check_archived(struct checked *c)
+{
+    auto_arena memory = ARENA_INIT(1 << 20);
+    struct verify *v = c->v;
+    const char *tenant = cstr(&memory, held(c, "tenant"));
+    struct str rest = held(c, "arch"), pack = str_split(&rest, ' ');
+    bool gone = !ask_text(v, &memory, "ZSCORE", verify_key(v, 1, "packs"), cstr(&memory, pack));
+    c->f.finished = held_int(c, "finished");
+    if (gone && !v->failed)
+        verify_differs(v, c->key, "arch: there is no pack " STR_FMT, STR_ARG(pack));
+    same_int(c, "bytes", 0);
+    check_due(c);
+    check_score(c, "list of its tenant", verify_key(v, 1, "t:%s", tenant), c->job, true,
+                held_int(c, "created"));
+}
+
 void verify_job(struct verify *v, const char *job)
 {
     auto_arena memory = ARENA_INIT(64 << 20);
@@ -347,6 +387,10 @@ void verify_job(struct verify *v, const char *job)
     if (!c.head || !c.head->count)
         return; /* gone since it was listed; what it left is found by verify_other_key */
     v->jobs++;
+    if (held(&c, "arch").n) {
+        check_archived(&c);
+        return;
+    }
     fold_log(&c);
     if (c.broken || v->failed)
         return;

@@ -115,9 +115,10 @@ static const struct kind {
 } kinds[] = {
     {"j:", ":log", check_job_part}, {"j:", ":req", check_job_part}, {"j:", "", nothing},
     {"i:", "", check_record},       {"t:", "", check_zset},         {"s:", ":order", check_list},
-    {"due", "", check_zset},        {"count", "", add_counters},    {"c:", ":b0", check_zset},
-    {"c:", ":b1", check_zset},      {"c:", ":b2", check_zset},      {"c:", ":fair", add_counters},
-    {"c:", ":ready", nothing},      {"c:", ":workers", nothing},    {"store", "", nothing},
+    {"due", "", check_zset},        {"packs", "", nothing},         {"count", "", add_counters},
+    {"c:", ":b0", check_zset},      {"c:", ":b1", check_zset},      {"c:", ":b2", check_zset},
+    {"c:", ":fair", add_counters},  {"c:", ":ready", nothing},      {"c:", ":workers", nothing},
+    {"store", "", nothing},
 };
 
 void verify_other_key(struct verify *v, const char *key)

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The archiver program: moves what is due from Redis to the object store, and deletes there what is over. Any number of
+   them share the work: what one has taken is due again for the others only when its lease is over, and every step is
+   compare-and-set, so that work done twice has no effect. */
+#ifndef MILLRACE_ARCHIVER_ARCHIVER_H
+#define MILLRACE_ARCHIVER_ARCHIVER_H
+
+#include "io/http_server.h"
+#include "io/loop.h"
+#include "queue/archive.h"
+#include "queue/objects.h"
+#include "schema/config.h"
+#include "schema/metrics.h"
+
+enum {
+    ARCHIVER_MOVERS = 4,
+    ARCHIVER_PARTITIONS_MAX = 100,
+    ARCHIVER_LEASE_MS = 120000,      /* of what was taken; given back at once when it cannot be moved */
+    ARCHIVER_WORK_MS = 90000,        /* after which nothing of it is committed any more */
+    ARCHIVER_PACK_SPARE_MS = 3600000 /* how much longer a pack stays than the logs in it */
+};
+
+struct mover;
+
+/* When the partition is looked at again, by uv_now. */
+struct partition {
+    uint64_t logs_at, packs_at;
+    unsigned failures; /* in a row: the pause grows */
+    bool pressed, asking;
+};
+
+struct archiver {
+    struct config config;
+    struct loop loop;
+    struct queue *queue;
+    struct objects objects;
+    struct http_server *http;
+    struct metrics *metrics;
+    uv_timer_t tick;
+    struct partition partitions[ARCHIVER_PARTITIONS_MAX];
+    struct mover *movers[ARCHIVER_MOVERS];
+    unsigned packs_busy;
+    uint64_t pressure_at;
+    const char *port_file;
+    bool stopping, closing;
+    char redis_why[256];
+};
+
+/* Redis and the object store can be used. `why` (may be NULL) gets a static text when not. */
+bool archiver_ready(const struct archiver *a, const char **ret_why);
+/* Nothing is under way. */
+bool archiver_idle(const struct archiver *a);
+/* What a look at the partition's logs came to. */
+enum look { LOOK_DONE, LOOK_MORE, LOOK_FAILED };
+void archiver_looked(struct archiver *a, unsigned partition, enum look look);
+
+/* mover.c: takes a batch of logs, packs them, reads the pack back, and only then lets them leave Redis. */
+MUST_CHECK enum err mover_open(struct archiver *a, struct mover **ret_mover);
+void mover_close(struct mover *m);
+bool mover_busy(const struct mover *m);
+void mover_start(struct mover *m, unsigned partition, bool pressed);
+
+/* packs.c: deletes packs whose time is over. */
+void packs_start(struct archiver *a, unsigned partition);
+
+/* service.c */
+extern const char *const archiver_routes[]; /* ends with NULL */
+MUST_CHECK enum err archiver_http_open(struct archiver *a, struct errinfo *info);
+
+/* point.c: a named step. In a test build ARCHIVER_KILL_AT=name ends the process there, as kill -9 does; in a release
+   nothing happens. */
+void archiver_point(const char *name);
+
+#endif

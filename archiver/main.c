@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* millrace-archiver: moves finished logs from Redis to the object store, and deletes there what is over. */
+#include "archiver/archiver.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "io/config_load.h"
+#include "json/json.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum {
+    TICK_MS = 100,
+    PRESSURE_EVERY_MS = 2000,
+    FIRST_PAUSE_MS = 1000,
+    LONGEST_PAUSE_MS = 60000,
+    GRACE_MS = 20000
+};
+
+static const char usage[] =
+    "millrace-archiver: moves finished logs from Redis to the object store, and deletes there what is over.\n"
+    "Any number of them share the work.\n"
+    "\n"
+    "  --config PATH      YAML file with settings\n"
+    "  --set NAME=VALUE   one setting; may be given again\n"
+    "  --port-file PATH   write the port of /health, /ready and /metrics to PATH when it listens\n"
+    "  --help, --version\n";
+
+bool archiver_ready(const struct archiver *a, const char **ret_why)
+{
+    const char *why = a->stopping              ? "the archiver drains"
+                      : !queue_ready(a->queue) ? "Redis cannot be used"
+                      : !a->objects.ok         ? "the object store cannot be used"
+                                               : NULL;
+    if (ret_why && why)
+        *ret_why = why;
+    return why == NULL;
+}
+
+bool archiver_idle(const struct archiver *a)
+{
+    bool busy = a->packs_busy > 0;
+    for (size_t i = 0; i < ARCHIVER_MOVERS; i++)
+        busy = busy || mover_busy(a->movers[i]);
+    return !busy;
+}
+
+/* ---- when to look ------------------------------------------------------------------------------------------------------ */
+
+static uint64_t pause_after(const struct archiver *a, unsigned failures)
+{
+    uint64_t pause = FIRST_PAUSE_MS, most = (uint64_t)a->config.archive_interval_ms;
+    most = most < LONGEST_PAUSE_MS ? most : LONGEST_PAUSE_MS;
+    for (unsigned i = 1; i < failures && pause < most; i++)
+        pause *= 2;
+    return pause < most ? pause : most;
+}
+
+void archiver_looked(struct archiver *a, unsigned partition, enum look look)
+{
+    struct partition *p = &a->partitions[partition];
+    uint64_t now = uv_now(&a->loop.uv);
+    p->failures = look == LOOK_FAILED ? p->failures + 1 : 0;
+    p->pressed = p->pressed && look == LOOK_MORE;
+    if (look == LOOK_FAILED)
+        p->logs_at = now + pause_after(a, p->failures);
+    else if (look == LOOK_MORE)
+        p->logs_at = now;
+}
+
+static struct mover *free_mover(struct archiver *a)
+{
+    for (size_t i = 0; i < ARCHIVER_MOVERS; i++)
+        if (!mover_busy(a->movers[i]))
+            return a->movers[i];
+    return NULL;
+}
+
+struct pressure {
+    struct archiver *a;
+    unsigned partition;
+};
+
+static void on_pressed(void *arg, bool pressed)
+{
+    struct pressure *ask = arg;
+    struct partition *p = &ask->a->partitions[ask->partition];
+    p->asking = false;
+    p->pressed = p->pressed || pressed;
+    if (pressed && !p->failures)
+        p->logs_at = 0;
+    free(ask);
+}
+
+static void ask_pressure(struct archiver *a, unsigned partition)
+{
+    struct pressure *ask = a->partitions[partition].asking ? NULL : malloc(sizeof *ask);
+    if (!ask)
+        return;
+    *ask = (struct pressure){a, partition};
+    a->partitions[partition].asking = true;
+    archive_pressed(a->queue, partition, on_pressed, ask);
+}
+
+static void look_at(struct archiver *a, unsigned partition, uint64_t now)
+{
+    struct partition *p = &a->partitions[partition];
+    struct mover *m = p->logs_at <= now ? free_mover(a) : NULL;
+    if (m) {
+        p->logs_at = now + (uint64_t)a->config.archive_interval_ms;
+        mover_start(m, partition, p->pressed);
+    }
+    if (p->packs_at <= now) {
+        p->packs_at = now + (uint64_t)a->config.archive_interval_ms;
+        packs_start(a, partition);
+    }
+}
+
+/* ---- ending ------------------------------------------------------------------------------------------------------------- */
+
+static void on_objects_closed(void *arg)
+{
+    struct archiver *a = arg;
+    loop_end(&a->loop);
+}
+
+static void on_queue_closed(void *arg)
+{
+    struct archiver *a = arg;
+    objects_close(&a->objects, on_objects_closed, a);
+}
+
+static void close_when_idle(struct archiver *a)
+{
+    if (!archiver_idle(a) || a->closing)
+        return;
+    a->closing = true;
+    uv_timer_stop(&a->tick);
+    http_server_drain(a->http);
+    queue_close(a->queue, on_queue_closed, a);
+}
+
+static void on_stop(void *arg)
+{
+    struct archiver *a = arg;
+    a->stopping = true;
+    log_info("drains: takes no more");
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct archiver *a = timer->data;
+    uint64_t now = uv_now(&a->loop.uv);
+    if (a->stopping) {
+        close_when_idle(a);
+        return;
+    }
+    if (!archiver_ready(a, NULL))
+        return;
+    unsigned count = queue_partitions(a->queue);
+    bool ask = a->pressure_at <= now;
+    if (ask)
+        a->pressure_at = now + PRESSURE_EVERY_MS;
+    for (unsigned p = 0; p < count && p < ARCHIVER_PARTITIONS_MAX; p++) {
+        look_at(a, p, now);
+        if (ask)
+            ask_pressure(a, p);
+    }
+}
+
+/* ---- opening -------------------------------------------------------------------------------------------------------------- */
+
+static void on_queue_state(void *arg, bool ready, const char *why)
+{
+    struct archiver *a = arg;
+    snprintf(a->redis_why, sizeof a->redis_why, "%s", why ? why : "");
+    if (ready)
+        log_info("Redis is there", F_STR("store", queue_store_text(a->queue)));
+    else
+        log_limited(LOG_WARN, "Redis cannot be used", F_STR("why", a->redis_why));
+}
+
+static enum err open_queue(struct archiver *a, struct errinfo *info)
+{
+    const struct config *c = &a->config;
+    auto_buf url = BUF_INIT(4096);
+    config_redis_url(c, &url);
+    struct queue_options options = {
+        .redis_url = buf_cstr(&url),
+        .key_prefix = c->redis_key_prefix,
+        .partitions = (unsigned)c->partitions,
+        .development = c->profile == PROFILE_DEVELOPMENT,
+        .connect_timeout_ms = (int)c->redis_connect_timeout_ms,
+        .command_timeout_ms = (int)c->redis_timeout_ms,
+        .max_bytes = (uint64_t)c->queue_max_bytes,
+        .on_state = on_queue_state,
+        .arg = a,
+    };
+    return queue_open(&a->loop.uv, &options, &a->queue, info);
+}
+
+static enum err write_port(const struct archiver *a, struct errinfo *info)
+{
+    if (!a->port_file)
+        return ERR_OK;
+    char part[4096];
+    snprintf(part, sizeof part, "%s.part", a->port_file);
+    FILE *f = fopen(part, "we");
+    if (!f)
+        return errinfo_set(info, ERR_SYSTEM, errno, "cannot write %s", part);
+    fprintf(f, "%d\n", http_server_port(a->http));
+    if (fclose(f) != 0 || rename(part, a->port_file) != 0)
+        return errinfo_set(info, ERR_SYSTEM, errno, "cannot write %s", a->port_file);
+    return ERR_OK;
+}
+
+static enum err open_all(struct archiver *a, struct errinfo *info)
+{
+    enum err e = loop_open(&a->loop, GRACE_MS, on_stop, a, info);
+    if (e == ERR_OK)
+        e = metrics_open(METRICS_ARCHIVER, archiver_routes, &a->metrics);
+    for (size_t i = 0; e == ERR_OK && i < ARCHIVER_MOVERS; i++)
+        e = mover_open(a, &a->movers[i]);
+    if (e == ERR_OK)
+        e = objects_open(&a->objects, &a->loop.uv, &a->config, info);
+    if (e == ERR_OK)
+        e = open_queue(a, info);
+    if (e == ERR_OK)
+        e = archiver_http_open(a, info);
+    if (e == ERR_OK)
+        e = write_port(a, info);
+    if (e != ERR_OK)
+        return e;
+    uv_timer_init(&a->loop.uv, &a->tick);
+    a->tick.data = a;
+    uv_timer_start(&a->tick, on_tick, 0, TICK_MS);
+    return ERR_OK;
+}
+
+/* ---- the command line ------------------------------------------------------------------------------------------------------ */
+
+static enum err take_options(struct archiver *a, int argc, char **argv, struct errinfo *info)
+{
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--port-file") == 0 && i + 1 < argc)
+            a->port_file = argv[++i];
+        else
+            return errinfo_set(info, ERR_INVALID, 0, "unknown option %s; see --help", argv[i]);
+    }
+    return ERR_OK;
+}
+
+static bool told_and_done(int argc, char **argv)
+{
+    if (argc == 2 && strcmp(argv[1], "--help") == 0)
+        return fputs(usage, stdout), true;
+    if (argc == 2 && strcmp(argv[1], "--version") == 0)
+        return puts("millrace-archiver " MILLRACE_VERSION), true;
+    return false;
+}
+
+static int fail(const struct errinfo *info)
+{
+    log_error("cannot start", F_STR("why", info->text));
+    return 1;
+}
+
+static void harden(void)
+{
+    const struct rlimit none = {0};
+    setrlimit(RLIMIT_CORE, &none);
+    prctl(PR_SET_DUMPABLE, 0);
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+}
+
+int main(int argc, char **argv)
+{
+    static struct archiver a;
+    struct errinfo info = {0};
+    struct config_request request = {0};
+    log_open("archiver", LOG_INFO, isatty(STDERR_FILENO));
+    if (told_and_done(argc, argv))
+        return 0;
+    harden();
+    json_start();
+    if (config_take_args(&request, &argc, argv, &info) != ERR_OK ||
+        take_options(&a, argc, argv, &info) != ERR_OK ||
+        config_load(&config_table, &a.config.base, &request, &info) != ERR_OK)
+        return fail(&info);
+    const struct config *c = &a.config;
+    bool text =
+        c->log_format == LOG_FORMAT_TEXT || (c->log_format == LOG_FORMAT_AUTO && isatty(STDERR_FILENO));
+    log_open("archiver", (enum log_level)c->log_level, text);
+    if (open_all(&a, &info) != ERR_OK)
+        return fail(&info);
+    metrics_set(a.metrics, METRIC_START_TIME, 0, clock_wall_ms() / 1000);
+    log_info("archiver started", F_INT("port", http_server_port(a.http)));
+    loop_run(&a.loop);
+    for (size_t i = 0; i < ARCHIVER_MOVERS; i++)
+        mover_close(a.movers[i]);
+    log_info("archiver ended");
+    return 0;
+}

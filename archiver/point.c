@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "archiver/archiver.h"
+
+#ifdef MILLRACE_TEST_BUILD
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+/* ARCHIVER_HOLD_AT=name with ARCHIVER_HOLD_FILE: the process stands still there until the file is gone. */
+static void hold(const char *name)
+{
+    const char *at = getenv("ARCHIVER_HOLD_AT"), *file = getenv("ARCHIVER_HOLD_FILE");
+    const struct timespec moment = {.tv_nsec = 1000000};
+    struct stat st;
+    while (at && file && strcmp(at, name) == 0 && stat(file, &st) == 0)
+        nanosleep(&moment, NULL);
+}
+
+void archiver_point(const char *name)
+{
+    const char *at = getenv("ARCHIVER_KILL_AT");
+    if (at && strcmp(at, name) == 0)
+        raise(SIGKILL);
+    hold(name);
+}
+#else
+void archiver_point(const char *name)
+{
+    (void)name;
+}
+#endif
