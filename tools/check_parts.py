@@ -180,6 +180,7 @@ PARTS = [
     Part("hazards", "attacks from inside a pod", pytest(["tests/hazards"]), ["build-test"]),
     Part("store", "the object store on a directory, on MinIO, and on a MinIO that fails", pytest(["tests/store"]),
          ["build-test"]),
+    Part("archive", "logs and state in the object store: races, kills, faults", pytest(["tests/archive"]), ["build-test"]),
     Part("faults", "crashes, pauses, chaos",
          pytest(["tests/faults"], "--ignore=tests/faults/test_fairness.py"), ["build-test"]),
     Part("sanitized", "the first walk with the sanitizers' build",

@@ -30,7 +30,7 @@ struct queue {
     uint64_t check_at;
 
     struct object_store *objects; /* archived logs; NULL: cannot be read */
-    struct list calls; /* all that have no answer yet, oldest first */
+    struct list calls;            /* all that have no answer yet, oldest first */
     uv_timer_t tick;
     uint64_t next_second;
     struct idmap topics;

@@ -25,7 +25,7 @@ set(j, 'bytes', 0)
 save(j)
 call('HDEL', JOB, unpack(gone))
 call('DEL', LOG, REQ)
-call('HINCRBY', COUNT, 'bytes', -bytes)
+call('HINCRBY', COUNT, 'bytes', text(-bytes))
 call('ZADD', DUE, text(j.finished + j.ttl), job)
 call('ZADD', PACKS, text(math.max(until_ms, j.finished + j.ttl + tonumber(spare))), pack)
 return {'ok'}

@@ -17,5 +17,5 @@ call('DEL', JOB, LOG, REQ)
 if j.idem and call('HGET', IDEM, 'job') == job then call('DEL', IDEM) end
 call('ZREM', TENANT, job)
 call('ZREM', DUE, job)
-call('HINCRBY', COUNT, 'bytes', -j.bytes)
+call('HINCRBY', COUNT, 'bytes', text(-j.bytes))
 return {'ok'}

@@ -33,7 +33,7 @@ def test_detached_from_start_to_end(home):
     assert began.returncode == 0, began.stderr
     assert "Hello from Python" in began.stdout and "Millrace is up" in began.stdout
     status = json.loads(up("status", "--json", home=home).stdout)
-    assert status["ready"] and {child["part"] for child in status["children"]} == {"redis", "api", "worker"}
+    assert status["ready"] and {child["part"] for child in status["children"]} == {"redis", "api", "worker", "archiver"}
     assert status["url"] in began.stdout and "up at" in up("status", home=home).stdout
     pids = descendants(status["pid"])
 
@@ -132,7 +132,7 @@ def test_a_given_redis_is_used_and_left(make_system, home):
     store = ClusterRedis(home)
     try:
         system = make_system(cluster=False, options=["--redis-url", store.url])
-        assert [child["part"] for child in system.told()["children"]] == ["api", "worker"]
+        assert [child["part"] for child in system.told()["children"]] == ["api", "worker", "archiver"]
         with Api(system) as api:
             assert api.exec("py", "print(1)")["stdout"] == "1\n"
         assert system.stop() == 0

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A system whose archivers a test starts itself, and what is in its two stores."""
+import json
+import os
+import pathlib
+import subprocess
+import time
+import urllib.error
+import urllib.request
+
+import redis
+import yaml
+from system import BIN, System, wait_until
+
+DAY = 24 * 3600 * 1000
+# What the archiver may do in Redis: everything but looking for keys.
+ACL = ["on", ">archive", "~*", "&*", "+@all", "-scan", "-keys", "-randomkey", "-sscan", "-hscan", "-zscan", "-flushall",
+       "-flushdb"]
+
+
+class Archiver:
+    """One process, with the Redis user that cannot search."""
+
+    def __init__(self, scene, name, env):
+        self.port_file = scene.directory / f"{name}.port"
+        self.port_file.unlink(missing_ok=True)
+        self.log = scene.directory / f"{name}.log"
+        self.process = subprocess.Popen([BIN / "millrace-archiver", "--port-file", self.port_file],
+                                        env={**scene.system.env, "MILLRACE_CONFIG": str(scene.system.state / "millrace.yaml"),
+                                             "STATE_ARCHIVE_CHECK_INTERVAL_SECONDS": "0.2", "REDIS_URL": scene.archiver_url,
+                                             **env},
+                                        stdin=subprocess.DEVNULL, stdout=open(self.log, "ab"), stderr=subprocess.STDOUT,
+                                        cwd=scene.directory)
+
+    def get(self, path):
+        url = f"http://127.0.0.1:{int(self.port_file.read_text())}{path}"
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def is_ready(self):
+        return self.port_file.exists() and self.get("/ready")[0] == 200
+
+    def metric(self, name):
+        """The sum of its series whose text begins so."""
+        return sum(float(line.rsplit(" ", 1)[1]) for line in self.get("/metrics")[1].splitlines() if line.startswith(name))
+
+    def end(self):
+        """As SIGTERM ends it; the exit code."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        return self.process.wait(30)
+
+
+class Scene:
+    def __init__(self, directory, cluster=False, **env):
+        self.directory = pathlib.Path(directory)
+        self.system = System(directory, apis=1, workers=1, cluster=cluster, options=["--archivers", "0"],
+                             env={"JOB_RESULT_TTL_SECONDS": "3600", "SYNC_RESULT_TTL_SECONDS": "3600", **env})
+        told = yaml.safe_load((self.system.state / "millrace.yaml").read_text())
+        url = told.get("REDIS_URL") or self.system.redis.url
+        self.redis = redis.Redis.from_url(url, decode_responses=True)
+        self.redis.execute_command("ACL", "SETUSER", "archiver", *ACL)
+        self.archiver_url = "redis://archiver:archive@" + url.rsplit("@", 1)[-1].removeprefix("redis://")
+        self.objects = pathlib.Path(told["OBJECT_STORE_PATH"])
+        self.started = []
+
+    def archiver(self, ready=True, **env):
+        one = Archiver(self, f"archiver-{len(self.started)}", env)
+        self.started.append(one)
+        if ready:
+            wait_until("the archiver is ready", one.is_ready)
+        return one
+
+    def stop(self):
+        for one in self.started:
+            if one.process.poll() is None:
+                one.process.kill()
+                one.process.wait()
+        self.redis.close()
+        code, left = self.system.stop(), self.system.residue()
+        assert (code, left) == (0, []), (self.directory / "up.log").read_text()[-2000:]
+
+    # ---- jobs ----
+
+    def call(self, path, body=None, accept="application/json"):
+        request = urllib.request.Request(self.system.url + path, data=json.dumps(body).encode() if body else None,
+                                         headers={"x-api-key": self.system.key, "content-type": "application/json",
+                                                  "accept": accept})
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+
+    def run(self, code, **more):
+        """Submits and waits for the end; the job."""
+        status, body = self.call("/v1/jobs", {"lang": "py", "code": code, **more})
+        assert status == 202, body
+        job = json.loads(body)["job_id"]
+        wait_until("the job ends", lambda: json.loads(self.call(f"/v1/jobs/{job}")[1])["finished_at"])
+        return job
+
+    def shown(self, job):
+        """Everything that a client can read of a job."""
+        events, after = [], ""
+        while True:
+            status, body = self.call(f"/v1/jobs/{job}/events{after}")
+            assert status == 200, body
+            page = json.loads(body)
+            events += page["events"]
+            if page["done"] or not page["events"]:
+                break
+            after = f"?after={page['next']}"
+        return {"events": events, "result": self.call(f"/v1/jobs/{job}"),
+                "sse": self.call(f"/v1/jobs/{job}/events", accept="text/event-stream")}
+
+    # ---- the stores ----
+
+    def key(self, job, part=""):
+        return next((k for k in self.redis.scan_iter(match=f"*j:{job}{part}", count=1000) if k.endswith(job + part)), None)
+
+    def keys(self, pattern):
+        return sorted(self.redis.scan_iter(match=pattern, count=1000))
+
+    def place(self, job):
+        return self.redis.hget(self.key(job), "arch")
+
+    def due(self, *jobs):
+        """Their time in Redis is over; with it every lease on them."""
+        for job in jobs:
+            key = self.key(job)
+            if key and not self.redis.hget(key, "arch"):
+                self.redis.hset(key, "ttl", 1)
+            if key:
+                finished, ttl = self.redis.hmget(key, "finished", "ttl")
+                self.redis.zadd(key.split("}:")[0] + "}:due", {job: int(finished) + int(ttl)})
+
+    def over(self, *jobs):
+        """Their time in the archive is over, and that of all packs."""
+        for job in jobs:
+            self.redis.hset(self.key(job), "ttl", 1)
+            self.redis.zadd(self.key(job).split("}:")[0] + "}:due", {job: 1})
+        for packs in self.keys("*}:packs"):
+            for pack in self.redis.zrange(packs, 0, -1):
+                self.redis.zadd(packs, {pack: 1})
+
+    def packs(self):
+        return sorted(path.name for path in self.objects.rglob("*") if path.is_file() and "archive.logs" in str(path))
+
+    def residue(self):
+        """What nothing accounts for: keys of jobs without a job, packs that Redis does not know, known ones that are away."""
+        known = {pack for packs in self.keys("*}:packs") for pack in self.redis.zrange(packs, 0, -1)}
+        left = [f"object {pack}" for pack in self.packs() if pack not in known]
+        left += [f"key {key}" for key in self.keys("*}:j:*:*") if not self.redis.exists(key.rsplit(":", 1)[0])]
+        for key in self.keys("*}:j:*"):
+            place = self.redis.hget(key, "arch") if key.count(":") == 3 else None
+            if place and place.split()[0] not in self.packs():
+                left.append(f"{key}: its pack is away")
+            if place and self.redis.exists(key + ":log"):
+                left.append(f"{key}: it has a log and an archive")
+        return left
+
+    def differences(self):
+        done = subprocess.run([BIN / "millrace", "replay", "--verify", "--config", self.system.state / "millrace.yaml"],
+                              env=self.system.env, cwd=self.directory, timeout=120, stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, check=False)
+        return done.stdout.splitlines() or ([done.stderr] if done.returncode else [])
+
+
+def settle(what, condition, timeout=30):
+    return wait_until(what, condition, timeout, 0.05)
+
+
+__all__ = ["Archiver", "BIN", "DAY", "Scene", "os", "settle", "time", "wait_until"]
