@@ -104,7 +104,7 @@ def test_ephemeral_leaves_no_folder(home):
 
 def test_what_dies_is_started_again(make_system):
     system = make_system(cluster=False)
-    for part in ("api", "worker", "redis"):
+    for part in ("api", "worker", "archiver", "redis"):
         before = system.children(part)[0]["pid"]
         os.kill(before, signal.SIGKILL)
         wait_until(f"{part} is there again", lambda part=part, before=before: system.children(part)[0]["pid"] not in (0, before))
@@ -112,7 +112,7 @@ def test_what_dies_is_started_again(make_system):
         with Api(system) as api:
             assert wait_until("a run works", lambda api=api: api.post("/exec", json={"lang": "py", "code": "print(1)"})
                               .json().get("stdout"), 30) == "1\n"
-    assert [child["restarts"] for child in system.told()["children"]] == [1, 1, 1]
+    assert [child["restarts"] for child in system.told()["children"]] == [1, 1, 1, 1]
 
 
 def test_a_killed_supervisor_takes_all_with_it(home):
