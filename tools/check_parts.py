@@ -176,6 +176,7 @@ PARTS = [
     Part("unit", "cmocka, both builds", unit, ["build-test", "build-asan"]),
     Part("cluster", "integration against a cluster-enabled Redis, 8 partitions",
          pytest(["tests/integration"], "--redis", "cluster"), ["build-test"]),
+    Part("languages", "thirteen languages, their libraries and limits", pytest(["tests/languages"]), ["build-test"]),
     Part("conformance", "LibreChat's own clients, three versions of them", pytest(["tests/conformance"]), ["build-test"]),
     Part("hazards", "attacks from inside a pod", pytest(["tests/hazards"]), ["build-test"]),
     Part("store", "the object store on a directory, on MinIO, and on a MinIO that fails", pytest(["tests/store"]),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The programs of test_8_languages.py: for each language one of each row, and what it should be able to use.
+"""The programs of test_1_languages.py: for each language one of each row, and what it should be able to use.
 
 args, stdin and env print what they were given (the arguments joined by |); stderr writes "to out" and "to err"; signal dies of
 the signal `dies_of`; broken has its error in line 3; forever says "begun" and starts a child that outlives it; ten_mb writes the same 16
