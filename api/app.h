@@ -82,6 +82,11 @@ bool call_store_ready(struct call *c);
 /* {id} of the path as an id. False: the client was told 404. */
 bool call_job_id(struct call *c, struct id *ret_job);
 
+/* With the head of an upload: its body is taken in pieces (upload.c). */
+void upload_head(struct call *c);
+/* The session and file that the path ends with. False: they are no ids. */
+bool call_file_ids(const struct call *c, struct id *ret_session, struct id *ret_file);
+
 /* May the caller see what belongs to `user` ("": to nobody in particular) of its tenant? */
 bool call_owns(const struct call *c, struct str user);
 /* Goes on with `next` when the job of the path is the caller's; else the client is told 404. */
@@ -95,6 +100,9 @@ void job_write(const struct queue_job *job, struct buf *out);
 void followers_drain(struct api *api);
 /* A POST body as a run; on refusal the client was told. */
 bool exec_read(struct call *c, bool sync, struct exec_request *ret_request);
+/* Goes on with `next`, which owns the request then, once its session is known to be usable; or answers. */
+typedef void (*exec_next)(struct call *c, struct exec_request *request);
+void exec_settle_session(struct call *c, struct exec_request *request, bool strict, exec_next next);
 /* Idempotency-Key, or {NULL, 0}. False: it is malformed and the client was told. */
 bool exec_idempotency_key(struct call *c, struct str *ret_key);
 /* Counts and logs an accepted job. */

@@ -245,6 +245,10 @@ void call_on_head(void *arg, struct http_request *r)
         refuse_route(c, &allow);
         return;
     }
+    if (c->route->handler == HANDLER_upload || c->route->handler == HANDLER_upload_batch) {
+        upload_head(c);
+        return;
+    }
     bool takes_body = str_eq(http_method(r), STR("POST"));
     http_request_limit(r, takes_body ? (size_t)api->config.max_body_bytes : 64 * 1024);
 }

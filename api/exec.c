@@ -220,12 +220,14 @@ static void on_submitted(void *arg, enum queue_answer answer_, const struct queu
         call_queue_failed(c, answer_, result != NULL ? result->retry_after_ms : 0);
 }
 
-void handle_exec(struct call *c)
+static void begin(struct call *c, struct exec_request *taken)
 {
-    struct exec_request request;
+    struct exec_request request = *taken;
     struct str key;
-    if (!call_store_ready(c) || !exec_idempotency_key(c, &key) || !exec_read(c, true, &request))
+    if (!exec_idempotency_key(c, &key)) {
+        exec_request_free(&request);
         return;
+    }
     struct exec_run *run = calloc(1, sizeof *run);
     if (run == NULL) {
         exec_request_free(&request);
@@ -247,4 +249,12 @@ void handle_exec(struct call *c)
                 1);
     queue_submit(c->api->queue, &submit, on_submitted, run);
     exec_request_free(&request);
+}
+
+void handle_exec(struct call *c)
+{
+    struct exec_request request;
+    struct str key;
+    if (call_store_ready(c) && exec_idempotency_key(c, &key) && exec_read(c, true, &request))
+        exec_settle_session(c, &request, false, begin);
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/exec_request.h"
 
+#include "api/file_text.h"
+
 #include "base/base64.h"
 #include "schema/env_names.h"
 #include "json/fields.h"
@@ -20,6 +22,7 @@ struct draft {
     struct limit_bounds bounds;  /* of the language */
     int64_t limits[LIMIT_COUNT]; /* canonical */
     size_t argument_bytes;
+    struct buf files; /* canonical references, with commas between */
 };
 
 /* ---- limits ---- */
@@ -292,6 +295,93 @@ static void write_state(const struct exec_request *request, struct buf *out)
         buf_printf(out, ",\"if_state_version\":%" PRId64, request->if_state_version);
 }
 
+/* ---- files ---- */
+
+static struct str text_of(const json_t *object, const char *name)
+{
+    const json_t *value = json_object_get(object, name);
+    return json_is_string(value) ? (struct str){json_string_value(value), json_string_length(value)}
+                                 : (struct str){0};
+}
+
+static bool is_resource_id(struct str id)
+{
+    for (size_t i = 0; i < id.n; i++) {
+        char c = id.p[i];
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+              (c && strchr("_.:-", c))))
+            return false;
+    }
+    return id.n >= 1 && id.n <= 128;
+}
+
+/* Where there is a kind; early clients send none. */
+static const char *kind_fault(const json_t *ref)
+{
+    const json_t *kind = json_object_get(ref, "kind"), *version = json_object_get(ref, "version");
+    bool has_version = version != NULL && !json_is_null(version);
+    struct str text = text_of(ref, "kind");
+    if (kind == NULL || json_is_null(kind))
+        return NULL;
+    bool skill = str_eq(text, STR("skill"));
+    if (!skill && !str_eq(text, STR("agent")) && !str_eq(text, STR("user")))
+        return "kind must be one of: skill, agent, user";
+    if (skill && !json_is_number(version))
+        return "version is required for kind: 'skill'";
+    return !skill && has_version ? "version is only valid for kind: 'skill'" : NULL;
+}
+
+static const char *ref_fault(const json_t *ref, struct id *ret_id, struct id *ret_session)
+{
+    const json_t *resource = json_object_get(ref, "resource_id");
+    struct str session = text_of(ref, "storage_session_id");
+    if (session.p == NULL)
+        session = text_of(ref, "session_id");
+    if (id_parse(text_of(ref, "id"), ret_id) != ERR_OK)
+        return "id is invalid";
+    if (resource != NULL && !json_is_null(resource) && !is_resource_id(text_of(ref, "resource_id")))
+        return "resource_id is invalid";
+    if (id_parse(session, ret_session) != ERR_OK)
+        return "storage_session_id is invalid";
+    if (!json_is_string(json_object_get(ref, "name")))
+        return "name must be a string";
+    return kind_fault(ref);
+}
+
+static enum err take_file(struct draft *d, size_t i, const json_t *ref)
+{
+    struct id id, session;
+    struct errinfo info;
+    if (!json_is_object(ref))
+        return api_fault_set(d->fault, CE_BAD_REQUEST, "files[%zu] must be an object", i);
+    const char *fault = ref_fault(ref, &id, &session);
+    if (fault != NULL)
+        return api_fault_set(d->fault, CE_BAD_REQUEST, "files[%zu].%s", i, fault);
+    if (file_name_check(text_of(ref, "name"), &info) != ERR_OK)
+        return api_fault_set(d->fault, CE_BAD_REQUEST, "files[%zu].name %s", i, info.text);
+    buf_printf(&d->files, "%s{\"id\":\"%s\",\"session\":\"%s\",\"name\":", i > 0 ? "," : "", id.text,
+               session.text);
+    json_write_string(&d->files, text_of(ref, "name"));
+    buf_append_char(&d->files, '}');
+    return ERR_OK;
+}
+
+static enum err take_files(struct draft *d)
+{
+    const json_t *list = json_object_get(d->body, "files");
+    if (list == NULL || json_is_null(list))
+        return ERR_OK;
+    if (!json_is_array(list))
+        return api_fault_set(d->fault, CE_BAD_REQUEST, "files must be an array");
+    if (json_array_size(list) > EXEC_FILES_MAX)
+        return api_fault_set(d->fault, CE_BAD_REQUEST, "files must not have more than %d items",
+                             EXEC_FILES_MAX);
+    enum err e = ERR_OK;
+    for (size_t i = 0; e == ERR_OK && i < json_array_size(list); i++)
+        e = take_file(d, i, json_array_get(list, i));
+    return e;
+}
+
 static void write_canonical(const struct draft *d, struct exec_request *request)
 {
     struct buf *out = &request->canonical;
@@ -314,6 +404,8 @@ static void write_canonical(const struct draft *d, struct exec_request *request)
         e = json_write(d->env, out);
     else
         buf_append_cstr(out, "{}");
+    if (d->files.len > 0)
+        buf_printf(out, ",\"files\":[" STR_FMT "]", STR_ARG(buf_str(&d->files)));
     for (enum limit i = 0; i < LIMIT_COUNT; i++)
         buf_printf(out, "%s\"%s\":%" PRId64, i == 0 ? ",\"limits\":{" : ",", limit_row(i)->canonical,
                    d->limits[i]);
@@ -337,6 +429,8 @@ static enum err read_all(struct draft *d, struct exec_request *request)
     if (e == ERR_OK)
         e = take_env(d);
     if (e == ERR_OK)
+        e = take_files(d);
+    if (e == ERR_OK)
         e = take_limits(d, request->lang);
     if (e == ERR_OK)
         e = take_session(d, &request->session);
@@ -355,16 +449,19 @@ enum err exec_request_parse(struct str body, const struct exec_rules *rules, str
     if (!json_is_object(root))
         return api_fault_set(fault, CE_INVALID_FIELD, "the body must be an object, not %s",
                              json_type_text(root));
-    struct draft d = {.body = root, .rules = rules, .fault = fault};
+    struct draft d = {.body = root, .rules = rules, .fault = fault, .files = BUF_INIT(EXEC_FILES_BYTES)};
     /* Escapes make a character at most six; the body's own limit bounds it as well. */
     struct exec_request request = {.canonical = BUF_INIT(8 * (body.n + 4096))};
     enum err e = read_all(&d, &request);
     if (e == ERR_OK) {
         write_canonical(&d, &request);
-        if (buf_status(&request.canonical) != ERR_OK)
+        if (buf_status(&d.files) != ERR_OK)
+            e = api_fault_set(fault, CE_TOO_LARGE, "files: the references are too long");
+        else if (buf_status(&request.canonical) != ERR_OK)
             e = api_fault_set(fault, CE_INTERNAL, "out of memory");
     }
     json_decref(d.args);
+    buf_free(&d.files);
     if (e == ERR_OK)
         *ret_request = request;
     else

@@ -115,13 +115,12 @@ static void on_submitted(void *arg, enum queue_answer answer, const struct queue
         call_queue_failed(c, answer, result != NULL ? result->retry_after_ms : 0);
 }
 
-void handle_job_submit(struct call *c)
+static void submit_job(struct call *c, struct exec_request *taken)
 {
-    struct exec_request request;
+    struct exec_request request = *taken;
     struct str key;
-    if (!call_store_ready(c) || !exec_idempotency_key(c, &key) || !exec_read(c, false, &request))
-        return;
-    struct waiting *w = wait_for(c);
+    bool good = exec_idempotency_key(c, &key);
+    struct waiting *w = good ? wait_for(c) : NULL;
     if (w != NULL) {
         char hash[SHA256_HEX_LEN + 1];
         struct sha256 digest = sha256_of(http_body(c->request));
@@ -133,6 +132,14 @@ void handle_job_submit(struct call *c)
         queue_submit(c->api->queue, &submit, on_submitted, w);
     }
     exec_request_free(&request);
+}
+
+void handle_job_submit(struct call *c)
+{
+    struct exec_request request;
+    struct str key;
+    if (call_store_ready(c) && exec_idempotency_key(c, &key) && exec_read(c, false, &request))
+        exec_settle_session(c, &request, true, submit_job);
 }
 
 /* ---- one job ---- */

@@ -9,6 +9,7 @@
 /* clang-format off */
 #define HANDLER_TABLE(X) \
     X(exec) X(job_submit) X(job_list) X(job_get) X(job_cancel) X(job_events) X(job_stream) X(languages) \
+    X(upload) X(upload_batch) X(download) X(file_head) X(file_list) X(file_delete) \
     X(health) X(ready) X(metrics) X(openapi)
 /* clang-format on */
 enum route_handler {

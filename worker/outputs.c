@@ -37,6 +37,7 @@ struct outputs {
     struct output **at;
     size_t count, cap, active; /* active: being spooled or put */
     struct output *current;    /* FILE came, FILE_END did not */
+    struct output *full;       /* its spool takes no more at present */
     bool skipping;             /* the current one is refused: its bytes are dropped */
     uint64_t current_left, new_files, bytes, unlisted;
     size_t refused;
@@ -180,11 +181,19 @@ static void set_paused(struct outputs *out, bool paused)
     out->ops->pause(out->pod, paused);
 }
 
+/* When every spool takes more and few files are under way. */
+static void go_on(struct outputs *out)
+{
+    if (!out->full && out->active < OUTPUTS_OPEN_MAX)
+        set_paused(out, false);
+}
+
 static void on_room(void *arg)
 {
     struct output *o = arg;
-    if (o->out->active <= OUTPUTS_OPEN_MAX)
-        set_paused(o->out, false);
+    struct outputs *out = o->out;
+    out->full = out->full == o ? NULL : out->full;
+    go_on(out);
 }
 
 /* ---- one file ---- */
@@ -199,9 +208,11 @@ static void settle(struct output *o, enum state state, enum file_refused why)
     o->op = NULL;
     out->active--;
     out->moved = true;
-    if (out->active < OUTPUTS_OPEN_MAX)
-        set_paused(out, false);
-    check_end(out);
+    out->full = out->full == o ? NULL : out->full;
+    if (out->ended)
+        check_end(out);
+    else
+        go_on(out); /* may end in outputs_end() */
 }
 
 static void on_put(void *arg, const struct object_result *result)
@@ -344,8 +355,10 @@ static enum err data(struct outputs *out, struct str bytes)
     if ((!out->current && !out->skipping) || bytes.n > out->current_left)
         return ERR_PROTOCOL;
     out->current_left -= bytes.n;
-    if (out->current && spool_push(out->current->spool, bytes) == ERR_AGAIN)
+    if (out->current && spool_push(out->current->spool, bytes) == ERR_AGAIN) {
+        out->full = out->current;
         set_paused(out, true);
+    }
     return ERR_OK; /* what could not be written is told at the spool's end */
 }
 
@@ -363,6 +376,7 @@ static enum err end(struct outputs *out, bool whole)
         return ERR_OK;
     }
     o->state = ENDING;
+    out->full = NULL;
     spool_end(o->spool, on_spooled, o);
     if (out->active >= OUTPUTS_OPEN_MAX)
         set_paused(out, true);

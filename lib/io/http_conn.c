@@ -4,6 +4,7 @@
 #include "base/clock.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,7 +77,7 @@ void conn_request_free(struct http_conn *c)
     if (r == NULL)
         return;
     c->request = NULL;
-    c->env->body_bytes -= r->body.len;
+    c->env->body_bytes -= r->take != NULL ? 0 : r->body.len;
     arena_free(&r->arena);
     buf_free(&r->body);
     free(r);
@@ -264,21 +265,43 @@ void http_reply(struct http_request *r, int status, const char *content_type, co
     after_reply(c, keep);
 }
 
-void http_stream_begin(struct http_request *r, int status, const char *content_type,
-                       const struct http_field *fields)
+/* Can the client tell the end of the reply without a close? */
+static bool has_end(const struct http_request *r)
+{
+    return r->chunked_reply || r->sized_reply;
+}
+
+static void begin_stream(struct http_request *r, int status, const char *content_type,
+                         const struct http_field *fields)
 {
     struct http_conn *c = r->conn;
     assert(c->request == r && c->state != CONN_STREAM && r->body_complete);
     if (c->state == CONN_DEAD)
         return; /* the writes say false, and "gone" follows */
-    r->chunked_reply = r->head.minor == 1;
     write_head(c, status, content_type, fields, r->id.text);
+    if (r->sized_reply)
+        buf_printf(&c->out, "Content-Length: %" PRIu64 "\r\n", r->reply_left);
     if (r->chunked_reply)
         buf_append_cstr(&c->out, "Transfer-Encoding: chunked\r\n");
-    write_connection(c, r->head.minor, may_keep(r) && r->chunked_reply);
+    write_connection(c, r->head.minor, may_keep(r) && has_end(r));
     buf_append_cstr(&c->out, "\r\n");
     conn_set_state(c, CONN_STREAM);
     conn_process(c);
+}
+
+void http_stream_begin(struct http_request *r, int status, const char *content_type,
+                       const struct http_field *fields)
+{
+    r->chunked_reply = r->head.minor == 1;
+    begin_stream(r, status, content_type, fields);
+}
+
+void http_stream_begin_sized(struct http_request *r, int status, const char *content_type,
+                             const struct http_field *fields, uint64_t length)
+{
+    r->sized_reply = true;
+    r->reply_left = length;
+    begin_stream(r, status, content_type, fields);
 }
 
 bool http_stream_write(struct http_request *r, struct str piece)
@@ -287,6 +310,10 @@ bool http_stream_write(struct http_request *r, struct str piece)
     assert(c->request == r && (c->state == CONN_STREAM || c->state == CONN_DEAD));
     if (c->state == CONN_DEAD)
         return false;
+    if (r->sized_reply) {
+        assert(piece.n <= r->reply_left);
+        r->reply_left -= piece.n;
+    }
     if (piece.n > 0 && !str_eq(r->head.method, STR("HEAD"))) {
         conn_out_begin(c);
         if (r->chunked_reply)
@@ -310,7 +337,12 @@ void http_stream_end(struct http_request *r)
         conn_request_free(c);
         return;
     }
-    bool keep = may_keep(r) && r->chunked_reply;
+    if (r->sized_reply && r->reply_left > 0 && !str_eq(r->head.method, STR("HEAD"))) {
+        conn_request_free(c);
+        conn_close(c); /* so that nobody takes it for whole */
+        return;
+    }
+    bool keep = may_keep(r) && has_end(r);
     conn_out_begin(c);
     if (r->chunked_reply && !str_eq(r->head.method, STR("HEAD")))
         buf_append_cstr(&c->out, "0\r\n\r\n");
@@ -349,7 +381,7 @@ static void begin_body(struct http_conn *c, struct http_request *r)
     }
     r->body_left = r->head.content_length;
     r->body_complete = r->head.framing == HTTP_BODY_NONE;
-    buf_init(&r->body, r->max_body);
+    buf_init(&r->body, r->take != NULL ? CONN_STREAM_STEP_MAX : r->max_body);
     c->body_mark = 0;
     if (r->head.expect_continue && !r->body_complete && c->in.len == 0) {
         conn_out_begin(c);
@@ -438,12 +470,36 @@ static enum err take_body(struct http_conn *c, struct http_request *r)
     return e == ERR_AGAIN && c->env->body_bytes > CONN_BODIES_MOST ? ERR_NOMEM : e;
 }
 
+/* Of a streamed body. ERR_CLOSED: there is no request any more, it was answered. */
+static enum err hand_body(struct http_conn *c, struct http_request *r)
+{
+    enum err e = move_body(c, r);
+    r->taken += r->body.len;
+    if (e == ERR_OK || e == ERR_AGAIN)
+        e = r->taken > r->max_body ? ERR_FULL : e;
+    if ((e != ERR_OK && e != ERR_AGAIN) || r->body.len == 0)
+        return e;
+    r->take(r->user, r, buf_str(&r->body));
+    if (c->request != r || c->state != CONN_BODY)
+        return ERR_CLOSED;
+    if (r->taken >= c->body_mark + CONN_BODY_STEP && !r->body_paused) {
+        c->body_mark = r->taken;
+        conn_set_state(c, CONN_BODY);
+    }
+    buf_reset(&r->body);
+    return e;
+}
+
 static bool step_body(struct http_conn *c)
 {
     struct http_request *r = c->request;
-    enum err e = take_body(c, r);
+    if (r->body_paused)
+        return false;
+    enum err e = r->take != NULL ? hand_body(c, r) : take_body(c, r);
+    if (e == ERR_CLOSED)
+        return true;
     if (e == ERR_AGAIN) {
-        if (r->body.len >= c->body_mark + CONN_BODY_STEP) {
+        if (r->take == NULL && r->body.len >= c->body_mark + CONN_BODY_STEP) {
             c->body_mark = r->body.len;
             conn_set_state(c, CONN_BODY); /* a new deadline for the next 16 KiB */
         }
@@ -651,6 +707,28 @@ void http_request_limit(struct http_request *r, size_t max_body)
 {
     assert(r->in_head);
     r->max_body = max_body;
+}
+
+void http_body_stream(struct http_request *r,
+                      void (*take)(void *user, struct http_request *r, struct str bytes))
+{
+    assert(r->in_head);
+    r->take = take;
+}
+
+void http_body_pause(struct http_request *r, bool paused)
+{
+    struct http_conn *c = r->conn;
+    if (r->body_paused == paused)
+        return;
+    r->body_paused = paused;
+    if (c->state != CONN_BODY)
+        return;
+    conn_set_state(c, CONN_BODY);
+    if (paused)
+        c->deadline_ns = 0;
+    else
+        conn_process(c);
 }
 
 void http_set_user(struct http_request *r, void *user)

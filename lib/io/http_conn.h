@@ -21,6 +21,7 @@ enum {
     CONN_REPLY_MAX = 512 * 1024 * 1024,
     CONN_WRITE_PIECE = 64 * 1024,
     CONN_BODY_STEP = 16 * 1024,
+    CONN_STREAM_STEP_MAX = 512 * 1024,    /* of a streamed body at a time: all that `in` may hold */
     CONN_BODIES_MOST = 512 * 1024 * 1024, /* of all connections together; above it 503 */
     CONN_LINGER_MS = 2000,
     CONN_LINGER_BYTES = 64 * 1024 * 1024,
@@ -75,7 +76,10 @@ struct http_request {
     void *user;
     void (*gone)(void *user, struct http_request *r);
     void (*drain)(void *user, struct http_request *r);
-    bool body_complete, chunked_reply, drain_wanted, in_head;
+    void (*take)(void *user, struct http_request *r, struct str bytes); /* of a streamed body; else NULL */
+    uint64_t taken;                                                     /* bytes of a streamed body */
+    uint64_t reply_left;                                                /* of a reply with a length */
+    bool body_complete, chunked_reply, sized_reply, drain_wanted, in_head, body_paused;
 };
 
 struct ws {

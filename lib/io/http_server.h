@@ -81,6 +81,12 @@ bool http_is_websocket(const struct http_request *r);  /* asks for an upgrade, c
 int64_t http_started_ns(const struct http_request *r); /* clock_mono_ns at the end of the head */
 
 void http_request_limit(struct http_request *r, size_t max_body); /* in on_head only */
+/* In on_head only: the body is not kept but handed to `take` in pieces; on_request follows it with an empty http_body().
+   `take` may reply; then it is not called again. */
+void http_body_stream(struct http_request *r,
+                      void (*take)(void *user, struct http_request *r, struct str bytes));
+/* While paused no more of a streamed body is taken (the client blocks), and the body's deadline rests. */
+void http_body_pause(struct http_request *r, bool paused);
 /* The handler's own. */
 void http_set_user(struct http_request *r, void *user);
 void *http_user(const struct http_request *r);
@@ -100,6 +106,9 @@ void http_reply(struct http_request *r, int status, const char *content_type, co
 /* A reply in pieces (SSE, downloads): chunked, or until close for HTTP/1.0. */
 void http_stream_begin(struct http_request *r, int status, const char *content_type,
                        const struct http_field *fields);
+/* The same with a Content-Length; what is missing of it at http_stream_end() closes the connection. */
+void http_stream_begin_sized(struct http_request *r, int status, const char *content_type,
+                             const struct http_field *fields, uint64_t length);
 /* Copies. False: so much waits for the client that the caller should stop until on_drain (it is kept, up to
    256 KiB over the mark; beyond it the client is dropped). */
 bool http_stream_write(struct http_request *r, struct str piece);

@@ -240,7 +240,10 @@ static struct call *add_call(struct queue *q, const struct session_add *add)
     call_str(c, add->owner.tenant);
     call_str(c, add->owner.user);
     call_cstr(c, add->shared ? "1" : "0");
-    add_created(c, add);
+    if (add->must_exist)
+        call_cstr(c, "");
+    else
+        add_created(c, add);
     call_int(c, add->ttl_ms);
     call_int(c, (int64_t)add->max_files);
     call_int(c, (int64_t)add->max_bytes);

@@ -58,7 +58,8 @@ void session_list(struct queue *q, struct session_owner owner, struct id session
 
 struct session_add {
     struct session_owner owner;
-    struct id session; /* is made when there is none */
+    struct id session; /* is made when there is none, unless it must exist (QUEUE_NOT_FOUND) */
+    bool must_exist;
     bool shared;       /* when made: the whole tenant may use it */
     int64_t ttl_ms;    /* lives at least so long from now */
     uint64_t max_files, max_bytes;

@@ -5,7 +5,7 @@ local session, tenant, user, shared, created, ttl, max_files, max_bytes, job, at
 need(SLOG, 'stream', SFILES, 'hash', SDUE, 'zset')
 local s = session_load()
 local act = session_action(s, tenant, user)
-if s and act == 'missing' then return {act} end
+if act == 'missing' and (s or created == '') then return {act} end
 if call('HEXISTS', SFILES, ARGV[FIRST]) == 1 then return {'dup'} end
 
 -- Of an attempt: it must be the present one, and what an earlier one left goes.
