@@ -60,8 +60,8 @@ struct session_add {
     struct session_owner owner;
     struct id session; /* is made when there is none, unless it must exist (QUEUE_NOT_FOUND) */
     bool must_exist;
-    bool shared;       /* when made: the whole tenant may use it */
-    int64_t ttl_ms;    /* lives at least so long from now */
+    bool shared;    /* when made: the whole tenant may use it */
+    int64_t ttl_ms; /* lives at least so long from now */
     uint64_t max_files, max_bytes;
     /* Of a run: its job and attempt, QUEUE_FENCED when that is not the present one. Then room is made by what the
        run replaces (older outputs of the same path), and what an earlier attempt left goes. */
