@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/slice.h"
 #include "io/config_load.h"
 #include "json/json.h"
 
@@ -297,6 +298,7 @@ int main(int argc, char **argv)
     static struct program program;
     struct config_request request = {.file = NULL};
     struct errinfo info = {.code = ERR_OK};
+    slice_short();
     json_start();
     if (config_take_args(&request, &argc, argv, &info) != ERR_OK) {
         fprintf(stderr, "millrace-api: %s\n", info.text);

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/slice.h"
 #include "io/config_load.h"
 #include "worker/pool_plan.h"
 #include "json/json.h"
@@ -478,6 +479,7 @@ int main(int argc, char **argv)
     log_open("worker", LOG_INFO, isatty(STDERR_FILENO));
     if (told_and_done(argc, argv))
         return 0;
+    slice_short();
     harden();
     json_start();
     if (config_take_args(&request, &argc, argv, &info) != ERR_OK ||

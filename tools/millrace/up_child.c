@@ -2,6 +2,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/slice.h"
 #include "tools/millrace/up.h"
 
 #include <errno.h>
@@ -177,6 +178,7 @@ static void become(const struct command *command, int log_fd, int stdin_fd, pid_
         setsid();
     else
         setpgid(0, 0); /* sudo knows us by our terminal */
+    slice_short();     /* for redis-server, which does not ask for it */
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent)
         _exit(127);

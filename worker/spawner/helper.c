@@ -2,6 +2,7 @@
 #include "worker/spawner/helper.h"
 
 #include "base/cleanup.h"
+#include "base/slice.h"
 #include "worker/runner/pod_fds.h"
 #include "worker/runner/runner_main.h"
 #include "worker/spawner/apply.h"
@@ -369,6 +370,7 @@ int main(int argc, char **argv)
     own_name = argv[0];
     own_name_size = (size_t)(argv[2] + strlen(argv[2]) - argv[0]) + 1;
     struct errinfo info = {0};
+    slice_default(); /* templates and pods are our forks */
     if (set_up(&h, &info) != ERR_OK) {
         answer(&h, HELPER_FAILED, 0, -1, info.text);
         return 1;

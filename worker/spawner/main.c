@@ -2,6 +2,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/slice.h"
 #include "worker/spawner/idmap.h"
 #include "worker/spawner/memfd.h"
 #include "worker/spawner/plan.h"
@@ -390,6 +391,7 @@ int main(int argc, char **argv)
     char exe[PATH_MAX];
     if (argc == 2 && strcmp(argv[1], "--help") == 0)
         return usage(stdout), 0;
+    slice_short();
     ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
     if (n > 0 && strncmp(exe, "/memfd:", 7) != 0) {
         exe[n] = '\0';
