@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The attack list, row by row: each in a pod with every defence, with and without privilege; and, where one of ours stops it, with
+that one off. After each: nothing is left, and a normal job runs (the fixture looks)."""
+import json
+import os
+import pathlib
+import random
+import re
+import subprocess
+import sys
+
+import pytest
+
+import attacks
+import pods as module
+
+HERE = pathlib.Path(__file__).resolve().parent
+TESTS = HERE.parent
+sys.path.insert(0, str(TESTS / "faults"))
+from counts import count  # noqa: E402
+
+
+def run(place, attack, off=()):
+    options = dict(attack.options, off=off, count=attack.count)
+    if attack.hold_pods:
+        options["hold_pods"] = True
+    if attack.kind == "bash":
+        facts = place.bash(attack.code, **options)
+    elif attack.kind == "cold":
+        facts = place.run(module.PYTHON, "-I", "main.py", name="main.py", code=attacks.PRELUDE + attack.code, **options)
+    else:
+        facts = place.warm(attacks.PRELUDE + attack.code, **options)
+    return facts[-1] if attack.count > 1 else facts
+
+
+@pytest.mark.parametrize("attack", attacks.ROWS, ids=str)
+def test_attack(place, attack):
+    facts = run(place, attack)
+    assert facts["error"] == "" and attack.expect(facts), facts
+
+
+@pytest.mark.parametrize("attack", [a for a in attacks.ROWS if a.off], ids=str)
+def test_control(place, attack):
+    facts = run(place, attack, attack.off)
+    assert facts["error"] == "" and attack.harm(facts), facts
+
+
+@pytest.mark.parametrize("attack", [a for a in attacks.ROWS if a.outside], ids=str)
+def test_outside(tmp_path, attack):
+    """What the kernel alone keeps from a pod: on the host, with its rights, the same program does it."""
+    done = subprocess.run([module.PYTHON, "-I", "-c", attacks.PRELUDE + attack.code], cwd=tmp_path, capture_output=True, timeout=30)
+    assert attack.outside({"stdout": done.stdout, "exit": {"exit_code": done.returncode}}), done
+
+
+CALLS = """
+import ctypes, json, os, signal
+libc = ctypes.CDLL(None, use_errno=True)
+told = {}
+for n in list(range(0, 601)) + [0x7fffffff & ~0x40000000]:
+    r, w = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(2)
+        ctypes.set_errno(0)
+        got = libc.syscall(n, 0, 0, 0, 0, 0, 0)
+        os.write(w, b"EPERM" if got == -1 and ctypes.get_errno() == 1 else b"ENOSYS" if got == -1 and ctypes.get_errno() == 38 else b"through")
+        os._exit(0)
+    os.close(w)
+    if n in WAITS:
+        os.kill(pid, 9)
+    os.waitpid(pid, 0)
+    told[n] = os.read(r, 10).decode() or "through"
+    os.close(r)
+print(json.dumps(told))
+"""
+WAITS = "{7, 23, 34, 56, 57, 58, 61, 130, 202, 247, 270, 271, 15, 16, 60, 231, 35, 230, 128, 37}"
+
+
+def test_every_number_is_answered_as_the_golden_table_says(place):
+    """A110: which calls are refused, unknown or let through. Through means: the filter let it; what came of it is the kernel's."""
+    facts = place.python("WAITS = " + WAITS + CALLS, wall_ms=60000)
+    told = json.loads(facts["stdout"])
+    golden = HERE / "golden" / "syscalls.x86_64.json"
+    if os.environ.get("MILLRACE_RECORD"):
+        golden.write_text(json.dumps({w: [int(n) for n in told if told[n] == w] for w in ("EPERM", "ENOSYS")}, indent=None) + "\n")
+    want = json.loads(golden.read_text())
+    assert {w: [int(n) for n in told if told[n] == w] for w in ("EPERM", "ENOSYS")} == want
+
+
+def test_random_order(place):
+    """A153: attacks in random order; after all of them nothing is left and nothing has grown. The seed replays the run."""
+    seed = int(os.environ.get("MILLRACE_SEED", random.randrange(1 << 30)))
+    print(f"seed {seed}")
+    order = random.Random(seed)
+    quick = [a for a in attacks.ROWS if a.options.get("wall_ms", 0) < 1000 and a.id not in ("A92",)]
+    session = place.session()
+
+    def memory():
+        helper = next(p for p in place_pids(session) if b"podhelper" in pathlib.Path(f"/proc/{p}/cmdline").read_bytes())
+        return sum(int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{p}/status").read_text())[1])
+                   for p in (session.process.pid, helper))
+    for attack in order.sample(quick, 10):
+        run(place, attack)
+    before = memory()
+    for _ in range(count("hazards_random")):
+        attack = order.choice(quick)
+        facts = run(place, attack)
+        assert attack.expect(facts), (seed, attack, facts)
+    place.check()
+    assert memory() - before <= 512 + before // 100, "the spawner and its helper have grown"
+
+
+def place_pids(session):
+    from place import descendants
+    return descendants(session.process.pid)
+
+
+def rows_of_readme():
+    text = (HERE / "README.md").read_text()
+    return re.findall(r"^\| (A\d+) \| (.*?) \| (.*?) \|$", text, re.M)
+
+
+def test_the_list_is_whole_and_its_references_are_true():
+    """Every row of the list names tests that exist, another suite's, or says why it is not for this backend."""
+    rows = rows_of_readme()
+    numbers = [int(r[0][1:]) for r in rows]
+    assert numbers == sorted(set(numbers)) and len(numbers) >= 116
+    ids = {a.id for a in attacks.ROWS}
+    for name, _, where in rows:
+        references = re.findall(r"`([\w/.]+)(?:::(\w+))?`", where)
+        assert references or where.startswith(("not here: ", "not yet: ")), name
+        assert ("attacks.py" in where) == (name in ids), f"{name}: attacks.py and this list differ"
+        for file, test in references:
+            path = next((p for p in (HERE / file, TESTS / file) if p.is_file()), None)
+            assert path, f"{name}: no file {file}"
+            assert not test or re.search(rf"\b{test}\b", path.read_text()), f"{name}: {file} has no {test}"
+    assert ids <= {r[0] for r in rows}
