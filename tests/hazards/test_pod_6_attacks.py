@@ -129,7 +129,7 @@ def test_the_list_is_whole_and_its_references_are_true():
     for name, _, where in rows:
         references = re.findall(r"`([\w/.]+)(?:::(\w+))?`", where)
         assert references or where.startswith(("not here: ", "not yet: ")), name
-        assert ("attacks.py" in where) == (name in ids), f"{name}: attacks.py and this list differ"
+        assert ("`attacks.py`" in where) == (name in ids), f"{name}: attacks.py and this list differ"
         for file, test in references:
             path = next((p for p in (HERE / file, TESTS / file) if p.is_file()), None)
             assert path, f"{name}: no file {file}"
