@@ -40,6 +40,8 @@ static const char *const foreign[] = {
     "POD_NAMESPACE",
     "POD_IP",
     "POD_UID",
+    "MINIO_ROOT_*",
+    "MINIO_BROWSER",
     /* LibreChat's own half of the tokens, where both read one .env. */
     "CODEAPI_JWT_ENABLED",
     "CODEAPI_JWT_PRIVATE_*",
@@ -169,6 +171,18 @@ static void check_state_keys(struct config *c)
         config_problem(&c->base, "STATE_KEYS: at most 8 keys");
 }
 
+static void check_objects(struct config *c)
+{
+    bool keys = c->minio_access_key[0] != '\0' && c->minio_secret_key[0] != '\0';
+    if (c->object_store_path[0] != '/')
+        config_problem(&c->base, "OBJECT_STORE_PATH: must be an absolute path");
+    if (c->object_store == CONFIG_OBJECT_STORE_S3 && !c->minio_use_iam && !keys)
+        config_problem(&c->base,
+                       "OBJECT_STORE: s3 needs MINIO_ACCESS_KEY and MINIO_SECRET_KEY, or MINIO_USE_IAM=true");
+    if (strchr(c->minio_endpoint, '/') != NULL)
+        config_problem(&c->base, "MINIO_ENDPOINT: must be host[:port]; MINIO_SECURE=true asks for https");
+}
+
 static void check(struct config_base *base)
 {
     struct config *c = (struct config *)base;
@@ -187,8 +201,7 @@ static void check(struct config_base *base)
         config_problem(base, "MAX_CODE_MB: must not be above MAX_BODY_MB");
     if (c->max_file_bytes > c->max_total_file_bytes)
         config_problem(base, "MAX_FILE_SIZE_MB: must not be above MAX_TOTAL_FILE_SIZE_MB");
-    if (c->object_store_path[0] != '/')
-        config_problem(base, "OBJECT_STORE_PATH: must be an absolute path");
+    check_objects(c);
     if (strpbrk(c->redis_key_prefix, "{}") != NULL)
         config_problem(base, "REDIS_KEY_PREFIX: must not hold { or }, which mark partitions");
 }

@@ -36,6 +36,22 @@ static void options_of(const struct config *config, struct object_store_options 
         .kind = OBJECT_STORE_DIRECTORY,
         .path = config->object_store_path,
     };
+    if (config->object_store != CONFIG_OBJECT_STORE_S3)
+        return;
+    *options = (struct object_store_options){
+        .kind = OBJECT_STORE_S3,
+        .s3 = {.endpoint = config->minio_endpoint,
+               .bucket = config->minio_bucket,
+               .region = config->minio_region,
+               .access_key = config->minio_access_key,
+               .secret_key = config->minio_secret_key,
+               .session_token = config->minio_session_token,
+               .ca_file = config->minio_ca_file,
+               .secure = config->minio_secure,
+               .virtual_host = config->minio_virtual_host,
+               .use_iam = config->minio_use_iam,
+               .timeout_ms = (int)config->minio_timeout_ms},
+    };
 }
 
 enum err objects_open(struct objects *o, uv_loop_t *loop, const struct config *config, struct errinfo *info)

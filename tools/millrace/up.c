@@ -133,7 +133,7 @@ static void tick_start(struct up *up, int64_t now)
     size_t ready = 0;
     for (size_t i = 0; i < up->count && up->phase == UP_STARTING; i++) {
         struct up_child *child = &up->children[i];
-        if (child->part != UP_REDIS && !up_part_ready(up, UP_REDIS))
+        if (child->part > UP_MINIO && !up_part_ready(up, UP_REDIS))
             break;
         keep_running(up, child, now);
         check_start(up, child, now);
@@ -239,6 +239,8 @@ static enum err plan_children(struct up *up, struct errinfo *info)
     enum err e = ERR_OK;
     if (up->own_redis)
         e = add_child(up, UP_REDIS, 1, 0, info);
+    if (!e && up->cli->minio)
+        e = add_child(up, UP_MINIO, 1, 0, info);
     for (int i = 1; !e && i <= cli_int_or(up->cli->apis, 1); i++)
         e = add_child(up, UP_API, i, i == 1 ? first_api_port(up) : 0, info);
     for (int i = 1; !e && i <= cli_int_or(up->cli->workers, 1); i++)
@@ -256,6 +258,8 @@ static enum err load_settings(struct up *up, struct errinfo *info)
     bool given = up->cli->redis_url ||
                  (!e && up->config.base.origins[row - config_table.rows].source != CONFIG_DEFAULT);
     up->own_redis = !given;
+    if (!e && up->cli->minio)
+        e = up_minio_check(up, info);
     if (!e && getenv("MILLRACE_CONFIG"))
         e = errinfo_set(info, ERR_INVALID, 0,
                         "MILLRACE_CONFIG is set, but `up` writes a configuration file of its own; use .env "

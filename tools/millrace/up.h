@@ -5,6 +5,7 @@
                      api.key       the key in use           redis.key   the own Redis's password
                      millrace.yaml what the programs read   redis.conf  what the own Redis reads
                      up.json       who runs where (for `status`, `env` and tests)
+                     minio/        with --minio: what the own MinIO keeps; minio.user and minio.key are its keys
                      redis/        the append-only file     log/        one file for each program
                      objects/      the object store; root's: /var/lib/millrace/up-HASH, which workers can enter
      /run/millrace-up-HASH/worker.yaml   the same for a worker without privilege, when we are root: it cannot enter
@@ -30,6 +31,7 @@ enum {
    comes later waits until those before are ready once. */
 #define UP_PART_TABLE(X)                                                                                     \
     X(REDIS, "redis", 2, 10000)                                                                              \
+    X(MINIO, "minio", 2, 10000)                                                                              \
     X(API, "api", 0, 10000)                                                                                  \
     X(WORKER, "worker", 1, 40000)                                                                            \
     X(ARCHIVER, "archiver", 0, 25000)
@@ -69,7 +71,7 @@ struct up {
     int64_t began_ns, trimmed_ns;
     char state[UP_PATH_MAX], bin[UP_PATH_MAX], worker_config[UP_PATH_MAX];
     char objects[UP_PATH_MAX]; /* folder of the object store, or "": the settings name one */
-    char key[UP_KEY_MAX], redis_key[UP_KEY_MAX];
+    char key[UP_KEY_MAX], redis_key[UP_KEY_MAX], minio_key[UP_KEY_MAX];
     bool own_redis;
     bool sudo;             /* the spawner is started through sudo */
     int lock_fd, ready_fd; /* ready_fd: a detached supervisor tells its parent, or -1 */
@@ -92,7 +94,10 @@ MUST_CHECK enum err up_file_write(const struct up *up, const char *name, struct 
                                   struct errinfo *info);
 MUST_CHECK enum err up_free_port(int wanted, int *ret_port); /* 0: any. ERR_EXISTS: taken */
 
-/* up_objects.c: the folder of the object store. */
+/* up_objects.c: the folder of the object store, or the own MinIO. */
+#define UP_MINIO_USER "millrace"
+MUST_CHECK enum err up_minio_check(const struct up *up, struct errinfo *info);
+void up_minio_settings(const struct up *up, struct buf *out);
 MUST_CHECK enum err up_objects_make(struct up *up, struct errinfo *info);
 void up_objects_remove(struct up *up); /* when it is empty; with --ephemeral in any case */
 

@@ -69,6 +69,28 @@ static void redis_command(const struct up_child *child, struct command *command)
     add_arg(command, arena_cstr(&command->memory, str_of(conf)));
 }
 
+/* Its keys are read from files: the environment of a process is no place for them. */
+static void minio_command(const struct up_child *child, struct command *command)
+{
+    struct arena *memory = &command->memory;
+    char user[UP_PATH_MAX], key[UP_PATH_MAX], data[UP_PATH_MAX], certs[UP_PATH_MAX];
+    up_path(child->up, "minio.user", user);
+    up_path(child->up, "minio.key", key);
+    up_path(child->up, "minio", data);
+    up_path(child->up, "minio-certs", certs);
+    add_env(command, "MINIO_ROOT_USER_FILE", user);
+    add_env(command, "MINIO_ROOT_PASSWORD_FILE", key);
+    add_env(command, "MINIO_BROWSER", "off");
+    add_arg(command, child->up->cli->minio);
+    add_arg(command, "server");
+    add_arg(command, arena_cstr(memory, str_of(data)));
+    add_arg(command, "--quiet");
+    add_arg(command, "--address");
+    add_arg(command, arena_printf(memory, "127.0.0.1:%d", child->port));
+    add_arg(command, "--certs-dir"); /* not those of the user's own MinIO */
+    add_arg(command, arena_cstr(memory, str_of(certs)));
+}
+
 static void api_command(const struct up_child *child, struct command *command)
 {
     char path[UP_PATH_MAX];
@@ -156,6 +178,7 @@ static void build_command(const struct up_child *child, struct command *command)
 {
     static void (*const build[])(const struct up_child *child,
                                  struct command *command) = {[UP_REDIS] = redis_command,
+                                                             [UP_MINIO] = minio_command,
                                                              [UP_API] = api_command,
                                                              [UP_WORKER] = worker_command,
                                                              [UP_ARCHIVER] = archiver_command};

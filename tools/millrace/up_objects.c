@@ -28,9 +28,38 @@ static enum err make(const char *path, mode_t mode, gid_t group)
     return ERR_OK;
 }
 
+/* An own MinIO and somebody else's at once is a mistake. */
+enum err up_minio_check(const struct up *up, struct errinfo *info)
+{
+    static const char *const names[] = {"OBJECT_STORE", "MINIO_ENDPOINT", "MINIO_ACCESS_KEY",
+                                        "MINIO_SECRET_KEY"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const struct config_row *row = config_find(&config_table, str_of(names[i]));
+        if (up->config.base.origins[row - config_table.rows].source != CONFIG_DEFAULT)
+            return errinfo_set(info, ERR_INVALID, 0,
+                               "--minio starts an own MinIO, but %s is set; give one of the two", names[i]);
+    }
+    if (access(up->cli->minio, X_OK))
+        return errinfo_set(info, ERR_NOT_FOUND, errno,
+                           "--minio: %.150s is no program (./tools/up --minio builds one)", up->cli->minio);
+    return ERR_OK;
+}
+
+void up_minio_settings(const struct up *up, struct buf *out)
+{
+    int port = 0;
+    for (size_t i = 0; i < up->count; i++)
+        if (up->children[i].part == UP_MINIO)
+            port = up->children[i].port;
+    buf_printf(out,
+               "OBJECT_STORE: s3\nMINIO_ENDPOINT: \"127.0.0.1:%d\"\nMINIO_ACCESS_KEY: " UP_MINIO_USER
+               "\nMINIO_SECRET_KEY: \"%s\"\n",
+               port, up->minio_key);
+}
+
 enum err up_objects_make(struct up *up, struct errinfo *info)
 {
-    if (is_given(up))
+    if (is_given(up) || up->cli->minio || up->config.object_store != CONFIG_OBJECT_STORE_DIRECTORY)
         return ERR_OK;
     enum err e = ERR_OK;
     if (geteuid() != 0) {

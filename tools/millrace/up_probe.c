@@ -7,7 +7,7 @@
 
 enum { PROBE_TIMEOUT_MS = 2000, REPLY_MAX = 256 };
 
-/* ---- programs of ours: GET /ready ---- */
+/* ---- programs of ours: GET /ready; MinIO has another path ---- */
 
 static void on_ready(void *arg, enum err e, const char *why, const struct http_answer *answer)
 {
@@ -20,7 +20,8 @@ static void on_ready(void *arg, enum err e, const char *why, const struct http_a
 static void probe_http(struct up_child *child)
 {
     char url[64];
-    snprintf(url, sizeof url, "http://127.0.0.1:%d/ready", child->port);
+    snprintf(url, sizeof url, "http://127.0.0.1:%d%s", child->port,
+             child->part == UP_MINIO ? "/minio/health/ready" : "/ready");
     struct http_call_options call = {.method = "GET", .url = url, .timeout_ms = PROBE_TIMEOUT_MS};
     child->probing = !http_client_send(child->up->http, &call, on_ready, child, NULL);
 }

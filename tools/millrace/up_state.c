@@ -268,6 +268,8 @@ static enum err write_config(struct up *up, struct errinfo *info)
         buf_printf(&text, "API_KEY: \"%s\"\n", up->key);
     if (up->own_redis)
         buf_printf(&text, "REDIS_URL: \"redis://:%s@127.0.0.1:%d\"\n", up->redis_key, up->children[0].port);
+    if (up->cli->minio)
+        up_minio_settings(up, &text);
     if (up->objects[0] != '\0')
         buf_printf(&text, "OBJECT_STORE_PATH: \"%s\"\n", up->objects);
     e = up_file_write(up, "millrace.yaml", buf_str(&text), info);
@@ -291,6 +293,10 @@ enum err up_state_make(struct up *up, struct errinfo *info)
     e = e ? e : up_objects_make(up, info);
     e = e ? e : api_key(up, info);
     e = e ? e : kept_key(up, "redis.key", up->redis_key, info);
+    if (up->cli->minio) {
+        e = e ? e : kept_key(up, "minio.key", up->minio_key, info);
+        e = e ? e : up_file_write(up, "minio.user", STR(UP_MINIO_USER), info);
+    }
     e = e ? e : up_file_write(up, "api.key", str_of(up->key), info);
     if (up->own_redis)
         e = e ? e : write_redis_conf(up, info);
