@@ -197,6 +197,37 @@ def test_limits_of_a_language(plant):
         assert body["status"] == "TO" and body["usage"]["wall_ms"] >= 300
 
 
+# What a limit of the request does: program, the limit, and what the answer has.
+HOLD = {
+    "output": ("print('x' * 5000)", {"max_output_bytes": 1000}, {"reason": "output_limit", "status": "OL", "truncated": True}),
+    "memory": ("x = bytearray(200 << 20); print(len(x))", {"memory_mb": 64}, {"reason": "oom", "oom": True, "status": "SG"}),
+    "cpu": ("while True: pass", {"cpu_ms": 300, "timeout_ms": 60000}, {"job_status": "timed_out", "limit": "cpu"}),
+    "wall": ("import time; time.sleep(60)", {"timeout_ms": 300}, {"job_status": "timed_out", "limit": "wall"}),
+    "pids": ("import os\nn = 0\ntry:\n  while os.fork(): n += 1\n  import time; time.sleep(60)\nexcept OSError: print(n < 12)",
+             {"max_pids": 12}, {"stdout": "True\n"}),
+    "open files": ("f = []\ntry:\n  while True: f.append(open('/dev/null'))\nexcept OSError: print(10 < len(f) < 20)",
+                   {"max_open_files": 20}, {"stdout": "True\n"}),
+    "file size": ("import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\ntry: open('a', 'wb', 0).write(b'x' * 999) and open('b', 'wb', 0).write(b'x' * 2000)\n"
+                  "finally: import os; print(os.stat('b').st_size)", {"max_file_bytes": 1000}, {"stdout": "1000\n"}),
+}
+
+
+@pytest.mark.parametrize("name", HOLD)
+def test_a_limit_of_the_request_holds(plant, name):
+    code, limits, expected = HOLD[name]
+    with Api(plant) as api:
+        body = api.exec("py", code, **limits)
+    assert {key: body[key] for key in expected} == expected, body
+    assert {"wall_ms", "cpu_ms", "memory_peak_bytes", "processes"} <= body["usage"].keys()
+
+
+def test_a_share_of_a_processor_holds(plant):
+    code = "import time\nwhile time.process_time() < 0.4: pass"
+    with Api(plant) as api:
+        usage = api.exec("py", code, cpu_millis=200, timeout_ms=60000)["usage"]
+    assert usage["wall_ms"] >= 2.5 * usage["cpu_ms"], usage
+
+
 def test_compiling_counts_for_the_limits(plant):
     with Api(plant) as api:
         code = "#include <bits/stdc++.h>\ntemplate<int N> struct F { static constexpr long v = F<N-1>::v + F<N-2>::v; };\nint main() {}\n"

@@ -2,6 +2,7 @@
 #include "api/exec_request.h"
 #include "unit.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -192,6 +193,42 @@ static void test_limits(void **state)
     refused(true, PY ",\"timeout\":\"5\"}", CE_INVALID_FIELD, "timeout: ");
 }
 
+/* Every row is a strict integer within its range, and 422 says the range. */
+static void test_every_limit_is_strict(void **state)
+{
+    struct config config = {0};
+    struct limit_bounds bounds;
+    (void)state;
+    assert_int_equal(config_begin(&config_table, &config.base), ERR_OK);
+    limits_configure(&config, &bounds);
+    for (enum limit i = 0; i < LIMIT_COUNT; i++) {
+        const char *field = limit_row(i)->field;
+        static const char *const kinds[] = {"1.5",  "1e3", "\"64\"", "true",
+                                            "[64]", "{}",  "-1",     "18446744073709551616"};
+        char body[300], range[100];
+        for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++) {
+            snprintf(body, sizeof body, PY ",\"%s\":%s}", field, kinds[k]);
+            refused(true, body, k == 7 ? CE_BAD_JSON : CE_INVALID_FIELD, k == 7 ? "" : field);
+            refused(false, body, k == 7 ? CE_BAD_JSON : CE_INVALID_FIELD, k == 7 ? "" : field);
+        }
+        int64_t outside[] = {limit_min(i) - 1, limit_max(&bounds, i) + 1};
+        int64_t inside[] = {limit_min(i), limit_max(&bounds, i)};
+        snprintf(range, sizeof range, "from %" PRId64 " to %" PRId64, inside[0], inside[1]);
+        for (size_t k = 0; k < 2; k++) {
+            snprintf(body, sizeof body, PY ",\"%s\":%" PRId64 "}", field, outside[k]);
+            refused(true, body, CE_INVALID_FIELD, range);
+            snprintf(body, sizeof body, PY ",\"%s\":%" PRId64 "}", field, inside[k]);
+            struct exec_request r = {.detach = false};
+            auto_json v = accepted(true, body, &r);
+            assert_int_equal(
+                json_integer_value(json_object_get(json_object_get(v, "limits"), limit_row(i)->canonical)),
+                inside[k] * limit_row(i)->scale);
+            exec_request_free(&r);
+        }
+    }
+    config_release(&config.base);
+}
+
 static json_int_t limit_of(const char *body, const char *name)
 {
     struct exec_request r = {.detach = false};
@@ -291,6 +328,7 @@ int main(void)
         cmocka_unit_test(test_env),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_limits_of_a_language),
+        cmocka_unit_test(test_every_limit_is_strict),
         cmocka_unit_test(test_contract_timeout_is_clamped),
         cmocka_unit_test(test_session),
         cmocka_unit_test(test_stdin_and_choices),
