@@ -17,19 +17,20 @@
 struct pod;
 
 enum pod_event_type {
-    POD_READY,   /* takes a job */
-    POD_LIMITS,  /* answer to limits(): ok */
-    POD_STARTED, /* the program was released */
-    POD_OUTPUT,  /* bytes, stream */
-    POD_WAITING, /* the program waits for input */
-    POD_STATE,   /* bytes: what the program says of its state (state_stream.h) */
-    POD_STAGE,   /* exit: of the compile step */
-    POD_EXIT,    /* exit: of the program; no output follows */
-    POD_REFUSED, /* text: the runner could not start the program */
-    POD_DONE,    /* the runner has nothing more to say */
-    POD_USAGE,   /* answer to usage(): ok, usage */
-    POD_ROOM,    /* place() may go on */
-    POD_FILE,    /* file: an output file begins; after an EXIT that says `files` */
+    POD_READY,    /* takes a job */
+    POD_LIMITS,   /* answer to limits(): ok */
+    POD_STARTED,  /* the program was released */
+    POD_OUTPUT,   /* bytes, stream */
+    POD_WAITING,  /* the program waits for input */
+    POD_STATE,    /* bytes: what the program says of its state (state_stream.h) */
+    POD_COMPILED, /* bytes: a piece of the compiled program; ok: that was all. Before its STAGE */
+    POD_STAGE,    /* exit: of the compile step */
+    POD_EXIT,     /* exit: of the program; no output follows */
+    POD_REFUSED,  /* text: the runner could not start the program */
+    POD_DONE,     /* the runner has nothing more to say */
+    POD_USAGE,    /* answer to usage(): ok, usage */
+    POD_ROOM,     /* place() may go on */
+    POD_FILE,     /* file: an output file begins; after an EXIT that says `files` */
     POD_FILE_DATA,
     POD_FILE_END,     /* ok: whole */
     POD_FILE_REFUSED, /* file: one that is not given back, flags = enum file_refused */
@@ -58,8 +59,9 @@ struct pod_run {
     struct str spec;  /* TLV of worker/frame.h */
     struct str state; /* raw state that the program begins with; the spec says how much */
     struct str stdin_bytes;
-    bool stdin_eof;     /* after stdin_bytes; false: more comes with input() */
-    struct str collect; /* payload of FRAME_COLLECT; empty: no file is given back */
+    bool stdin_eof;      /* after stdin_bytes; false: more comes with input() */
+    struct str compiled; /* the program, so that nothing is compiled; the spec has no compile step then */
+    struct str collect;  /* payload of FRAME_COLLECT; empty: no file is given back */
 };
 
 struct pod_backend;

@@ -300,6 +300,8 @@ static enum err local_run(struct pod *pod, const struct pod_run *run)
     if (run->collect.n > 0)
         frame_append(&pod->out, FRAME_COLLECT, run->collect.p, run->collect.n);
     frame_append(&pod->out, FRAME_SPEC, run->spec.p, run->spec.n);
+    if (run->compiled.n > 0)
+        frame_append(&pod->out, FRAME_COMPILED_IN, run->compiled.p, run->compiled.n);
     if (run->state.n > 0)
         frame_append(&pod->out, FRAME_STATE_IN, run->state.p, run->state.n);
     if (before > 0)

@@ -47,9 +47,10 @@ enum frame_type {
     FRAME_KILL = 6,   /* u32 enum pod_end: PE_CANCELLED, PE_OUTPUT, ... is echoed in EXIT */
     FRAME_COLLECT =
         7, /* struct frame_collect; before START, at most once. Without it no file is given back */
-    FRAME_INPUT_BEGIN = 8, /* struct frame_file: a file in the working directory, before START */
-    FRAME_INPUT_DATA = 9,  /* exactly its size in all */
-    FRAME_STATE_IN = 20,   /* before START: the raw state that the program gets, in pieces */
+    FRAME_INPUT_BEGIN = 8,  /* struct frame_file: a file in the working directory, before START */
+    FRAME_INPUT_DATA = 9,   /* exactly its size in all */
+    FRAME_COMPILED_IN = 12, /* before START: the compiled program, in pieces; then there is no compile step */
+    FRAME_STATE_IN = 20,    /* before START: the raw state that the program gets, in pieces */
     /* from the runner */
     FRAME_READY = 64, /* u32 FRAME_VERSION */
     FRAME_STARTED = 65,
@@ -66,6 +67,8 @@ enum frame_type {
     FRAME_DEAD = 76, /* text: as ERROR, and the program did not even get its job, so another pod may run it */
     FRAME_FILE_REFUSED =
         77, /* struct frame_file: flags = enum file_refused; path empty: `size` more, not listed */
+    FRAME_COMPILED =
+        80, /* with SPEC_KEEP, between the output of the compile step and its STAGE: the program, in pieces; the last one is empty */
     FRAME_STATE =
         90, /* before EXIT: what the program says of its state, a stream of records (template_proto.h) */
 };
@@ -142,6 +145,7 @@ enum spec_tag {
     SPEC_STATE_MAX = 20,      /* bytes of raw state that it may hand over */
     SPEC_STATE_SIZE = 21,     /* bytes of raw state that it gets: those of the FRAME_STATE_IN before START */
     SPEC_STATE_MS = 22,       /* time that saving may take, on top of the wall-clock limit */
+    SPEC_KEEP = 24,           /* u64: give the compiled program back when it has at most so many bytes */
     SPEC_STATE_ON_ERROR = 23, /* 1: saved also after an exception that nobody caught */
 };
 

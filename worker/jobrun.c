@@ -125,6 +125,7 @@ void jobrun_release_program(struct jobrun *run)
         .stdin_bytes = buf_str(&run->request.stdin_bytes),
         .stdin_eof = !run->request.stdin_open || run->early_eof,
         .collect = buf_str(&run->plan.collect),
+        .compiled = jobrun_compile_program(run),
     };
     if (run->state_run)
         pod_run.state = jobrun_state_release(run, &pod_run.spec);
@@ -193,6 +194,7 @@ static void on_got(void *arg, struct pool_pod *pod, const char *why)
 
 void jobrun_take_pod(struct jobrun *run)
 {
+    jobrun_compile_look(run);
     jobrun_set_state(run, JR_WAITING);
     run->wait = (struct pool_wait){.got = on_got, .arg = run};
     if (run->state_run && !run->state_run->any_pod)
@@ -229,6 +231,7 @@ static void on_output(struct jobrun *run, const struct pod_event *event)
 {
     if (run->state != JR_RUNNING && run->state != JR_ENDING)
         return;
+    jobrun_compile_output(run, event->stream, event->bytes);
     if (coalesce_add(&run->out, event->stream, event->bytes, clock_mono_ns()) != ERR_OK) {
         log_error("no memory for a program's output", F_JOB(run->job.text, run->attempt));
         jobrun_return(run, REASON_INTERNAL);
@@ -255,6 +258,7 @@ static void on_started(struct jobrun *run)
     if (run->state_run)
         buf_free(&run->state_run->raw); /* the pod has it, and no other will */
     jobrun_set_state(run, JR_RUNNING);
+    jobrun_compile_started(run);
     jobrun_set_deadline(run, wall_ms(run));
     jobrun_flush_soon(run);
 }
@@ -374,6 +378,10 @@ static void on_pod(void *arg, const struct pod_event *event)
     case POD_STAGE:
         run->facts.staged = true;
         run->facts.stage = event->exit;
+        jobrun_compile_staged(run);
+        return;
+    case POD_COMPILED:
+        jobrun_compile_piece(run, event->bytes, event->ok);
         return;
     case POD_EXIT:
         on_exit_told(run, &event->exit);

@@ -15,6 +15,7 @@
 #include "queue/state.h"
 #include "schema/metrics.h"
 #include "schema/reasons.h"
+#include "worker/compile_cache.h"
 #include "worker/pool.h"
 #include "worker/run_files.h"
 
@@ -75,6 +76,7 @@ struct jobruns_options {
     const char *const
         *missing; /* by language: what it cannot run without, or NULL; NULL: nothing is missing */
     const struct file_services *files; /* NULL: runs have no files */
+    struct compile_cache *compiled;    /* NULL: nothing is kept */
     void (*changed)(void *arg);        /* a job is over: slots may be free */
     void *arg;
 };

@@ -56,6 +56,15 @@ struct run_state {
     struct state_change change;
 };
 
+/* A program that is compiled: from the cache, or for it. */
+struct run_compile {
+    struct sha256 key;
+    bool hit;
+    bool whole; /* `program` is all of it */
+    struct buf program;
+    struct buf told[COMPILE_OUTPUTS]; /* by the compiler */
+};
+
 struct jobrun {
     unsigned magic;
     struct jobruns *runs;
@@ -68,6 +77,7 @@ struct jobrun {
 
     struct run_request request;
     struct run_plan plan;
+    struct run_compile *compile; /* NULL: nothing to compile, or nothing to keep */
     struct run_state *state_run; /* NULL: it keeps none */
     bool early_eof;
     int early_signals[EARLY_SIGNALS_MAX];
@@ -127,6 +137,15 @@ struct jobrun *jobrun_find(struct jobruns *runs, struct id job, uint32_t attempt
 /* jobrun_input.c */
 void jobrun_kill(struct jobrun *run, enum pod_end why); /* the first reason counts */
 void jobrun_send_early_inputs(struct jobrun *run);      /* the program was released */
+
+/* jobrun_compile.c; each does nothing for a job that is not compiled. */
+void jobrun_compile_look(struct jobrun *run); /* before its pod is taken */
+struct str jobrun_compile_program(const struct jobrun *run);
+void jobrun_compile_started(struct jobrun *run);
+void jobrun_compile_output(struct jobrun *run, enum pod_stream stream, struct str bytes);
+void jobrun_compile_piece(struct jobrun *run, struct str bytes, bool whole);
+void jobrun_compile_staged(struct jobrun *run);
+void jobrun_compile_free(struct jobrun *run);
 
 /* jobrun_files.c */
 void jobrun_keep_owner(struct jobrun *run, const struct claimed_job *job);

@@ -35,6 +35,7 @@ static void on_flush_closed(uv_handle_t *handle)
     buf_free(&run->usage_json);
     buf_free(&run->end_json);
     jobrun_files_free(run);
+    jobrun_compile_free(run);
     run_request_free(&run->request);
     run_plan_free(&run->plan);
     jobrun_state_free(run);

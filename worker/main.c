@@ -395,7 +395,9 @@ static enum err open_all(struct worker *w, struct errinfo *info)
     if (e != ERR_OK)
         return e;
     open_files(w);
+    w->compiled = compile_cache_open((size_t)w->config.compile_cache_bytes);
     struct jobruns_options runs = {
+        .compiled = w->compiled,
         .files = &w->files,
         .loop = &w->loop.uv,
         .queue = {.append = call_append,

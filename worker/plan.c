@@ -3,14 +3,13 @@
 
 #include "worker/imports.h"
 #include "worker/java_names.h"
+#include "worker/runner/pod_fds.h"
 #include "worker/spawner/kinds.h"
 #include "worker/spec.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-
-#define POD_PROGRAM "/mnt/data/.program"
 
 /* The user's process gets these and what the request adds; the request wins. */
 static const char *const base_env[][2] = {

@@ -124,6 +124,12 @@ static enum err take_dead(struct pod *pod, struct str payload)
     return take_refusal(pod, payload, true);
 }
 
+static enum err take_compiled(struct pod *pod, struct str payload)
+{
+    pod_tell(pod, &(struct pod_event){.type = POD_COMPILED, .ok = payload.n == 0, .bytes = payload});
+    return ERR_OK;
+}
+
 static enum err take_state(struct pod *pod, struct str payload)
 {
     pod_tell(pod, &(struct pod_event){.type = POD_STATE, .bytes = payload});
@@ -178,6 +184,7 @@ static const struct frame_rule rules[] = {
     [FRAME_STDOUT] = {IN(RUNNING), LINK_RUNNING, take_stdout},
     [FRAME_STDERR] = {IN(RUNNING), LINK_RUNNING, take_stderr},
     [FRAME_WAITING] = {IN(RUNNING), LINK_RUNNING, take_waiting},
+    [FRAME_COMPILED] = {IN(RUNNING), LINK_RUNNING, take_compiled},
     [FRAME_STAGE] = {IN(RUNNING), LINK_RUNNING, take_stage},
     [FRAME_EXIT] = {IN(RUNNING), LINK_EXITED, take_exit},
     [FRAME_ERROR] = {IN(CONNECTING) | IN(READY) | IN(STARTED_ASKED) | IN(RUNNING), LINK_EXITED, take_error},

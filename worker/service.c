@@ -81,6 +81,11 @@ void worker_write_metrics(struct worker *w, struct buf *out)
     set_http(w);
     set_pools(w);
     set_queue(w);
+    if (w->compiled) {
+        struct compile_cache_stats kept = compile_cache_stats(w->compiled);
+        metrics_set(w->metrics, METRIC_COMPILE_BYTES, 0, (int64_t)kept.bytes);
+        metrics_set(w->metrics, METRIC_COMPILE_EVICTED, 0, (int64_t)kept.evicted);
+    }
     metrics_write(w->metrics, out);
 }
 

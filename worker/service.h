@@ -18,6 +18,7 @@ struct worker {
     struct pod_backend *backend;
     struct pools *pools;
     struct jobruns *runs;
+    struct compile_cache *compiled;
     struct metrics *metrics;
     struct queue *queue;
     struct state_keys state_keys; /* once the store was reached */

@@ -49,6 +49,7 @@ static const struct {
     [SPEC_STATE_MAX] = {SHAPE_U64, offsetof(struct spec, state_max)},
     [SPEC_STATE_SIZE] = {SHAPE_U64, offsetof(struct spec, state_size)},
     [SPEC_STATE_MS] = {SHAPE_U64, offsetof(struct spec, state_ms)},
+    [SPEC_KEEP] = {SHAPE_U64, offsetof(struct spec, keep)},
     [SPEC_STATE_ON_ERROR] = {SHAPE_FLAG, offsetof(struct spec, state_on_error)},
 };
 

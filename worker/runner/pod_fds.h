@@ -25,5 +25,7 @@ enum runner_fd {
 enum { POD_UID = 1000, POD_GID = 1000 };
 
 #define POD_WORK_DIR "/mnt/data"
+/* Where a compiler puts the program, where the language does not say otherwise. */
+#define POD_PROGRAM POD_WORK_DIR "/.program"
 
 #endif

@@ -271,6 +271,7 @@ static void on_start(struct runner *r)
     if (r->state != RUN_READY || spec_scan(buf_str(&r->spec_bytes), &r->spec) != ERR_OK ||
         !files_input_whole(&r->files) || !state_begin(r))
         leave();
+    artifact_close(r);
     r->compile = r->spec.compile_argv.n > 0 && r->warm == NULL; /* a warm one compiles by itself */
     if (!r->spec.stdin_open)
         r->input_ended = true;
@@ -299,10 +300,21 @@ static void on_kill(struct runner *r, struct str payload)
     uint32_t why = 0;
     if (frame_get_u32(payload, &why) != ERR_OK || why > PE_MEMORY)
         leave();
-    if (r->state == RUN_READY || r->state == RUN_PREPARING)
+    if (r->state == RUN_READY || r->state == RUN_PREPARING || r->state == RUN_KEEPING)
         give_up(r, "ended before it started");
     else
         end_run(r, (enum pod_end)why);
+}
+
+static void take_compiled(struct runner *r, struct str bytes)
+{
+    struct errinfo info = {0};
+    if (r->state == RUN_OVER) /* an earlier piece had no room */
+        return;
+    if (r->state != RUN_READY)
+        leave();
+    if (artifact_put(r, bytes, &info) != ERR_OK)
+        give_up(r, info.text);
 }
 
 static void take_input(struct runner *r, const struct frame *f)
@@ -336,6 +348,9 @@ static void on_frame(struct runner *r, const struct frame *f)
         buf_append_str(&r->spec_bytes, f->payload);
         if (r->state != RUN_READY || buf_status(&r->spec_bytes) != ERR_OK)
             leave();
+        return;
+    case FRAME_COMPILED_IN:
+        take_compiled(r, f->payload);
         return;
     case FRAME_STATE_IN:
         if (r->state != RUN_READY)
@@ -448,6 +463,15 @@ static void give_files(struct runner *r)
     r->state = RUN_OVER;
 }
 
+static void keep_program(struct runner *r)
+{
+    enum err e = artifact_send(r);
+    if (e == ERR_AGAIN)
+        return;
+    must(e);
+    second_stage(r);
+}
+
 /* Everything but us is dead and every byte is on its way. */
 static void finish(struct runner *r)
 {
@@ -457,6 +481,11 @@ static void finish(struct runner *r)
         r->exit.end = PE_MEMORY;
     count_pod(r);
     if (r->compile && r->exit.end == PE_OWN) {
+        if (r->exit.exit_code == 0 && artifact_open(r)) {
+            r->state = RUN_KEEPING;
+            keep_program(r);
+            return;
+        }
         second_stage(r);
         if (goes_on(r))
             return;
@@ -532,7 +561,9 @@ static void settle(struct runner *r)
         pump(r); /* nobody writes any more: what is there now is all */
         if (channel_idle(&r->channel))
             finish(r);
-    } else if (r->state == RUN_GIVING)
+    } else if (r->state == RUN_KEEPING)
+        keep_program(r);
+    else if (r->state == RUN_GIVING)
         give_files(r);
 }
 

@@ -18,6 +18,7 @@ enum run_state {
     RUN_RUNNING,
     RUN_GRACE,   /* the main process ended; whoever still holds its pipes has GRACE_NS */
     RUN_KILLING, /* everything else is being killed */
+    RUN_KEEPING, /* as GIVING, between compiling and running: the compiled program goes to the worker */
     RUN_GIVING,  /* everything else is dead; output files go to the worker */
     RUN_OVER,    /* DONE is queued */
 };
@@ -50,6 +51,7 @@ struct runner {
     bool second;       /* the run behind it */
     bool started_told; /* STARTED was said */
     bool children_gone;
+    int artifact; /* the compiled program while it comes or goes; -1 */
     struct buf spec_bytes;
     struct spec spec; /* scanned: numbers and lengths only */
     struct buf held;  /* standard input that the program has not taken */
@@ -86,6 +88,14 @@ bool state_listens(const struct runner *r); /* the go socket is to be polled */
 bool usage_cpu_ns(const struct runner *r, uint64_t *ret_ns);
 bool usage_oom_kills(const struct runner *r, uint64_t *ret_count);
 bool usage_peak_bytes(const struct runner *r, uint64_t *ret_bytes);
+
+/* artifact.c: the compiled program from the worker's cache, and to it. */
+MUST_CHECK enum err artifact_put(struct runner *r, struct str bytes, struct errinfo *info);
+void artifact_close(struct runner *r);
+/* False: there is none that may be kept. */
+bool artifact_open(struct runner *r);
+/* Sends what the channel takes. ERR_AGAIN: more when it is idle again; ERR_CLOSED. */
+MUST_CHECK enum err artifact_send(struct runner *r);
 
 /* start.c: pipes, the go socket, the program. */
 MUST_CHECK enum err start_program(struct runner *r, bool second, struct errinfo *info);

@@ -12,6 +12,7 @@
 static struct runner runner = {
     .go = -1,
     .in = -1,
+    .artifact = -1,
     .out = {-1, -1},
     .held = BUF_INIT(FRAME_STDIN_HELD_MAX + 2 * FRAME_PAYLOAD_MAX),
     .spec_bytes = BUF_INIT(SPEC_SIZE_MAX),
