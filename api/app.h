@@ -11,6 +11,7 @@
 #include "base/list.h"
 #include "io/http_server.h"
 #include "io/loop.h"
+#include "io/state_blob.h"
 #include "queue/objects.h"
 #include "queue/queue.h"
 #include "schema/config.h"
@@ -20,6 +21,7 @@ struct api {
     struct config config;
     struct loop loop;
     struct queue *queue;
+    struct state_keys state_keys; /* once the store was reached */
     struct objects objects;
     struct http_server *http;
     struct auth auth;

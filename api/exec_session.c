@@ -3,7 +3,7 @@
    unknown, foreign or expired; on /v1/jobs it must be the caller's. A run that names none does not come here. */
 #include "api/app.h"
 
-#include "queue/session.h"
+#include "queue/state.h"
 
 #include <stdlib.h>
 
@@ -20,14 +20,14 @@ static void on_gone(struct call *c)
     check->call = NULL;
 }
 
-static void on_view(void *arg, enum queue_answer answer, const struct session_view *view)
+static void on_view(void *arg, enum queue_answer answer, const struct state_view *view)
 {
     struct session_check *check = arg;
     struct exec_request request = check->request;
     struct call *c = check->call;
-    bool strict = check->strict, missing = answer == QUEUE_NOT_FOUND;
+    bool strict = check->strict,
+         missing = answer == QUEUE_NOT_FOUND || (answer == QUEUE_OK && !view->exists && !view->pending);
     exec_next next = check->next;
-    (void)view;
     free(check);
     if (c == NULL) {
         exec_request_free(&request);
@@ -37,7 +37,7 @@ static void on_view(void *arg, enum queue_answer answer, const struct session_vi
     c->gone = NULL;
     if (missing && !strict)
         request.session = session_draw_file(c->api->queue, request.session); /* any id of that partition */
-    if (answer == QUEUE_OK || (missing && !strict)) {
+    if ((answer == QUEUE_OK && !missing) || (missing && !strict)) {
         next(c, &request);
         return;
     }
@@ -67,5 +67,5 @@ void exec_settle_session(struct call *c, struct exec_request *request, bool stri
     c->context = check;
     c->gone = on_gone;
     struct session_owner owner = {c->tenant, str_of(c->who.user)};
-    session_look(c->api->queue, owner, request->session, NULL, 0, on_view, check);
+    state_look(c->api->queue, owner, request->session, on_view, check);
 }

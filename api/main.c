@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/slice.h"
 #include "io/config_load.h"
+#include "queue/state.h"
 #include "json/json.h"
 
 #include <errno.h>
@@ -117,6 +118,9 @@ static void on_queue_state(void *arg, bool ready, const char *why)
 {
     struct api *api = arg;
     snprintf(api->redis_why, sizeof api->redis_why, "%s", ready || why == NULL ? "" : why);
+    if (ready && api->state_keys.count == 0)
+        state_keys_open(api->queue, api->config.state_keys.items, api->config.state_keys.count,
+                        &api->state_keys);
     if (ready)
         log_info("the store is there", F_STR("store", queue_store_text(api->queue)));
     else

@@ -257,7 +257,8 @@ void http_reply(struct http_request *r, int status, const char *content_type, co
     }
     bool keep = may_keep(r);
     write_head(c, status, content_type, fields, r->id.text);
-    buf_printf(&c->out, "Content-Length: %zu\r\n", body.n);
+    if (status != 204 && status != 304) /* they have no body, and a length would be another answer's */
+        buf_printf(&c->out, "Content-Length: %zu\r\n", body.n);
     write_connection(c, r->head.minor, keep);
     buf_append_cstr(&c->out, "\r\n");
     if (!str_eq(r->head.method, STR("HEAD")))

@@ -66,7 +66,8 @@ static bool told_none(struct state_call *x, const struct redis_value *v)
 {
     struct state_view none = {.exists = false};
     enum queue_answer answer = answer_of(v);
-    bool nobody = str_eq(redis_text(redis_item(v, 0)), STR("none"));
+    none.pending = str_eq(redis_text(redis_item(v, 0)), STR("pending"));
+    bool nobody = none.pending || str_eq(redis_text(redis_item(v, 0)), STR("none"));
     if (answer == QUEUE_OK)
         return false;
     x->read(x->arg, nobody ? QUEUE_OK : answer, nobody ? &none : NULL);
@@ -139,6 +140,13 @@ void state_read(struct queue *q, struct session_owner owner, struct id session, 
     if (version > 0)
         snprintf(wanted, sizeof wanted, "%" PRIu64, version);
     ask(q, owner, session, str_of(wanted), on_read, x);
+}
+
+void state_look(struct queue *q, struct session_owner owner, struct id session, state_cb cb, void *arg)
+{
+    struct state_call *x = call_of(arg);
+    x->read = cb;
+    ask(q, owner, session, STR("0"), on_read, x);
 }
 
 void state_list(struct queue *q, struct session_owner owner, struct id session, state_cb cb, void *arg)

@@ -18,6 +18,7 @@ struct state_version {
 };
 
 struct state_view {
+    bool pending;     /* there is none yet, and a job of this tenant that may make it has not ended */
     bool exists;      /* false: nobody has such a session: it is free to be used */
     uint64_t present; /* version of the session's state; 0: none */
     int64_t created_ms, due_ms, now_ms;
@@ -32,6 +33,8 @@ typedef void (*state_cb)(void *arg, enum queue_answer answer, const struct state
 /* version 0: the present one. */
 void state_read(struct queue *q, struct session_owner owner, struct id session, uint64_t version, state_cb cb,
                 void *arg);
+/* Whether it exists, and its version; no blob is read. */
+void state_look(struct queue *q, struct session_owner owner, struct id session, state_cb cb, void *arg);
 void state_list(struct queue *q, struct session_owner owner, struct id session, state_cb cb, void *arg);
 
 /* What makes a new version. */
