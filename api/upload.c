@@ -51,7 +51,8 @@ struct upload {
     char field[MULTIPART_NAME_MAX + 1];
     struct buf value;
     bool in_field, skipping, ended, paused, adding;
-    struct item *full;      /* its spool takes no more at present */
+    bool abandoned;    /* goes as soon as no put is under way: what one writes has to be deleted behind it */
+    struct item *full; /* its spool takes no more at present */
     struct api_fault fault; /* of a callback of the parser */
     bool refused;
     char tenant[256], user[AUTH_USER_MAX + 1];
@@ -92,24 +93,31 @@ static void on_taken_back(void *arg, const struct object_result *result)
 
 static void take_back(struct upload *u, struct item *item)
 {
-    bool may_be_there = item->state == ITEM_STORED || item->state == ITEM_PUTTING;
     spool_drop(item->spool);
     item->spool = NULL;
-    if (item->op)
-        object_op_cancel(item->op);
-    item->op = NULL;
     auto_buf key = BUF_INIT(OBJECT_KEY_MAX);
     struct session_file file = record_of(u, item);
-    if (may_be_there && session_object_name(str_of(u->tenant), u->session, &file, &key) == ERR_OK)
+    if (item->state == ITEM_STORED &&
+        session_object_name(str_of(u->tenant), u->session, &file, &key) == ERR_OK)
         (void)!object_delete(u->api->objects.store, buf_cstr(&key), on_taken_back, NULL, NULL); /* as above */
+}
+
+static bool has_puts(const struct upload *u)
+{
+    for (size_t i = 0; i < u->count; i++)
+        if (u->items[i]->op)
+            return true;
+    return false;
 }
 
 /* Nothing of it is to stay. */
 static void abandon(struct upload *u)
 {
+    u->abandoned = true;
     for (size_t i = 0; i < u->count; i++)
-        take_back(u, u->items[i]);
-    if (!u->adding)
+        if (!u->items[i]->op)
+            take_back(u, u->items[i]);
+    if (!u->adding && !has_puts(u))
         release(u);
 }
 
@@ -301,6 +309,13 @@ static void on_put(void *arg, const struct object_result *result)
 {
     struct item *item = arg;
     item->op = NULL;
+    if (item->upload->abandoned) {
+        item->state = result->e == ERR_OK ? ITEM_STORED : ITEM_FAILED;
+        take_back(item->upload, item);
+        if (!item->upload->adding && !has_puts(item->upload))
+            release(item->upload);
+        return;
+    }
     if (result->e != ERR_OK)
         log_warn("an upload could not be stored", F_STR("why", result->why ? result->why : ""));
     settle(item, result->e == ERR_OK ? ITEM_STORED : ITEM_FAILED,

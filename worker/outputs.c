@@ -311,7 +311,7 @@ static bool is_refused(const struct outputs *out, const struct frame_file *file,
         *ret_why = FILE_REFUSED_TOO_LARGE;
     else if (!input && out->new_files >= s->max_outputs)
         *ret_why = FILE_REFUSED_TOO_MANY;
-    else if (file->size > s->max_total_bytes - out->bytes)
+    else if (!input && file->size > s->max_total_bytes - out->bytes)
         *ret_why = FILE_REFUSED_TOTAL;
     else
         return false;
@@ -343,7 +343,7 @@ static enum err begin(struct outputs *out, const struct frame_file *file)
     o->size = file->size;
     o->input = input;
     out->new_files += !input;
-    out->bytes += file->size;
+    out->bytes += input ? 0 : file->size;
     out->skipping = false;
     out->current = o;
     out->active++;

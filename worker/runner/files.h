@@ -9,9 +9,10 @@
 #include "worker/runner/channel.h"
 
 enum {
-    FILES_NAMES_MAX = 512 << 10,
-    FILES_ENTRIES_MAX = 4096, /* files, folders, inputs and refused ones together that are remembered */
-    FILES_REFUSED_MAX = 64,   /* of them refused; the rest is counted */
+    FILES_NAMES_MAX = 1 << 20,
+    FILES_ENTRIES_MAX =
+        16384, /* as many as the working directory takes: files, folders, inputs and refused ones together that are remembered */
+    FILES_REFUSED_MAX = 64, /* of them refused; the rest is counted */
 };
 
 enum files_kind { FILES_SKIP, FILES_INPUT, FILES_FIXED, FILES_FOLDER, FILES_OUTPUT, FILES_REFUSED };

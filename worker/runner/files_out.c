@@ -91,7 +91,7 @@ static void look_at_file(struct files *f, const char *path, const struct stat *s
         refuse(f, view, FILE_REFUSED_HARD_LINK);
     else if (!frame_path_ok(view))
         refuse(f, view, FILE_REFUSED_BAD_NAME);
-    else if ((uint64_t)st->st_size > f->bounds.max_file_bytes)
+    else if (!input && (uint64_t)st->st_size > f->bounds.max_file_bytes)
         refuse(f, view, FILE_REFUSED_TOO_LARGE);
     else {
         struct files_entry *e = files_note(f, FILES_OUTPUT, view);
@@ -209,13 +209,14 @@ static enum err begin_file(struct files *f, struct channel *c, const struct file
         return send_refused(f, c, path, FILE_REFUSED_UNREADABLE);
     }
     uint64_t size = (uint64_t)st.st_size;
-    if (size > f->bounds.max_file_bytes || size > f->bounds.max_bytes - f->bytes) {
+    /* What of an input is too much is for the worker to say, who knows how large it was. */
+    if (!e->is_input && (size > f->bounds.max_file_bytes || size > f->bounds.max_bytes - f->bytes)) {
         close(fd);
         return send_refused(f, c, path,
                             size > f->bounds.max_file_bytes ? FILE_REFUSED_TOO_LARGE : FILE_REFUSED_TOTAL);
     }
     f->outputs += !e->is_input;
-    f->bytes += size;
+    f->bytes += e->is_input ? 0 : size;
     f->file = fd;
     f->left = size;
     return send_file_frame(

@@ -1,0 +1,530 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files: uploaded, given to runs, taken from runs, listed, downloaded, deleted."""
+import concurrent.futures
+import datetime
+import hashlib
+import os
+import re
+
+import pytest
+
+from contract import Api
+from rawhttp import Raw
+from system import wait_until
+
+MIB = 1024 * 1024
+STRANGE = ["a.csv", "sälés 'x'.csv", "日本/語.txt", "a b/c d.txt", "-rf", "emoji 🦀.txt", "x" * 255, "a/" * 9 + "z", ".hidden"]
+NOWHERE = "aB3dE5gH7jK9mN1pQ3sT5"
+
+
+def upload(api, name="a.csv", data=b"region,total\n", **fields):
+    answer = api.post("/upload", data={"kind": "user", "id": "665f0c2e9b1d4a0012ab34cd", **fields},
+                      files={"file": (name, data)})
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
+    assert body["message"] == "success" and body["session_id"] == body["storage_session_id"]
+    assert body["files"][0]["filename"] == name
+    return {"id": body["files"][0]["fileId"], "storage_session_id": body["session_id"], "name": name, "kind": "user",
+            "resource_id": body["files"][0]["fileId"]}
+
+
+def batch(api, files, **fields):
+    return api.post("/upload/batch", data={"kind": "skill", "id": "66aa01", "version": "3", **fields},
+                    files=[("file", pair) for pair in files])
+
+
+def place(ref):
+    return f"{ref['storage_session_id']}/{ref['id']}"
+
+
+def download(api, ref, **more):
+    return api.get(f"/download/{place(ref)}", **more)
+
+
+def by_name(body):
+    return {file["name"]: file for file in body["files"]}
+
+
+def refused(body):
+    return {file["name"]: file["reason"] for file in body.get("refused_files", [])}
+
+
+def objects(system):
+    """What the directory store holds: paths of whole objects."""
+    roots = [system.object_folder(), system.state / "objects"]
+    return {os.path.join(folder, name) for root in roots for folder, _, names in os.walk(root) for name in names}
+
+
+def form(*parts, boundary="b"):
+    body = b"".join(b"--%s\r\n%s\r\n\r\n%s\r\n" % (boundary.encode(), head, data) for head, data in parts)
+    return body + b"--%s--\r\n" % boundary.encode()
+
+
+def raw_upload(api, body, path="/upload", headers=None):
+    return api.post(path, content=body, headers={"content-type": "multipart/form-data; boundary=b", **(headers or {})})
+
+
+# ---- uploads and what is known of them ----
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_names_and_bytes_come_back_as_they_went_in(api, name):
+    data = os.urandom(1000)
+    ref = upload(api, name, data)
+    assert re.fullmatch(r"[A-Za-z0-9_-]{21}", ref["id"]) and re.fullmatch(r"[A-Za-z0-9_-]{21}", ref["storage_session_id"])
+    answer = download(api, ref)
+    assert answer.content == data
+    sent = answer.headers["content-disposition"].split("filename*=UTF-8''")[1]
+    from urllib.parse import unquote
+    assert unquote(sent) == name
+    body = api.exec("py", f"import sys; print(open({name!r}, 'rb').read() == bytes.fromhex('{data.hex()}'))", files=[ref])
+    assert body["stdout"] == "True\n", body["stderr"]
+    assert body["files"] == [{"id": ref["id"], "name": name, "session_id": ref["storage_session_id"],
+                              "storage_session_id": ref["storage_session_id"], "size": 1000, "inherited": True}]
+
+
+@pytest.mark.parametrize("size", [0, 1, 65535, 65536, 65537, 5 * MIB])
+def test_sizes(api, size):
+    data = os.urandom(size)
+    ref = upload(api, "f.bin", data)
+    assert download(api, ref).content == data
+    head = api.head(f"/download/{place(ref)}")
+    assert (head.status_code, head.headers["content-length"], head.content) == (200, str(size), b"")
+    body = api.exec("bash", "sha256sum f.bin", files=[ref])
+    assert body["stdout"].split()[0] == hashlib.sha256(data).hexdigest(), body["stderr"]
+
+
+def test_the_limit_of_an_upload_is_exact(make_system):
+    system = make_system(env={"MAX_UPLOAD_MB": "1"})
+    with Api(system) as api:
+        assert download(api, upload(api, "f", b"x" * MIB)).content == b"x" * MIB
+        before = objects(system)
+        answer = api.post("/upload", files={"file": ("f", b"x" * (MIB + 1))})
+        assert (answer.status_code, answer.json()["error"]) == (413, "File size limit exceeded")
+        answer = batch(api, [("SKILL.md", b"x"), ("big", b"x" * (MIB + 1))])
+        assert answer.status_code == 200 and answer.json()["message"] == "partial_success"
+        assert answer.json()["files"][1]["error"] == "File size limit exceeded"
+        assert len(objects(system) - before) == 1
+        announced = Raw(system.url)
+        announced.send(b"POST /upload HTTP/1.1\r\nHost: x\r\nx-api-key: %s\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+                       b"Content-Length: 99999999\r\n\r\n" % system.key.encode())
+        assert announced.answer()[0] == 413
+
+
+def test_every_level_of_detail(api):
+    ref = upload(api, "dir/data.csv", b"1,2\n")
+    session, file = ref["storage_session_id"], ref["id"]
+    name = f"{session}/{file}.csv"
+    listed = {detail: api.get(f"/files/{session}", params={"detail": detail}).json()
+              for detail in ("simple", "summary", "full", "normalized")}
+    assert listed["simple"] == [name] == api.get(f"/v1/files/{session}").json()
+    assert (listed["summary"][0]["name"], listed["summary"][0]["fileId"]) == (name, file)
+    full = listed["full"][0]
+    assert (full["name"], full["id"], full["storage_session_id"], full["session_id"]) == (name, file, session, session)
+    assert full["metadata"]["original-filename"] == "dir/data.csv" and full["contentType"]
+    assert (listed["normalized"][0]["id"], listed["normalized"][0]["name"]) == (file, "dir/data.csv")
+    known = api.get(f"/sessions/{session}/objects/{file}", params={"kind": "user", "id": "x"}).json()
+    assert (known["name"], known["originalFilename"], known["size"], known["readOnly"]) == (name, "dir/data.csv", 4, False)
+    when = datetime.datetime.fromisoformat(known["lastModified"].replace("Z", "+00:00"))
+    assert abs((datetime.datetime.now(datetime.timezone.utc) - when).total_seconds()) < 3600
+    assert known["etag"] == hashlib.sha256(b"1,2\n").hexdigest()
+
+
+@pytest.mark.parametrize("wanted,part", [("bytes=0-3", b"0123"), ("bytes=4-", b"456789"), ("bytes=-2", b"89"), ("bytes=8-99", b"89"),
+                                         ("bytes=0-9", b"0123456789")])
+def test_ranges(api, wanted, part):
+    answer = download(api, upload(api, "f", b"0123456789"), headers={"range": wanted})
+    assert (answer.status_code, answer.content) == (206, part)
+    assert re.fullmatch(r"bytes \d+-\d+/10", answer.headers["content-range"])
+
+
+@pytest.mark.parametrize("wanted", ["bytes=5-2", "bytes=0-1,3-4", "lines=1-2", "bytes=a-b", "bytes=-"])
+def test_what_is_no_range_gets_the_whole(api, wanted):
+    answer = download(api, upload(api, "f", b"0123456789"), headers={"range": wanted})
+    assert (answer.status_code, answer.content) == (200, b"0123456789")
+
+
+def test_a_range_behind_the_end(api):
+    answer = download(api, upload(api, "f", b"0123456789"), headers={"range": "bytes=10-"})
+    assert (answer.status_code, answer.headers["content-range"]) == (416, "bytes */10")
+
+
+@pytest.mark.parametrize("path", ["/files/{0}/{1}", "/v1/sessions/{0}/objects/{1}"])
+def test_delete_is_final_and_can_be_repeated(api, system, path):
+    ref = upload(api)
+    before = objects(system)
+    where = path.format(ref["storage_session_id"], ref["id"])
+    answer = api.delete(where, params={"kind": "user", "id": "x"})
+    assert (answer.status_code, answer.json()["message"]) == (200, "File deleted successfully")
+    assert [api.delete(where).status_code, download(api, ref).status_code] == [404, 404]
+    wait_until("the object is gone", lambda: len(objects(system)) < len(before))
+    assert api.exec("py", "print(1)", files=[ref])["reason"] == "input_missing"
+
+
+@pytest.mark.parametrize("session,file", [(NOWHERE, NOWHERE), ("short", NOWHERE), (NOWHERE, "a" * 22), ("a%20b", NOWHERE)])
+def test_unknown_and_impossible_ids_are_404(api, session, file):
+    for path in (f"/download/{session}/{file}", f"/files/{session}", f"/sessions/{session}/objects/{file}"):
+        assert api.get(path).status_code == 404
+    assert api.delete(f"/files/{session}/{file}").status_code == 404
+
+
+def test_slashes_are_collapsed(api):
+    answer = api.post("/v1//upload", files={"file": ("f", b"1")})
+    assert answer.status_code == 200
+    session, file = answer.json()["session_id"], answer.json()["files"][0]["fileId"]
+    assert api.get(f"//download//{session}/{file}").content == b"1"
+
+
+def test_another_tenants_files_are_unknown(make_system):
+    system = make_system(env={"API_KEYS": "other:another-key-of-17"})
+    with Api(system) as mine, Api(system, key="another-key-of-17") as other:
+        ref = upload(mine)
+        session = ref["storage_session_id"]
+        asked = [other.get(f"/download/{place(ref)}"), other.get(f"/files/{session}"), other.delete(f"/files/{place(ref)}"),
+                 other.get(f"/sessions/{session}/objects/{ref['id']}"),
+                 other.post("/upload", data={"session_id": session}, files={"file": ("f", b"1")})]
+        unknown = other.get(f"/download/{NOWHERE}/{NOWHERE}").json()
+        assert [answer.status_code for answer in asked] == [404] * 5
+        assert {**asked[0].json(), "request_id": ""} == {**unknown, "request_id": ""}
+        body = other.exec("py", "print('ran')", files=[ref])
+        assert (body["stdout"], body["reason"]) == ("", "input_missing")
+        assert download(mine, ref).status_code == 200
+        theirs = other.exec("py", "print(1)", session_id=session)
+        assert theirs["session_id"] != session and theirs["stdout"] == "1\n"
+        assert other.post("/v1/jobs", json={"lang": "py", "code": "1", "session_id": session}).status_code == 404
+        assert mine.post("/v1/jobs", json={"lang": "py", "code": "1", "session_id": session}).status_code == 202
+
+
+# ---- batches ----
+
+def test_two_hundred_files_in_a_batch_and_in_a_run(api):
+    files = [(f"skills/pdf/{i // 20}/f{i}.md", b"" if i % 7 == 0 else b"%d" % i) for i in range(199)]
+    answer = batch(api, [("skills/pdf/SKILL.md", b"# pdf")] + files, read_only="true")
+    body = answer.json()
+    assert (answer.status_code, body["message"], body["succeeded"], body["failed"]) == (200, "success", 200, 0)
+    assert [file["filename"] for file in body["files"]] == ["skills/pdf/SKILL.md"] + [name for name, _ in files]
+    refs = [{"id": file["fileId"], "storage_session_id": body["session_id"], "name": file["filename"], "kind": "skill",
+             "resource_id": "66aa01", "version": 3} for file in body["files"]]
+    code = "import os; print(sum(len(f) for a, _, f in os.walk('skills'))); open('skills/pdf/9/f199.md', 'w')"
+    run = api.exec("py", code.replace("open(", "os.access('skills/pdf/SKILL.md', os.W_OK) or open("), files=refs)
+    assert run["stdout"] == "200\n", run["stderr"]
+    assert [file["name"] for file in run["files"] if "inherited" not in file] == ["skills/pdf/9/f199.md"]
+    assert download(api, refs[0]).headers["x-read-only"] == "true"
+
+
+def test_more_files_than_a_batch_takes(api):
+    body = batch(api, [(f"f{i}", b"x") for i in range(201)]).json()
+    assert (body["succeeded"], body["filesLimitReached"], body["maxFiles"]) == (200, True, 200)
+
+
+def test_a_batch_tells_of_each_file(api):
+    answer = batch(api, [("good", b"1"), ("../bad", b"2"), ("also/good", b"3")])
+    body = answer.json()
+    assert (answer.status_code, body["message"], body["succeeded"], body["failed"]) == (200, "partial_success", 2, 1)
+    assert [file["status"] for file in body["files"]] == ["success", "error", "success"]
+    answer = batch(api, [("../bad", b"2")])
+    assert (answer.status_code, answer.json()["message"]) == (400, "error")
+
+
+@pytest.mark.parametrize("path", ["/upload", "/upload/batch"])
+def test_an_upload_without_files(api, path):
+    answer = raw_upload(api, form((b'Content-Disposition: form-data; name="kind"', b"user"),
+                                  (b'Content-Disposition: form-data; name="id"', b"x")), path)
+    assert (answer.status_code, answer.json()["error"][:3]) == (400, "No ")
+
+
+@pytest.mark.parametrize("fields", [{"kind": "group", "id": "x"}, {"kind": "user"}, {"kind": "skill", "id": "x"}, {"kind": "user", "id": "a/b"},
+                                    {"kind": "user", "id": "x", "version": "1"}, {"kind": "skill", "id": "x", "version": "one"}])
+def test_fields_that_are_not_as_they_have_to_be(api, system, fields):
+    before = objects(system)
+    answer = api.post("/upload", data=fields, files={"file": ("f", b"1")})
+    assert answer.status_code == 400
+    wait_until("nothing is left of it", lambda: objects(system) <= before)
+
+
+# ---- hostile uploads ----
+
+@pytest.mark.parametrize("name", [b"../x", b"/etc/passwd", b"a/../b", b"a//b", b"./a", b"..", b"a/", b"", b"a\\\\b", b"x" * 256, b"a/" * 10 + b"z"])
+def test_names_that_are_no_paths_below_the_working_directory(api, system, name):
+    before = objects(system)
+    answer = raw_upload(api, form((b'Content-Disposition: form-data; name="file"; filename="%s"' % name, b"x")))
+    assert answer.status_code == 400, answer.text
+    wait_until("nothing is left of it", lambda: objects(system) <= before)
+
+
+@pytest.mark.parametrize("head", [b'Content-Disposition: form-data; name="file"; filename="a\r\nX: y"', b'Content-Disposition: form-data; name="file"; filename="a\x00b"',
+                                  b'Content-Disposition: form-data; name="file"; filename="\xff\xfe"',
+                                  b"Content-Disposition: form-data; name=\"file\"; filename*=UTF-8''a%0d%0ab", b'X-Nothing: 1', b"Content-Disposition: form-data" + b"; x=y" * 4000])
+def test_malformed_parts(api, head):
+    assert raw_upload(api, form((head, b"x"))).status_code in (400, 413)
+
+
+@pytest.mark.parametrize("body", [b"", b"--b\r\n", b"nothing", form((b'Content-Disposition: form-data; name="file"; filename="a"', b"x"))[:-4]])
+def test_bodies_that_are_cut(api, system, body):
+    before = objects(system)
+    assert raw_upload(api, body).status_code == 400
+    wait_until("nothing is left of it", lambda: objects(system) <= before)
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/json", "multipart/form-data", "multipart/form-data; boundary=" + "b" * 71])
+def test_what_is_no_form(api, kind):
+    assert api.post("/upload", content=b"x", headers={"content-type": kind}).status_code == 400
+
+
+def test_a_bomb_of_parts(api):
+    parts = [(b'Content-Disposition: form-data; name="kind"', b"user")] * 3000
+    assert raw_upload(api, form(*parts)).status_code == 413
+
+
+def test_a_lying_length_and_a_client_that_leaves_leave_nothing(api, system):
+    before = objects(system)
+    whole = form((b'Content-Disposition: form-data; name="file"; filename="a"', b"x" * MIB),
+                 (b'Content-Disposition: form-data; name="file"; filename="b"', b"y" * MIB))
+    for cut in (100, MIB // 2, MIB + 300, len(whole)):
+        with Raw(system.url) as raw:
+            raw.send(b"POST /upload HTTP/1.1\r\nHost: x\r\nx-api-key: %s\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+                     b"Content-Length: %d\r\n\r\n" % (system.key.encode(), len(whole) + 7) + whole[:cut])
+    assert api.exec("py", "print(1)")["stdout"] == "1\n"
+    wait_until("nothing is left of them", lambda: objects(system) <= before)
+
+
+def test_a_chunked_upload_one_byte_at_a_time(api, system):
+    whole = form((b'Content-Disposition: form-data; name="file"; filename="a"', b"x\r\n--xb\r\n--"))
+    with Raw(system.url) as raw:
+        raw.send(b"POST /upload HTTP/1.1\r\nHost: x\r\nx-api-key: %s\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+                 b"Transfer-Encoding: chunked\r\n\r\n" % system.key.encode())
+        raw.send(b"".join(b"1\r\n%c\r\n" % byte for byte in whole) + b"0\r\n\r\n")
+        status, _, body = raw.answer()
+    import json
+    assert status == 200, body
+    told = json.loads(body)
+    assert api.get(f"/download/{told['session_id']}/{told['files'][0]['fileId']}").content == b"x\r\n--xb\r\n--"
+
+
+def test_concurrent_uploads_into_one_session(api, system):
+    first = upload(api, "f0", b"0")
+    session = first["storage_session_id"]
+
+    def one(i):
+        with Api(system) as client:
+            return client.post("/upload", data={"session_id": session}, files={"file": (f"f{i}", b"%d" % i)}).json()
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(one, range(1, 30)))
+    assert {answer["session_id"] for answer in answers} == {session}
+    listed = api.get(f"/files/{session}", params={"detail": "normalized"}).json()
+    assert sorted(file["name"] for file in listed) == sorted(f"f{i}" for i in range(30))
+    # The 50 files of a session are its limit.
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        codes = [("files" in answer) for answer in pool.map(one, range(30, 60))]
+    assert sum(codes) == 20
+
+
+# ---- runs ----
+
+def test_outputs_are_stored_whole_and_in_their_folders(api):
+    code = """
+        import os
+        open('a.bin', 'wb').write(bytes(range(256)) * 4000)
+        os.makedirs('d/e'); open('d/e/é 🦀.txt', 'w').write('x'); open('empty', 'w'); os.mkdir('nothing')
+        os.makedirs('.cache/x'); open('.cache/x/y', 'w'); open('.env', 'w').write('A=1')
+    """
+    import textwrap
+    body = api.exec("py", textwrap.dedent(code))
+    assert sorted(by_name(body)) == [".env", "a.bin", "d/e/é 🦀.txt", "empty"], body
+    assert all(file["storage_session_id"] == body["session_id"] for file in body["files"])
+    assert download(api, by_name(body)["a.bin"]).content == bytes(range(256)) * 4000
+    assert download(api, by_name(body)["empty"]).content == b""
+    assert len(api.get(f"/files/{body['session_id']}").json()) == 4
+
+
+@pytest.mark.parametrize("lang,code", [("bash", "true"), ("js", "1"), ("py", "print(1)")])
+def test_a_run_that_writes_nothing_has_no_files_and_no_session(api, lang, code):
+    body = api.exec(lang, code, state=False) if lang == "py" else api.exec(lang, code)
+    assert body["files"] == [] and "refused_files" not in body
+    assert api.get(f"/files/{body['session_id']}").status_code == 404
+
+
+@pytest.mark.parametrize("end,expected", [("import os; os._exit(3)", 3), ("raise SystemExit(1)", 1)])
+def test_a_program_that_fails_gives_its_files_too(api, end, expected):
+    body = api.exec("py", f"open('f', 'w').write('x')\n{end}")
+    assert body["exit_code"] == expected and list(by_name(body)) == ["f"]
+
+
+def test_a_program_that_is_ended_gives_its_files_too(api):
+    body = api.exec("py", "open('f', 'w').write('x')\nwhile True: pass", timeout_ms=500)
+    assert body["timed_out"] and list(by_name(body)) == ["f"]
+
+
+def test_what_is_not_given_back_is_listed_with_its_reason(api):
+    body = api.exec("bash", """
+        ln -s /etc/passwd link; ln -s /dev/urandom endless; ln -s loop loop; mkfifo pipe; echo x > one; ln one two
+        printf x > $'new\\nline'; printf x > 'back\\slash'; mkdir -p 1/2/3/4/5/6/7/8/9/10/11; touch 1/2/3/4/5/6/7/8/9/10/11/f
+        printf x > $'\\xff\\xfe'; echo good > good; mkdir locked; echo hidden > locked/f; chmod 0 locked; echo secret > unreadable; chmod 0 unreadable
+        python3 -c "import socket; socket.socket(socket.AF_UNIX).bind('sock')"
+    """)
+    assert refused(body) == {"link": "symlink", "endless": "symlink", "loop": "symlink", "pipe": "special", "sock": "special",
+                             "one": "hard_link", "two": "hard_link", "new\nline": "bad_name",
+                             "back\\slash": "bad_name", "1/2/3/4/5/6/7/8/9/10": "too_deep", "��": "bad_name"}, body
+    assert sorted(by_name(body)) == ["good", "locked/f", "unreadable"], body
+    assert download(api, by_name(body)["unreadable"]).content == b"secret\n"
+
+
+@pytest.mark.parametrize("count", [10, 11, 101, 10001])
+def test_too_many_outputs_are_counted(api, count):
+    body = api.exec("py", f"for i in range({count}): open(f'f{{i:05}}', 'w').close()")
+    assert [file["name"] for file in body["files"]] == [f"f{i:05}" for i in range(10)]
+    left = body.get("refused_files", [])
+    assert sum(file.get("count", 1) for file in left) == count - 10
+    assert {file["reason"] for file in left} <= {"too_many"} and len(left) <= 65
+
+
+def test_outputs_larger_than_all_may_be(api):
+    body = api.exec("py", "for i in range(6): open(f'f{i}', 'wb').write(b'x' * 9_000_000)")
+    told = {**{name: "" for name in by_name(body)}, **refused(body)}
+    assert len(told) == 6 and all(reason in ("", "total", "session_full", "too_large") for reason in told.values()), body
+
+
+def test_an_input_larger_than_an_output_may_be(api):
+    ref = upload(api, "big", b"x" * 12 * MIB)
+    body = api.exec("bash", "wc -c < big", files=[ref])
+    assert body["stdout"].strip() == str(12 * MIB) and by_name(body)["big"]["inherited"] is True and not refused(body)
+
+
+def test_a_changed_input_is_a_new_file_of_the_same_name(api):
+    ref = upload(api, "d/data.csv", b"1\n")
+    body = api.exec("bash", "echo 2 >> d/data.csv; echo new > new.txt", files=[ref])
+    changed = by_name(body)["d/data.csv"]
+    assert changed["id"] != ref["id"] and changed["storage_session_id"] == body["session_id"] and "inherited" not in changed
+    assert changed["modified_from"] == {"id": ref["id"], "storage_session_id": ref["storage_session_id"]}
+    assert (download(api, changed).content, download(api, ref).content) == (b"1\n2\n", b"1\n")
+    again = api.exec("bash", "cat d/data.csv new.txt", files=[{**file, "kind": "user", "resource_id": file["id"]} for file in body["files"]])
+    assert again["stdout"] == "1\n2\nnew\n"
+    assert all(file["inherited"] is True for file in again["files"])
+
+
+def test_a_change_through_a_mapping_and_one_that_hides_its_time_are_seen(api):
+    ref = upload(api, "f", b"x" * 5000)
+    code = """
+        import mmap, os
+        st = os.stat('f')
+        with open('f', 'r+b') as f, mmap.mmap(f.fileno(), 0) as m: m[4000:4001] = b'y'
+        os.utime('f', ns=(st.st_atime_ns, st.st_mtime_ns))
+    """
+    import textwrap
+    body = api.exec("py", textwrap.dedent(code), files=[ref])
+    assert "inherited" not in by_name(body)["f"] and b"y" in download(api, by_name(body)["f"]).content
+
+
+def test_a_touched_input_is_still_the_same(api):
+    ref = upload(api, "f", b"x")
+    assert by_name(api.exec("bash", "touch f; cp f g; mv g f", files=[ref]))["f"]["id"] == ref["id"]
+
+
+def test_a_removed_input_is_told(api):
+    refs = [upload(api, "gone", b"x"), upload(api, "stays", b"y")]
+    body = api.exec("bash", "rm gone", files=refs)
+    assert body["deleted_files"] == ["gone"] and list(by_name(body)) == ["stays"]
+
+
+def test_read_only_files_are_what_they_were(api):
+    told = batch(api, [("skills/a/SKILL.md", b"# a")], read_only="true").json()
+    ref = {"id": told["files"][0]["fileId"], "session_id": told["session_id"], "name": "skills/a/SKILL.md"}
+    body = api.exec("bash", "echo x >> skills/a/SKILL.md; rm -f skills/a/SKILL.md; echo other > skills/a/SKILL.md", files=[ref])
+    assert "Permission denied" in body["stderr"]
+    assert by_name(body) == {"skills/a/SKILL.md": {"id": ref["id"], "name": "skills/a/SKILL.md", "session_id": ref["session_id"],
+                                                   "storage_session_id": ref["session_id"], "size": 3, "inherited": True}}
+
+
+def test_of_two_inputs_with_one_name_the_later_wins(api):
+    refs = [upload(api, "f", b"first"), upload(api, "f", b"second")]
+    body = api.exec("bash", "cat f", files=refs)
+    assert body["stdout"] == "second" and by_name(body)["f"]["id"] == refs[1]["id"] and refused(body) == {"f": "same_name"}
+    inside = [upload(api, "d", b"file"), upload(api, "d/f", b"folder")]
+    assert api.exec("bash", "cat d/f", files=inside)["stdout"] == "folder"
+
+
+def test_an_input_called_as_the_source_would_be(api):
+    ref = upload(api, "main.py", b"print('input')")
+    body = api.exec("py", "print(open('main.py').read())", files=[ref])
+    assert body["stdout"] == "print('input')\n", body["stderr"]
+    assert list(by_name(body)) == ["main.py"] and by_name(body)["main.py"]["inherited"] is True
+
+
+def test_both_generations_of_references(api):
+    ref = upload(api, "f", b"x")
+    for shape in ({"id": ref["id"], "session_id": ref["storage_session_id"], "name": "f"},
+                  {"id": ref["id"], "storage_session_id": ref["storage_session_id"], "name": "f", "kind": "agent", "resource_id": "a.b:c"},
+                  {"id": ref["id"], "storage_session_id": ref["storage_session_id"], "name": "other", "kind": "skill", "resource_id": "1", "version": 1}):
+        assert api.exec("bash", f"cat {shape['name']}", files=[shape])["stdout"] == "x"
+
+
+def test_a_missing_input_is_named_and_nothing_runs(api):
+    good = upload(api, "good", b"x")
+    body = api.exec("py", "print('ran')", files=[good, {**good, "id": NOWHERE, "name": "one"},
+                                                {**good, "storage_session_id": NOWHERE, "name": "two"}])
+    assert (body["stdout"], body["job_status"], body["reason"], body["files"]) == ("", "failed", "input_missing", [])
+    assert '"one"' in body["stderr"] and '"two"' in body["stderr"] and '"good"' not in body["stderr"]
+    job = api.wait(api.submit("py", "print('ran')", files=[{**good, "id": NOWHERE}]))
+    assert (job["status"], job["result"]["reason"]) == ("failed", "input_missing")
+
+
+@pytest.mark.parametrize("files,why", [
+    ("x", "files must be an array"), ([1], "files[0] must be an object"), ([{"id": "short"}], "files[0].id is invalid"),
+    ([{"id": NOWHERE, "storage_session_id": "x"}], "files[0].storage_session_id is invalid"),
+    ([{"id": NOWHERE, "session_id": NOWHERE}], "files[0].name must be a string"),
+    ([{"id": NOWHERE, "session_id": NOWHERE, "name": "f", "kind": "x"}], "files[0].kind must be one of: skill, agent, user"),
+    ([{"id": NOWHERE, "session_id": NOWHERE, "name": "f", "resource_id": "a b"}], "files[0].resource_id is invalid"),
+    ([{"id": NOWHERE, "session_id": NOWHERE, "name": "f", "kind": "skill"}], "files[0].version is required for kind: 'skill'"),
+    ([{"id": NOWHERE, "session_id": NOWHERE, "name": "f", "kind": "user", "version": 1}], "files[0].version is only valid for kind: 'skill'"),
+    *[([{"id": NOWHERE, "session_id": NOWHERE, "name": name}], why) for name, why in [
+        ("", "must not be empty"), ("x" * 256, "must not be longer"), ("a\\b", "invalid path characters"), ("/a", "relative path"),
+        ("a/../b", "empty, current, or parent path segments"), ("a/" * 10 + "b", "maximum nesting depth"), ("a\nb", "invalid path characters")]],
+    ([{"id": NOWHERE, "session_id": NOWHERE, "name": "f"}] * 257, "more than 256")])
+def test_references_that_are_not_as_they_have_to_be(api, files, why):
+    answer = api.post("/exec", json={"lang": "py", "code": "1", "files": files})
+    assert answer.status_code == 400 and why in answer.json()["error"], answer.text
+
+
+def test_an_object_that_was_damaged_is_never_used(make_system):
+    system = make_system()
+    with Api(system) as api:
+        ref = upload(api, "f", b"x" * 100000)
+        (path,) = [path for path in objects(system) if ref["id"] in path]
+        with open(path, "r+b") as file:
+            file.seek(50000)
+            file.write(b"y")
+        body = api.exec("py", "print('ran')", files=[ref])
+        assert (body["stdout"], body["reason"]) == ("", "input_missing") and "damaged" in body["stderr"]
+        with Raw(system.url) as raw:
+            raw.send(b"GET /download/%s HTTP/1.1\r\nHost: x\r\nx-api-key: %s\r\n\r\n" % (place(ref).encode(), system.key.encode()))
+            assert raw.answer()[0] == 404
+        os.remove(path)
+        assert download(api, ref).status_code == 404
+        assert "gone" in api.exec("py", "print('ran')", files=[ref])["stderr"]
+
+
+def test_a_session_id_on_exec_is_a_hint(api):
+    ref = upload(api)
+    assert api.exec("bash", "echo", session_id=ref["storage_session_id"])["session_id"] == ref["storage_session_id"]
+    assert api.exec("bash", "echo", session_id=NOWHERE)["session_id"] != NOWHERE
+    assert api.post("/v1/jobs", json={"lang": "bash", "code": "echo", "session_id": NOWHERE}).status_code == 404
+
+
+def test_the_memory_of_an_api_stays_flat(make_system):
+    """Many clients move many times more than an API may hold; scaled: 24 clients, 20 MB each, up and down."""
+    system = make_system()
+    pid = system.children("api")[0]["pid"]
+    data = os.urandom(20 * MIB)
+
+    def resident():
+        with open(f"/proc/{pid}/status", encoding="ascii") as file:
+            return int(re.search(r"VmHWM:\s+(\d+) kB", file.read())[1]) * 1024
+    before = resident()
+
+    def one(_):
+        with Api(system) as api:
+            ref = upload(api, "f", data)
+            with api.stream("GET", f"{system.url}/download/{place(ref)}") as answer:
+                return hashlib.sha256(b"".join(answer.iter_bytes())).digest() == hashlib.sha256(data).digest()
+    with concurrent.futures.ThreadPoolExecutor(24) as pool:
+        assert all(pool.map(one, range(24)))
+    assert resident() - before < 64 * MIB, f"grew by {(resident() - before) / MIB:.0f} MiB"
