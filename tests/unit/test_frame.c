@@ -163,6 +163,43 @@ static void a_list_has_its_bound(void **state)
     assert_int_equal(spec_parse(b.data, b.len, &s), ERR_FULL);
 }
 
+static void files_and_bounds_come_back(void **state)
+{
+    (void)state;
+    auto_buf b = BUF_INIT(1024);
+    struct frame_file file;
+    struct frame_collect collect;
+    frame_put_file(&b,
+                   &(struct frame_file){.size = 1ULL << 40, .time_ms = -1, .flags = 3, .path = STR("a/b")});
+    assert_int_equal(frame_get_file(buf_str(&b), &file), ERR_OK);
+    assert_true(file.size == 1ULL << 40 && file.time_ms == -1 && file.flags == 3 &&
+                str_eq(file.path, STR("a/b")));
+    for (size_t n = 0; n < 20; n++)
+        assert_int_equal(frame_get_file((struct str){b.data, n}, &file), ERR_PROTOCOL);
+    buf_reset(&b);
+    frame_put_collect(&b, &(struct frame_collect){1, 2, 3, STR("a\0bc\0")});
+    assert_int_equal(frame_get_collect(buf_str(&b), &collect), ERR_OK);
+    assert_true(collect.max_files == 1 && collect.max_file_bytes == 2 && collect.max_bytes == 3);
+    assert_true(str_eq(collect.skip, STR("a\0bc\0")));
+    assert_int_equal(frame_get_collect((struct str){b.data, b.len - 1}, &collect), ERR_PROTOCOL);
+}
+
+static void paths_that_are_none(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {
+        "", "/", "a/", "/a", "a//b", ".", "..", "a/../b", "a\\b", "a\nb", "1/2/3/4/5/6/7/8/9/10/11"};
+    assert_true(frame_path_ok(STR("1/2/3/4/5/6/7/8/9/10")) && frame_path_ok(STR("...")) &&
+                frame_path_ok(STR(".a b")));
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_false(frame_path_ok(str_of(bad[i])));
+    char name[FRAME_PATH_MAX + 1];
+    memset(name, 'x', sizeof name);
+    assert_true(frame_path_ok((struct str){name, FRAME_PATH_MAX}));
+    assert_false(frame_path_ok((struct str){name, FRAME_PATH_MAX + 1}));
+    assert_false(frame_path_ok((struct str){"a\0b", 3}));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -175,6 +212,8 @@ int main(void)
         cmocka_unit_test(bad_specs_are_refused),
         cmocka_unit_test(every_cut_of_a_spec_is_refused),
         cmocka_unit_test(a_list_has_its_bound),
+        cmocka_unit_test(files_and_bounds_come_back),
+        cmocka_unit_test(paths_that_are_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,7 +13,7 @@ struct scene {
     struct buf sent;   /* what the peer got */
     struct buf called; /* "GET /a;" for each request that a handler saw */
     struct http_request *later;
-    bool closed, fin, reading, blocked, want_writable, reply_in_head, broken;
+    bool closed, fin, reading, blocked, want_writable, reply_in_head, broken, pause_body;
     unsigned gone;
     size_t accept; /* bytes after which the transport blocks; 0: never */
 };
@@ -59,9 +59,27 @@ static void on_gone(void *user, struct http_request *r)
     ((struct scene *)user)->gone++;
 }
 
+/* "<piece>" for each; a scene may pause at each, "!" is answered. */
+static void on_piece(void *user, struct http_request *r, struct str bytes)
+{
+    struct scene *s = user;
+    buf_printf(&s->called, "<" STR_FMT ">", STR_ARG(bytes));
+    if (s->pause_body) {
+        s->later = r;
+        http_body_pause(r, true);
+    }
+    if (memchr(bytes.p, '!', bytes.n) != NULL)
+        http_reply(r, 413, "text/plain", NULL, STR("no"));
+}
+
 static void on_head(void *arg, struct http_request *r)
 {
     struct scene *s = arg;
+    if (str_eq(http_path(r), STR("/pieces"))) {
+        http_set_user(r, s);
+        http_on_gone(r, on_gone);
+        http_body_stream(r, on_piece);
+    }
     if (s->reply_in_head)
         http_reply(r, 401, "text/plain", NULL, STR("no\n"));
 }
@@ -76,6 +94,12 @@ static void on_request(void *arg, struct http_request *r)
         s->later = r;
         http_set_user(r, s);
         http_on_gone(r, on_gone);
+        return;
+    }
+    if (str_eq(path, STR("/sized")) || str_eq(path, STR("/short"))) {
+        http_stream_begin_sized(r, 200, "text/plain", NULL, str_eq(path, STR("/sized")) ? 3 : 4);
+        http_stream_write(r, STR("abc"));
+        http_stream_end(r);
         return;
     }
     if (str_eq(path, STR("/stream"))) {
@@ -407,6 +431,94 @@ static void test_pipelined_flood_is_bounded(void **state)
     close_scene(&s);
 }
 
+static void test_a_body_in_pieces(void **state)
+{
+    (void)state;
+    struct scene s;
+    open_scene(&s);
+    feed(&s, STR("POST /pieces" HEAD "Content-Length: 6\r\n\r\n"), 0, 4096);
+    feed(&s, STR("abcdef"), 0, 2);
+    feed(&s,
+         STR("POST /pieces" HEAD "Transfer-Encoding: chunked\r\n\r\n3\r\nxyz\r\n0\r\n\r\nGET /b" HEAD "\r\n"),
+         0, 4096);
+    assert_string_equal(buf_cstr(&s.called), "<ab><cd><ef>POST /pieces[];<xyz>POST /pieces[];GET /b[];");
+    assert_int_equal(s.env.body_bytes, 0);
+    close_scene(&s);
+}
+
+static void test_a_body_in_pieces_over_its_limit(void **state)
+{
+    (void)state;
+    struct scene s;
+    open_scene(&s);
+    feed(&s, STR("POST /pieces" HEAD "Transfer-Encoding: chunked\r\n\r\n"), 0, 4096);
+    for (int i = 0; i < 20; i++)
+        feed(
+            &s,
+            STR("64\r\n0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789\r\n"),
+            0, 4096);
+    assert_non_null(strstr(buf_cstr(&s.sent), "413 "));
+    assert_int_equal(count_of(&s.called, "<"), 10);
+    assert_true(s.fin && s.gone == 1);
+    close_scene(&s);
+}
+
+static void test_a_body_in_pieces_is_answered_early(void **state)
+{
+    (void)state;
+    struct scene s;
+    open_scene(&s);
+    feed(&s, STR("POST /pieces" HEAD "Content-Length: 6\r\n\r\n"), 0, 4096);
+    feed(&s, STR("a!cdef" POISON), 0, 2);
+    assert_string_equal(buf_cstr(&s.called), "<a!>");
+    assert_non_null(strstr(buf_cstr(&s.sent), "Connection: close"));
+    assert_true(s.fin);
+    close_scene(&s);
+}
+
+static void test_a_paused_body_makes_the_client_wait(void **state)
+{
+    (void)state;
+    static char many[4096];
+    memset(many, 'x', sizeof many);
+    struct scene s;
+    open_scene(&s);
+    s.pause_body = true;
+    s.env.options.max_body = 1 << 20;
+    feed(&s, STR("POST /pieces" HEAD "Content-Length: 1000000\r\n\r\na"), 0, 4096);
+    size_t fed = 0;
+    for (; s.reading && fed < 500000; fed += sizeof many)
+        feed(&s, (struct str){many, sizeof many}, 0, sizeof many);
+    assert_false(s.reading);
+    assert_int_equal(count_of(&s.called, "<"), 1);
+    conn_tick(s.conn, clock_mono_ns() + 3600 * 1000000000LL); /* its deadline rests */
+    assert_false(s.closed);
+    s.pause_body = false;
+    http_body_pause(s.later, false);
+    assert_true(s.reading && s.conn->in.len == 0);
+    assert_int_equal(count_of(&s.called, "<"), 2);
+    conn_tick(s.conn, clock_mono_ns() + 3600 * 1000000000LL);
+    assert_non_null(strstr(buf_cstr(&s.sent), "408 "));
+    close_scene(&s);
+}
+
+static void test_a_reply_with_a_length(void **state)
+{
+    (void)state;
+    expect(STR("GET /sized" HEAD "\r\nGET /b" HEAD "\r\n"), "GET /sized[];GET /b[];", "Content-Length: 3\r\n",
+           2, false);
+    expect(STR("GET /sized HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET /b" HEAD "\r\n"),
+           "GET /sized[];GET /b[];", "\r\n\r\nabc", 2, false);
+    expect(STR("HEAD /short" HEAD "\r\nGET /b" HEAD "\r\n"), "HEAD /short[];GET /b[];",
+           "Content-Length: 4\r\n", 2, false);
+    struct scene s;
+    open_scene(&s);
+    feed(&s, STR("GET /short" HEAD "\r\nGET /b" HEAD "\r\n"), 0, 4096);
+    assert_true(s.closed); /* one byte is missing: nobody may take it for whole */
+    assert_string_equal(buf_cstr(&s.called), "GET /short[];");
+    close_scene(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -426,6 +538,11 @@ int main(void)
         cmocka_unit_test(test_broken_transport),
         cmocka_unit_test(test_drain),
         cmocka_unit_test(test_pipelined_flood_is_bounded),
+        cmocka_unit_test(test_a_body_in_pieces),
+        cmocka_unit_test(test_a_body_in_pieces_over_its_limit),
+        cmocka_unit_test(test_a_body_in_pieces_is_answered_early),
+        cmocka_unit_test(test_a_paused_body_makes_the_client_wait),
+        cmocka_unit_test(test_a_reply_with_a_length),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
