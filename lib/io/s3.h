@@ -62,7 +62,6 @@ struct s3_op {
     bool in_call;   /* inside a callback of libcurl: nothing may be freed */
     bool cancelled; /* freed as soon as it can be */
     bool resend;    /* when the pool is done */
-    bool tried;     /* an earlier try of this request may have had its effect */
     unsigned tries, begins;
     struct s3_request request;
     struct s3_head head;

@@ -143,7 +143,6 @@ struct s3_request *s3_request(struct s3_op *op, const char *method, const char *
 {
     op->request = (struct s3_request){.method = method, .key = key};
     op->tries = 0;
-    op->tried = false;
     op->info = (struct errinfo){.code = ERR_OK};
     return &op->request;
 }
@@ -336,7 +335,6 @@ static void try_failed(struct s3_op *op, enum err e, bool again, int retry_after
             s3_op_finish(op, op->info.code ? op->info.code : e, NULL);
         return;
     }
-    op->tried = true;
     uv_timer_start(&op->timer, on_again, backoff_ms(op, retry_after_s), 0);
 }
 
@@ -361,6 +359,8 @@ static void take_failure(struct s3_op *op, const struct http_answer *answer)
                 error.code, error.message);
     bool stale = !strcmp(error.code, "ExpiredToken") || !strcmp(error.code, "InvalidToken") ||
                  !strcmp(error.code, "InvalidAccessKeyId");
+    /* The answer to a HEAD has no code. */
+    stale = stale || (answer->status == 403 && error.code[0] == '\0' && op->tries == 0);
     if (stale && s3_credentials_refused(s3_of(op)->credentials))
         v.again = true;
     if (!strcmp(error.code, "NoSuchBucket") && s3_of(op)->setup == S3_SETUP_DONE && op->begins < S3_BEGINS)

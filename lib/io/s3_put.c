@@ -74,13 +74,10 @@ static void on_whose(struct s3_op *op, int status, struct str body)
                    "there is another object of this name");
 }
 
-/* A conditional put whose first answer was lost meets its own object at the second try. */
-static void refused(struct s3_op *op)
+/* A conditional put whose first answer was lost meets its own object at the second try. (libcurl tries again by itself
+   where a connection that was kept turns out to be closed, so nobody knows which try it is.) */
+static void ask_whose(struct s3_op *op)
 {
-    if (!op->tried) {
-        s3_op_fail(op, ERR_EXISTS, "there is an object of this name");
-        return;
-    }
     s3_request(op, "HEAD", op->key);
     s3_send(op, on_whose);
 }
@@ -91,7 +88,7 @@ static void on_put(struct s3_op *op, int status, struct str body)
 {
     (void)body;
     if (status == 412)
-        refused(op);
+        ask_whose(op);
     else if (status == 200 && op->head.etag[0])
         finish(op);
     else
@@ -177,12 +174,10 @@ static void on_completed(struct s3_op *op, int status, struct str body)
 {
     char etag[S3_ETAG_MAX + 1];
     struct s3_error error;
-    if (status == 412) {
-        putting(op)->upload_id[0] = '\0'; /* the store has ended it, or the sweeper will */
-        refused(op);
-    } else if (status == 404 && op->tried) {
-        s3_request(op, "HEAD", op->key); /* it was completed by the try whose answer was lost */
-        s3_send(op, on_whose);
+    if (status == 412 ||
+        status == 404) { /* 404: there is no such upload any more, for a try has completed it */
+        op->give_up = NULL;
+        ask_whose(op);
     } else if (status == 200 &&
                !s3_read_value(body, "CompleteMultipartUploadResult", "ETag", etag, sizeof etag)) {
         finish(op);

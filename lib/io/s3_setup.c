@@ -49,6 +49,7 @@ static void probe_gone(struct s3_op *op, int status, struct str body)
 static void end_probe(struct s3_op *op, bool conditional)
 {
     struct setup *setup = op->kind;
+    op->give_up = NULL;
     s3_of(op)->conditional = conditional;
     s3_request(op, "DELETE", setup->probe);
     s3_send(op, probe_gone);
@@ -72,15 +73,24 @@ static void probe_second(struct s3_op *op, int status, struct str body)
 static void probe_first(struct s3_op *op, int status, struct str body)
 {
     (void)body;
-    if (status == 200 || (status == 412 && op->tried))
+    if (status == 200 || status == 412) /* the name is new: a try whose answer was lost has made it */
         probe_request(op, probe_second);
     else
         end_probe(op, false);
 }
 
+static bool probe_failed(struct s3_op *op, enum err e)
+{
+    if (e != ERR_UNSUPPORTED)
+        return false;
+    end_probe(op, false);
+    return true;
+}
+
 static void begin_probe(struct s3_op *op)
 {
     struct setup *setup = op->kind;
+    op->give_up = probe_failed;
     snprintf(setup->probe, sizeof setup->probe, "millrace-probe/%s", id_new().text);
     probe_request(op, probe_first);
 }
