@@ -41,16 +41,19 @@ unsigned language_memory_percent(const struct language_row *row)
     return row->memory > 0 ? row->memory : 100;
 }
 
-static bool has_name(const struct language_row *row, struct str name)
+static bool is_one_of(struct str name, const char *list)
 {
-    if (str_eq_nocase(name, str_of(row->id)))
-        return true;
-    for (struct str rest = str_of(row->aliases); rest.p != NULL;) {
-        struct str alias = str_split(&rest, '|');
-        if (alias.n > 0 && str_eq_nocase(name, alias))
+    for (struct str rest = str_of(list); rest.p != NULL;) {
+        struct str item = str_split(&rest, '|');
+        if (item.n > 0 && str_eq_nocase(name, item))
             return true;
     }
     return false;
+}
+
+static bool has_name(const struct language_row *row, struct str name)
+{
+    return str_eq_nocase(name, str_of(row->id)) || is_one_of(name, row->aliases);
 }
 
 void language_list(struct buf *out)
@@ -77,9 +80,10 @@ enum err language_of_file(struct str name, enum language *ret_lang)
     const char *dot = name.n > 0 ? memrchr(name.p, '.', name.n) : NULL;
     if (dot == NULL)
         return ERR_NOT_FOUND;
-    struct str end = {.p = dot, .n = name.n - (size_t)(dot - name.p)};
+    struct str end = {.p = dot + 1, .n = name.n - (size_t)(dot + 1 - name.p)};
     for (unsigned i = 0; i < LANG_COUNT; i++)
-        if (str_eq_nocase(end, str_of(strrchr(rows[i].source_name, '.')))) {
+        if (str_eq_nocase(end, str_of(strrchr(rows[i].source_name, '.') + 1)) ||
+            is_one_of(end, rows[i].endings)) {
             *ret_lang = (enum language)i;
             return ERR_OK;
         }

@@ -21,6 +21,7 @@ struct language_row { /* languages.def says what each is; what a row does not na
     const char *id;   /* what requests, events and metrics say */
     const char *aliases, *text;
     const char *source_name;
+    const char *endings;
     enum language_naming naming;
     const char *const *compile; /* lists end with NULL */
     const char *const *run;

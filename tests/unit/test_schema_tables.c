@@ -58,6 +58,13 @@ static void language_rows_are_whole(void **state)
     enum language lang = LANG_COUNT;
     assert_int_equal(language_of_file(STR("/a.b/prog.PY"), &lang), ERR_OK);
     assert_int_equal(lang, LANG_PY);
+    assert_int_equal(language_of_file(STR("a.cc"), &lang), ERR_OK);
+    assert_int_equal(lang, LANG_CPP);
+    assert_int_equal(language_of_file(STR("a.R"), &lang), ERR_OK);
+    assert_int_equal(lang, LANG_R);
+    assert_int_equal(language_of_file(STR("a.mjs"), &lang), ERR_OK);
+    assert_int_equal(lang, LANG_JS);
+    assert_int_equal(language_of_file(STR("a."), &lang), ERR_NOT_FOUND);
     assert_int_equal(language_of_file(STR("prog"), &lang), ERR_NOT_FOUND);
     assert_int_equal(language_of_file(STR("prog.xyz"), &lang), ERR_NOT_FOUND);
 }
