@@ -89,6 +89,7 @@ static void set_queue_metrics(struct api *api)
     metrics_set(api->metrics, METRIC_REDIS_RECONNECTS, 0, (int64_t)q.reconnects);
     metrics_set(api->metrics, METRIC_WAKEUPS_LOST, 0, (int64_t)q.wakeups_lost);
     metrics_set(api->metrics, METRIC_RESTORED, METRIC_MOVED_LOG, (int64_t)q.archive_reads);
+    metrics_set(api->metrics, METRIC_RESTORED, METRIC_MOVED_STATE, (int64_t)q.state_restores);
 }
 
 void handle_metrics(struct call *c)

@@ -21,10 +21,11 @@ enum {
 };
 
 struct mover;
+struct state_mover;
 
 /* When the partition is looked at again, by uv_now. */
 struct partition {
-    uint64_t logs_at, packs_at;
+    uint64_t logs_at, packs_at, states_at, sessions_at;
     unsigned failures; /* in a row: the pause grows */
     bool pressed, asking;
 };
@@ -39,6 +40,7 @@ struct archiver {
     uv_timer_t tick;
     struct partition partitions[ARCHIVER_PARTITIONS_MAX];
     struct mover *movers[ARCHIVER_MOVERS];
+    struct state_mover *state_movers[ARCHIVER_MOVERS];
     unsigned packs_busy;
     uint64_t pressure_at;
     const char *port_file;
@@ -62,6 +64,16 @@ void mover_start(struct mover *m, unsigned partition, bool pressed);
 
 /* packs.c: deletes packs whose time is over. */
 void packs_start(struct archiver *a, unsigned partition);
+
+/* states.c: as mover.c, for states that are idle. */
+MUST_CHECK enum err state_mover_open(struct archiver *a, struct state_mover **ret_mover);
+void state_mover_close(struct state_mover *m);
+bool state_mover_busy(const struct state_mover *m);
+void state_mover_start(struct state_mover *m, unsigned partition);
+void states_looked(struct archiver *a, unsigned partition, bool failed, bool more);
+
+/* sessions.c: ends sessions that are due. */
+void sessions_start(struct archiver *a, unsigned partition);
 
 /* service.c */
 extern const char *const archiver_routes[]; /* ends with NULL */

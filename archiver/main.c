@@ -46,7 +46,7 @@ bool archiver_idle(const struct archiver *a)
 {
     bool busy = a->packs_busy > 0;
     for (size_t i = 0; i < ARCHIVER_MOVERS; i++)
-        busy = busy || mover_busy(a->movers[i]);
+        busy = busy || mover_busy(a->movers[i]) || state_mover_busy(a->state_movers[i]);
     return !busy;
 }
 
@@ -71,6 +71,23 @@ void archiver_looked(struct archiver *a, unsigned partition, enum look look)
         p->logs_at = now + pause_after(a, p->failures);
     else if (look == LOOK_MORE)
         p->logs_at = now;
+}
+
+void states_looked(struct archiver *a, unsigned partition, bool failed, bool more)
+{
+    struct partition *p = &a->partitions[partition];
+    if (failed)
+        p->states_at = uv_now(&a->loop.uv) + pause_after(a, 1);
+    else if (more)
+        p->states_at = 0;
+}
+
+static struct state_mover *free_state_mover(struct archiver *a)
+{
+    for (size_t i = 0; i < ARCHIVER_MOVERS; i++)
+        if (!state_mover_busy(a->state_movers[i]))
+            return a->state_movers[i];
+    return NULL;
 }
 
 static struct mover *free_mover(struct archiver *a)
@@ -118,6 +135,16 @@ static void look_at(struct archiver *a, unsigned partition, uint64_t now)
     if (p->packs_at <= now) {
         p->packs_at = now + (uint64_t)a->config.archive_interval_ms;
         packs_start(a, partition);
+    }
+    if (p->sessions_at <= now) {
+        p->sessions_at = now + (uint64_t)a->config.session_cleanup_minutes * 60000;
+        sessions_start(a, partition);
+    }
+    struct state_mover *s =
+        p->states_at <= now && a->config.state_archive_enabled ? free_state_mover(a) : NULL;
+    if (s) {
+        p->states_at = now + (uint64_t)a->config.archive_interval_ms;
+        state_mover_start(s, partition);
     }
 }
 
@@ -226,6 +253,8 @@ static enum err open_all(struct archiver *a, struct errinfo *info)
         e = metrics_open(METRICS_ARCHIVER, archiver_routes, &a->metrics);
     for (size_t i = 0; e == ERR_OK && i < ARCHIVER_MOVERS; i++)
         e = mover_open(a, &a->movers[i]);
+    for (size_t i = 0; e == ERR_OK && i < ARCHIVER_MOVERS; i++)
+        e = state_mover_open(a, &a->state_movers[i]);
     if (e == ERR_OK)
         e = objects_open(&a->objects, &a->loop.uv, &a->config, info);
     if (e == ERR_OK)
@@ -301,8 +330,10 @@ int main(int argc, char **argv)
     metrics_set(a.metrics, METRIC_START_TIME, 0, clock_wall_ms() / 1000);
     log_info("archiver started", F_INT("port", http_server_port(a.http)));
     loop_run(&a.loop);
-    for (size_t i = 0; i < ARCHIVER_MOVERS; i++)
+    for (size_t i = 0; i < ARCHIVER_MOVERS; i++) {
         mover_close(a.movers[i]);
+        state_mover_close(a.state_movers[i]);
+    }
     log_info("archiver ended");
     return 0;
 }

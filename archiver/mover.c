@@ -372,8 +372,8 @@ static void want_pack(struct mover *m)
         return;
     }
     m->pack = id_new();
-    archive_register(m->a->queue, m->partition, m->pack, m->now_ms + ARCHIVER_PACK_SPARE_MS, on_registered,
-                     m);
+    archive_register(m->a->queue, m->partition, str_of(m->pack.text), m->now_ms + ARCHIVER_PACK_SPARE_MS,
+                     on_registered, m);
 }
 
 static void write_head(struct mover *m, const struct archive_head *head)

@@ -3,14 +3,15 @@
 
 #include "base/log.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
-enum { PACKS_AT_ONCE = 64 };
+enum { PACKS_AT_ONCE = 64, DROPS_AT_ONCE = 1000 };
 
 struct doomed {
     struct archiver *a;
     unsigned partition;
-    struct id pack;
+    char name[OBJECT_KEY_MAX + 1];
 };
 
 static void end(struct doomed *d)
@@ -32,26 +33,34 @@ static void on_deleted(void *arg, const struct object_result *result)
 {
     struct doomed *d = arg;
     if (result->e != ERR_OK) {
-        log_limited(LOG_WARN, "a pack cannot be deleted yet", F_STR("pack", d->pack.text),
+        log_limited(LOG_WARN, "an object cannot be deleted yet", F_STR("object", d->name),
                     F_STR("why", result->why));
         end(d);
         return;
     }
     archiver_point("pack-deleted");
-    archive_pack_gone(d->a->queue, d->partition, d->pack, on_gone, d);
+    archive_pack_gone(d->a->queue, d->partition, str_of(d->name), on_gone, d);
 }
 
-static void delete_pack(struct archiver *a, unsigned partition, const struct id *pack)
+/* A name with a slash is an object's key, another one a pack's id. */
+static void delete_object(struct archiver *a, unsigned partition, struct str name)
 {
-    char key[ARCHIVE_KEY_MAX];
-    struct doomed *d = malloc(sizeof *d);
+    char key[OBJECT_KEY_MAX + 1];
+    struct id pack;
+    struct doomed *d = name.n < sizeof d->name ? malloc(sizeof *d) : NULL;
     if (!d)
         return;
-    *d = (struct doomed){.a = a, .partition = partition, .pack = *pack};
-    archive_pack_key(partition, pack, key);
+    d->a = a;
+    d->partition = partition;
+    snprintf(d->name, sizeof d->name, STR_FMT, STR_ARG(name));
+    snprintf(key, sizeof key, "%s", d->name);
+    if (id_parse(name, &pack) == ERR_OK)
+        archive_pack_key(partition, &pack, key);
     a->packs_busy++;
-    if (object_delete(a->objects.store, key, on_deleted, d, NULL) != ERR_OK)
-        end(d);
+    if (object_delete(a->objects.store, key, on_deleted, d, NULL) == ERR_OK)
+        return;
+    log_limited(LOG_ERROR, "a name that no object can have is to be deleted", F_STR("object", d->name));
+    archive_pack_gone(a->queue, partition, name, on_gone, d);
 }
 
 struct look_at {
@@ -59,7 +68,7 @@ struct look_at {
     unsigned partition;
 };
 
-static void on_packs(void *arg, enum queue_answer answer, const struct id *packs, size_t count)
+static void on_packs(void *arg, enum queue_answer answer, const struct str *names, size_t count)
 {
     struct look_at *l = arg;
     struct archiver *a = l->a;
@@ -73,7 +82,13 @@ static void on_packs(void *arg, enum queue_answer answer, const struct id *packs
     if (count == PACKS_AT_ONCE)
         a->partitions[partition].packs_at = 0;
     for (size_t i = 0; i < count; i++)
-        delete_pack(a, partition, &packs[i]);
+        delete_object(a, partition, names[i]);
+}
+
+static void on_dropped(void *arg, enum queue_answer answer)
+{
+    (void)arg;
+    (void)answer; /* what was not moved is there at the next look */
 }
 
 void packs_start(struct archiver *a, unsigned partition)
@@ -84,4 +99,5 @@ void packs_start(struct archiver *a, unsigned partition)
     *l = (struct look_at){.a = a, .partition = partition};
     a->packs_busy++;
     archive_packs(a->queue, partition, PACKS_AT_ONCE, ARCHIVER_LEASE_MS, on_packs, l);
+    archive_drop(a->queue, partition, DROPS_AT_ONCE, ARCHIVE_DROP_GRACE_MS, on_dropped, NULL);
 }

@@ -202,6 +202,10 @@ static void check(struct config_base *base)
     if (c->max_file_bytes > c->max_total_file_bytes)
         config_problem(base, "MAX_FILE_SIZE_MB: must not be above MAX_TOTAL_FILE_SIZE_MB");
     check_objects(c);
+    if (c->state_archive_enabled && c->state_archive_after_ms >= c->state_ttl_ms)
+        config_problem(
+            base,
+            "STATE_ARCHIVE_AFTER_SECONDS: must be less than STATE_TTL_SECONDS, or no state would ever be archived");
     if (strpbrk(c->redis_key_prefix, "{}") != NULL)
         config_problem(base, "REDIS_KEY_PREFIX: must not hold { or }, which mark partitions");
 }

@@ -392,6 +392,8 @@ static enum err open_all(struct worker *w, struct errinfo *info)
         e = objects_open(&w->objects, &w->loop.uv, &w->config, info);
     if (e == ERR_OK)
         e = open_queue(w, info);
+    if (e == ERR_OK)
+        queue_set_objects(w->queue, w->objects.store);
     if (e != ERR_OK)
         return e;
     open_files(w);

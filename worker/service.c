@@ -71,6 +71,7 @@ static void set_queue(struct worker *w)
     metrics_set(w->metrics, METRIC_REDIS_RECONNECTS, 0, (int64_t)q.reconnects);
     metrics_set(w->metrics, METRIC_TAKEOVERS, 0, (int64_t)q.lease_takeovers);
     metrics_set(w->metrics, METRIC_WAKEUPS_LOST, 0, (int64_t)q.wakeups_lost);
+    metrics_set(w->metrics, METRIC_RESTORED, METRIC_MOVED_STATE, (int64_t)q.state_restores);
 }
 
 void worker_write_metrics(struct worker *w, struct buf *out)

@@ -83,16 +83,6 @@ static void on_number(void *arg, const struct redis_value *v)
     a->cb.done(a->arg, v && v->type == REDIS_INTEGER ? QUEUE_OK : QUEUE_UNAVAILABLE);
 }
 
-/* The ids among the items from `from` on. */
-static size_t ids_of(const struct redis_value *v, size_t from, struct id *ids, size_t most)
-{
-    size_t n = 0;
-    for (size_t i = from; v && i < v->count && n < most; i++)
-        if (id_parse(redis_text(&v->items[i]), &ids[n]) == ERR_OK)
-            n++;
-    return n;
-}
-
 static void on_taken(void *arg, const struct redis_value *v)
 {
     auto_free struct ask *a = arg;
@@ -290,14 +280,14 @@ static struct call *pack_call(struct queue *q, unsigned partition, const char *c
     return c;
 }
 
-void archive_register(struct queue *q, unsigned partition, struct id pack, int64_t until_ms, queue_done_cb cb,
-                      void *arg)
+void archive_register(struct queue *q, unsigned partition, struct str name, int64_t until_ms,
+                      queue_done_cb cb, void *arg)
 {
     struct ask *a = ask_new(q, arg);
     struct call *c = pack_call(q, partition, "ZADD");
     a->cb.done = cb;
     call_int(c, until_ms);
-    call_cstr(c, pack.text);
+    call_str(c, name);
     call_go(c, on_number, a);
 }
 
@@ -336,9 +326,12 @@ void archive_expire(struct queue *q, struct id job, struct str tenant, struct st
 static void on_packs(void *arg, const struct redis_value *v)
 {
     auto_free struct ask *a = arg;
-    struct id ids[ARCHIVE_TAKE_MAX];
+    struct str names[ARCHIVE_TAKE_MAX];
     enum queue_answer answer = answer_of(v);
-    a->cb.packs(a->arg, answer, ids, answer == QUEUE_OK ? ids_of(v, 1, ids, ARCHIVE_TAKE_MAX) : 0);
+    size_t count = 0;
+    for (size_t i = 1; answer == QUEUE_OK && i < v->count && count < ARCHIVE_TAKE_MAX; i++)
+        names[count++] = redis_text(&v->items[i]);
+    a->cb.packs(a->arg, answer, names, count);
 }
 
 void archive_packs(struct queue *q, unsigned partition, unsigned most, int64_t lease_ms, archive_packs_cb cb,
@@ -353,11 +346,23 @@ void archive_packs(struct queue *q, unsigned partition, unsigned most, int64_t l
     call_go(c, on_packs, a);
 }
 
-void archive_pack_gone(struct queue *q, unsigned partition, struct id pack, queue_done_cb cb, void *arg)
+void archive_pack_gone(struct queue *q, unsigned partition, struct str name, queue_done_cb cb, void *arg)
 {
     struct ask *a = ask_new(q, arg);
     struct call *c = pack_call(q, partition, "ZREM");
     a->cb.done = cb;
-    call_cstr(c, pack.text);
+    call_str(c, name);
     call_go(c, on_number, a);
+}
+
+void archive_drop(struct queue *q, unsigned partition, unsigned most, int64_t grace_ms, queue_done_cb cb,
+                  void *arg)
+{
+    struct ask *a = ask_new(q, arg);
+    struct keyset keys = {.partition = partition};
+    struct call *c = call_script(q, SCRIPT_archive_drop, &keys, false);
+    a->cb.done = cb;
+    call_int(c, most);
+    call_int(c, grace_ms);
+    call_go(c, on_done, a);
 }

@@ -9,10 +9,17 @@
 #ifndef MILLRACE_QUEUE_ARCHIVE_H
 #define MILLRACE_QUEUE_ARCHIVE_H
 
+#include "io/crypto.h"
 #include "queue/log_record.h"
 #include "queue/queue.h"
 
-enum { ARCHIVE_PLACE_MAX = 128, ARCHIVE_KEY_MAX = 64, ARCHIVE_TAKE_MAX = 256 };
+enum {
+    ARCHIVE_STATE_KEY_MAX = 160,
+    ARCHIVE_DROP_GRACE_MS = 60000,
+    ARCHIVE_PLACE_MAX = 128,
+    ARCHIVE_KEY_MAX = 64,
+    ARCHIVE_TAKE_MAX = 256
+};
 
 /* Where an archived log is. */
 struct archive_place {
@@ -67,8 +74,8 @@ typedef void (*archive_request_cb)(void *arg, enum queue_answer answer, struct s
 void archive_request(struct queue *q, struct id job, uint64_t from, archive_request_cb cb, void *arg);
 
 /* Before a pack is written: it goes at `until_ms` of the store's clock unless a log was put into it. */
-void archive_register(struct queue *q, unsigned partition, struct id pack, int64_t until_ms, queue_done_cb cb,
-                      void *arg);
+void archive_register(struct queue *q, unsigned partition, struct str name, int64_t until_ms,
+                      queue_done_cb cb, void *arg);
 struct archive_commit {
     struct id job;
     const char *last; /* the last event that was packed */
@@ -82,10 +89,41 @@ void archive_commit(struct queue *q, const struct archive_commit *commit, queue_
 void archive_expire(struct queue *q, struct id job, struct str tenant, struct str idem, queue_done_cb cb,
                     void *arg);
 
-/* Packs whose time is over, ours to delete for `lease_ms`; then archive_pack_gone(). */
-typedef void (*archive_packs_cb)(void *arg, enum queue_answer answer, const struct id *packs, size_t count);
+/* Objects whose time is over, ours to delete for `lease_ms`; then archive_pack_gone(). A name with a slash is an object's key,
+   another one a pack's id. */
+typedef void (*archive_packs_cb)(void *arg, enum queue_answer answer, const struct str *names, size_t count);
 void archive_packs(struct queue *q, unsigned partition, unsigned most, int64_t lease_ms, archive_packs_cb cb,
                    void *arg);
-void archive_pack_gone(struct queue *q, unsigned partition, struct id pack, queue_done_cb cb, void *arg);
+void archive_pack_gone(struct queue *q, unsigned partition, struct str name, queue_done_cb cb, void *arg);
+/* What the session's scripts noted for deletion goes to the above, `grace_ms` later. */
+void archive_drop(struct queue *q, unsigned partition, unsigned most, int64_t grace_ms, queue_done_cb cb,
+                  void *arg);
+
+/* ---- idle states and sessions that are due ---- */
+
+/* As archive_take: sessions whose state was idle for `after_ms`. */
+void archive_idle(struct queue *q, unsigned partition, unsigned most, int64_t after_ms, int64_t lease_ms,
+                  archive_taken_cb cb, void *arg);
+/* Versions whose blobs are in Redis. `record` is the version's record as it is there: what a move compares. */
+struct archive_version {
+    struct str version, record;
+};
+typedef void (*archive_versions_cb)(void *arg, enum queue_answer answer,
+                                    const struct archive_version *versions, size_t count);
+void archive_versions(struct queue *q, struct id session, archive_versions_cb cb, void *arg);
+void archive_blob(struct queue *q, struct id session, struct str version, archive_request_cb cb, void *arg);
+/* The object of a blob: named by its content, and by nobody else. */
+void archive_state_key(struct id session, const struct sha256 *hash, char ret_key[ARCHIVE_STATE_KEY_MAX]);
+bool archive_state_key_is(struct str place, struct sha256 *ret_hash);
+/* QUEUE_OK: the blob left Redis. QUEUE_CONFLICT: the version is another by now; the object will be deleted. Without a
+   version: says that nothing is left to move. */
+void archive_state(struct queue *q, struct id session, struct str version, struct str record,
+                   const char *place, int64_t ttl_ms, queue_done_cb cb, void *arg);
+
+/* Sessions that are due. */
+typedef void (*archive_sessions_cb)(void *arg, enum queue_answer answer, const struct id *sessions,
+                                    size_t count);
+void archive_sessions(struct queue *q, unsigned partition, unsigned most, int64_t now_ms,
+                      archive_sessions_cb cb, void *arg);
 
 #endif

@@ -33,6 +33,7 @@ static const struct {
     {"BLOBS", "s:", PART_SESSION, ":blobs"},
     {"DROP", "drop", PART_NONE, ""},
     {"PACKS", "packs", PART_NONE, ""},
+    {"SIDLE", "sidle", PART_NONE, ""},
 };
 
 void key_base(const struct queue *q, unsigned partition, struct buf *out)

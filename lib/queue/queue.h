@@ -196,7 +196,8 @@ void queue_requeue(struct queue *q, struct id job, uint32_t attempt, struct str 
 /* Counters for /metrics. */
 struct queue_stats {
     uint64_t backlog[QUEUE_PRIORITIES], ready, running;
-    uint64_t reconnects, commands, command_failures, lease_takeovers, wakeups_lost, log_reads, archive_reads;
+    uint64_t reconnects, commands, command_failures, lease_takeovers, wakeups_lost, log_reads, archive_reads,
+        state_restores;
 };
 void queue_stats(const struct queue *q, struct queue_stats *ret_stats);
 

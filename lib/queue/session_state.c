@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "queue/archive.h"
 #include "queue/consumer.h"
 #include "queue/state.h"
+#include "queue/state_restore.h"
 
 #include "io/state_blob.h"
 #include "json/json.h"
@@ -8,7 +10,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { VERSIONS_MAX = 1000, DETAILS_MAX = 1024 };
+enum { RESTORES_MAX = 3, VERSIONS_MAX = 1000, DETAILS_MAX = 1024 };
 
 /* What session_state.lua answers behind `ok`. */
 enum { S_PRESENT = 1, S_DUE, S_NOW, S_CREATED, S_REST, S_RECORD, S_BLOB };
@@ -18,6 +20,12 @@ struct state_call {
     state_put_cb put;
     queue_done_cb done;
     void *arg;
+    /* of state_read: what is asked again when an archived version has come back */
+    struct queue *q;
+    struct id session;
+    char version[24];
+    struct buf tenant, user;
+    unsigned restores;
 };
 
 static struct state_call *call_of(void *arg)
@@ -71,13 +79,37 @@ static bool told_none(struct state_call *x, const struct redis_value *v)
     if (answer == QUEUE_OK)
         return false;
     x->read(x->arg, nobody ? QUEUE_OK : answer, nobody ? &none : NULL);
+    buf_free(&x->tenant);
+    buf_free(&x->user);
     free(x);
     return true;
+}
+
+static void read_end(struct state_call *x, enum queue_answer answer, const struct state_view *view)
+{
+    x->read(x->arg, answer, view);
+    buf_free(&x->tenant);
+    buf_free(&x->user);
+    free(x);
+}
+
+static void read_again(struct state_call *x);
+
+static void on_restored(void *arg, enum state_restored restored)
+{
+    struct state_call *x = arg;
+    if (restored == STATE_AWAY) {
+        read_end(x, QUEUE_UNAVAILABLE, NULL);
+        return;
+    }
+    x->restores = restored == STATE_LOST ? RESTORES_MAX : x->restores + 1;
+    read_again(x);
 }
 
 static void on_read(void *arg, const struct redis_value *v)
 {
     struct state_call *x = arg;
+    struct sha256 hash;
     if (told_none(x, v))
         return;
     struct state_view view;
@@ -85,8 +117,11 @@ static void on_read(void *arg, const struct redis_value *v)
     view.found =
         record_read(redis_text(redis_item(v, S_REST)), redis_text(redis_item(v, S_RECORD)), &view.of);
     view.blob = redis_text(redis_item(v, S_BLOB));
-    x->read(x->arg, QUEUE_OK, &view);
-    free(x);
+    if (view.found && x->restores < RESTORES_MAX && archive_state_key_is(view.of.place, &hash))
+        state_restore(x->q, x->session, redis_text(redis_item(v, S_REST)),
+                      redis_text(redis_item(v, S_RECORD)), view.of.place, on_restored, x);
+    else
+        read_end(x, QUEUE_OK, &view);
 }
 
 static void on_list(void *arg, const struct redis_value *v)
@@ -131,15 +166,25 @@ static void ask(struct queue *q, struct session_owner owner, struct id session, 
     call_go(c, on_answer, x);
 }
 
+static void read_again(struct state_call *x)
+{
+    struct session_owner owner = {buf_str(&x->tenant), buf_str(&x->user)};
+    ask(x->q, owner, x->session, str_of(x->version), on_read, x);
+}
+
 void state_read(struct queue *q, struct session_owner owner, struct id session, uint64_t version, state_cb cb,
                 void *arg)
 {
     struct state_call *x = call_of(arg);
-    char wanted[24] = "";
     x->read = cb;
+    x->q = q;
+    x->session = session;
+    x->tenant = x->user = BUF_INIT(NAME_MAX_LEN * 16);
+    buf_append_str(&x->tenant, owner.tenant);
+    buf_append_str(&x->user, owner.user);
     if (version > 0)
-        snprintf(wanted, sizeof wanted, "%" PRIu64, version);
-    ask(q, owner, session, str_of(wanted), on_read, x);
+        snprintf(x->version, sizeof x->version, "%" PRIu64, version);
+    read_again(x);
 }
 
 void state_look(struct queue *q, struct session_owner owner, struct id session, state_cb cb, void *arg)

@@ -2,7 +2,7 @@
 -- Puts files (id, size, record) into the session's table, all or none; makes the session where there is none.
 local FIRST = 12
 local session, tenant, user, shared, created, ttl, max_files, max_bytes, job, attempt, source = unpack(ARGV)
-need(SLOG, 'stream', SFILES, 'hash', SDUE, 'zset')
+need(SLOG, 'stream', SFILES, 'hash', SDUE, 'zset', DROP, 'list')
 local s = session_load()
 local act = session_action(s, tenant, user)
 if act == 'missing' and (s or created == '') then return {act} end
@@ -50,7 +50,7 @@ if stored + bytes > tonumber(max_bytes) then return {'full', 'bytes'} end
 if not s then s = session_make(tenant, user, shared, created) end
 local answer = {'ok', s.created}
 for _, f in ipairs(old) do
-    file_remove(s, f.id, f.record)
+    file_remove(s, session, f.id, f.record)
     answer[#answer + 1] = f.id
     answer[#answer + 1] = f.record
 end

@@ -8,6 +8,7 @@ local function session_close(s, session, kind, d, keep)
     sset(s, 'bytes', 0)
     session_emit(s, kind, d)
     session_save(s)
+    for i = 1, #records, 2 do call('RPUSH', DROP, file_object(s, session, records[i], records[i + 1])) end
     local named, states = {}, call('HVALS', STATES)
     for i = 1, #states do
         local place = state_place(states[i])
@@ -18,6 +19,7 @@ local function session_close(s, session, kind, d, keep)
     end
     call('DEL', SFILES, STATES, BLOBS)
     call('ZREM', SDUE, session)
+    call('ZREM', SIDLE, session)
     call('PEXPIRE', SESSION, keep)
     call('PEXPIRE', SLOG, keep)
     return records

@@ -7,8 +7,9 @@ local function file_add(s, id, size, record)
     session_emit(s, 'file_added', record)
 end
 
-local function file_remove(s, id, record)
+local function file_remove(s, session, id, record)
     local r = cjson.decode(record)
+    call('RPUSH', DROP, file_object(s, session, id, record))
     call('HDEL', SFILES, id)
     sset(s, 'files', math.max(0, s.files - 1))
     sset(s, 'bytes', math.max(0, s.bytes - (r.size or 0)))

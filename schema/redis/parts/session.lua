@@ -61,6 +61,12 @@ local function session_keep(s, session, ttl)
     call('ZADD', SDUE, due, session)
 end
 
+-- The name of a file's object, as session_object_name() makes it, for deletion.
+local function file_object(s, session, id, record)
+    local tenant = string.gsub(s.tenant, '[^%w_-]', function(c) return string.format('.%02x', string.byte(c)) end)
+    return tenant .. '/' .. session .. '/' .. cjson.decode(record).hash .. '-' .. id
+end
+
 local function session_save(s)
     local list = {}
     for name in pairs(session_changed) do

@@ -35,12 +35,15 @@ local function state_put(s, session, kind, base, place, from, seal, blob, keep, 
     session_emit(s, kind, '{"version":' .. text(version) .. ',"base":' .. text(base) .. d .. '}')
     if seal ~= '' then
         call('HSET', STATES, version, table.concat({text(base), text(s.ms), place, from, seal}, ' '))
-        if place == '-' then call('HSET', BLOBS, version, blob) end
+        if place == '-' then
+            call('HSET', BLOBS, version, blob)
+            call('ZADD', SIDLE, now(), session)
+        end
     end
     state_trim(s, keep)
     session_keep(s, session, ttl)
 end
 
 local function need_state()
-    need(SESSION, 'hash', SLOG, 'stream', SDUE, 'zset', STATES, 'hash', BLOBS, 'hash', DROP, 'list')
+    need(SESSION, 'hash', SLOG, 'stream', SDUE, 'zset', STATES, 'hash', BLOBS, 'hash', DROP, 'list', SIDLE, 'zset')
 end
