@@ -20,6 +20,9 @@ struct state_call {
     struct buf texts;
     void (*next)(struct state_call *x, const struct state_view *view);
     struct state_load *load;
+    struct object_op *op;
+    struct buf place;                                       /* of the object that is written */
+    void (*placed)(struct state_call *x, struct str place); /* behind it; "-": none was needed */
     struct state_seal seal;
     uint64_t version, base; /* of the path's session; what is asked for */
     struct id into;         /* fork */
@@ -30,6 +33,9 @@ struct state_call {
 static void free_call(struct state_call *x)
 {
     state_load_cancel(x->load);
+    if (x->op != NULL)
+        object_op_cancel(x->op);
+    buf_free(&x->place);
     buf_free(&x->texts);
     buf_free(&x->blob);
     free(x);
@@ -296,6 +302,41 @@ static bool changed(struct state_call *x, enum queue_answer answer, uint64_t ver
     return false;
 }
 
+/* ---- large blobs ---- */
+
+static void on_placed(void *arg, const struct object_result *result)
+{
+    struct state_call *x = arg;
+    x->op = NULL;
+    if (result->e == ERR_OK) {
+        x->placed(x, buf_str(&x->place));
+        return;
+    }
+    log_limited(LOG_WARN, "a state could not be stored", F_STR("why", result->why));
+    fail(x, CE_UNAVAILABLE, "the object store takes no state at present");
+}
+
+/* `x->blob` goes to a place of its own when it is large; then `placed`. */
+static void place_blob(struct state_call *x, struct id session,
+                       void (*placed)(struct state_call *x, struct str place))
+{
+    char maker[40];
+    struct sha256 hash = sha256_of(buf_str(&x->blob));
+    x->placed = placed;
+    if (x->blob.len <= STATE_INLINE_MAX) {
+        placed(x, STR("-"));
+        return;
+    }
+    snprintf(maker, sizeof maker, "upload.%s", id_new().text);
+    x->place = BUF_INIT(OBJECT_KEY_MAX);
+    enum err e = state_object_name(x->owner.tenant, session, str_of(maker), &x->place);
+    if (e == ERR_OK)
+        e = state_store(x->api->objects.store, buf_str(&x->place), buf_str(&x->blob), &hash, on_placed, x,
+                        &x->op);
+    if (e != ERR_OK)
+        fail(x, CE_UNAVAILABLE, "the object store takes no state at present");
+}
+
 /* ---- POST /state/{sid} ---- */
 
 static void on_uploaded(void *arg, enum queue_answer answer, uint64_t version)
@@ -344,7 +385,7 @@ static void upload_next(struct state_call *x, const struct state_view *view)
         return;
     }
     x->version = view->present;
-    put_blob(x, STR("-"));
+    place_blob(x, x->session, put_blob);
 }
 
 /* Size, version byte, frame, and what comes out of it. False: the client was told. */
@@ -561,20 +602,31 @@ static void on_forked(void *arg, enum queue_answer answer, uint64_t version)
         state_forked(x->api->queue, x->owner, x->session, x->into, x->base, on_noted, x);
 }
 
-static void fork_blob(struct state_call *x, struct str blob)
+static void fork_put(struct state_call *x, struct str place)
 {
     auto_buf seal = BUF_INIT(STATE_SEAL_TEXT_MAX);
-    x->into = id_new_in(id_partition(str_of(x->session.text), queue_partitions(x->api->queue)),
-                        queue_partitions(x->api->queue));
     seal_next(x, x->into, 1, &x->seal.hash, x->seal.size, &seal);
     x->version = 0;
     struct state_change change = change_of(x);
     change.session = x->into;
+    change.place = place;
     change.seal = buf_str(&seal);
-    change.blob = blob;
+    change.blob = str_eq(place, STR("-")) ? buf_str(&x->blob) : (struct str){"", 0};
     change.hash = str_of(x->hash);
-    change.size = blob.n;
+    change.size = x->seal.size;
     state_put(x->api->queue, &change, STR("fork"), on_forked, x);
+}
+
+static void fork_blob(struct state_call *x, struct str blob)
+{
+    x->into = id_new_in(id_partition(str_of(x->session.text), queue_partitions(x->api->queue)),
+                        queue_partitions(x->api->queue));
+    x->blob = BUF_INIT(blob.n);
+    buf_append_str(&x->blob, blob);
+    if (buf_status(&x->blob) != ERR_OK)
+        fail(x, CE_INTERNAL, "out of memory");
+    else
+        place_blob(x, x->into, fork_put);
 }
 
 static void on_fork_object(void *arg, enum err e, struct str blob)

@@ -60,6 +60,7 @@ struct jobrun_queue {
 
 struct jobruns;
 struct jobruns_state {
+    struct object_store *store;    /* for large states; NULL: all lie in the store of the log */
     const struct state_keys *keys; /* filled before the first job comes */
     int64_t max_bytes, time_ms, ttl_ms;
     unsigned keep;

@@ -3,6 +3,7 @@
 #ifndef MILLRACE_WORKER_JOBRUN_INTERNAL_H
 #define MILLRACE_WORKER_JOBRUN_INTERNAL_H
 
+#include "queue/state_load.h"
 #include "worker/coalesce.h"
 #include "worker/jobrun.h"
 #include "worker/outcome.h"
@@ -51,7 +52,11 @@ struct run_state {
     struct state_stream stream;
     bool saved; /* `change` goes with the finish */
     enum event_type event;
-    struct buf json, blob, seal_text;
+    struct state_load *load; /* of the object that it begins with */
+    struct state_seal seal;
+    bool decided, storing; /* what becomes of the state; its object is being written */
+    struct object_op *op;
+    struct buf json, blob, seal_text, place;
     char hash[SHA256_HEX_LEN + 1];
     struct state_change change;
 };
@@ -172,6 +177,8 @@ void jobrun_state_fetch(struct jobrun *run); /* then takes a pod, or ends */
 /* What goes to the pod: the specification with what it must know of the state, and the state. May be called again. */
 struct str jobrun_state_release(struct jobrun *run, struct str *ret_spec);
 void jobrun_state_said(struct jobrun *run, struct str bytes);
+/* True: a large state is on its way to the object store, jobrun_finish() is called again behind it. */
+bool jobrun_state_store(struct jobrun *run);
 /* The event that says what became of the state. False: nothing is to be said. May be called again. */
 bool jobrun_state_end(struct jobrun *run, struct event_draft *ret_draft);
 void jobrun_state_free(struct jobrun *run);

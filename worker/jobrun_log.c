@@ -311,6 +311,8 @@ void jobrun_finish(struct jobrun *run)
     inputs_stop(run->inputs);
     if (jobrun_log_busy(run))
         return;
+    if (jobrun_state_store(run))
+        return;
     if (coalesce_end(&run->out) != ERR_OK)
         log_error("output was lost for want of memory", F_JOB(run->job.text, run->attempt));
     begin_drafts(run);

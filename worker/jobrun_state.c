@@ -25,6 +25,7 @@ enum err jobrun_state_open(struct jobrun *run, const struct claimed_job *job)
     buf_append_str(&s->user, job->user);
     s->raw = BUF_INIT((size_t)run->runs->options.state.max_bytes);
     s->json = BUF_INIT(EVENT_MAX);
+    s->place = BUF_INIT(OBJECT_KEY_MAX);
     s->seal_text = BUF_INIT(STATE_SEAL_TEXT_MAX);
     state_stream_init(&s->stream, (size_t)run->runs->options.state.max_bytes);
     return ERR_OK;
@@ -35,8 +36,11 @@ void jobrun_state_free(struct jobrun *run)
     struct run_state *s = run->state_run;
     if (s == NULL)
         return;
+    state_load_cancel(s->load);
+    if (s->op != NULL)
+        object_op_cancel(s->op);
     state_stream_free(&s->stream);
-    struct buf *all[] = {&s->tenant, &s->user, &s->raw, &s->json, &s->seal_text, &s->blob};
+    struct buf *all[] = {&s->place, &s->tenant, &s->user, &s->raw, &s->json, &s->seal_text, &s->blob};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         buf_free(all[i]);
     free(s);
@@ -62,26 +66,41 @@ static void refuse(struct jobrun *run, enum reason reason, const char *fmt, ...)
     jobrun_refuse(run, reason, why);
 }
 
-/* Checks what the store gave; the raw bytes go to the pod. NULL: good. */
-static const char *unpack(struct jobrun *run, const struct state_view *view, struct str blob)
+static void refuse_state(struct jobrun *run, const char *why)
+{
+    log_warn("a stored state is refused", F_JOB(run->job.text, run->attempt), F_STR("why", why));
+    metrics_add(run->runs->options.metrics, METRIC_STATES_REFUSED, 0, 0, 1);
+    refuse(run, REASON_STATE_INVALID, "Version %" PRIu64 ": %s.", run->state_run->base, why);
+}
+
+/* The sealed blob: its raw bytes go to the pod. */
+static void take_blob(struct jobrun *run, struct str blob)
 {
     struct run_state *s = run->state_run;
-    const struct state_keys *keys = run->runs->options.state.keys;
-    struct state_scope scope = scope_of(s, view->of.version);
-    struct state_seal seal;
-    if (state_seal_parse(view->of.seal, &seal) != ERR_OK)
-        return "its seal cannot be read";
-    if (state_seal_check(keys, &scope, &seal) != ERR_OK)
-        return "its seal is not one of this session, or of a key that is not known here";
-    if (state_seal_blob(&seal, blob) != ERR_OK)
-        return "its bytes are not those that were sealed";
     enum err e = state_unpack(blob, &s->raw);
-    if (e != ERR_OK)
-        return e == ERR_FULL ? "it is larger than STATE_MAX_SIZE_MB" : "it is no state of a known format";
+    if (e != ERR_OK) {
+        refuse_state(run, e == ERR_FULL ? "it is larger than STATE_MAX_SIZE_MB"
+                                        : "it is no state of a known format");
+        return;
+    }
     s->given = true;
-    s->given_size = seal.size;
-    sha256_hex(&seal.hash, s->given_hash);
-    return NULL;
+    s->given_size = s->seal.size;
+    sha256_hex(&s->seal.hash, s->given_hash);
+    jobrun_look(run);
+}
+
+static void on_object(void *arg, enum err e, struct str blob)
+{
+    struct jobrun *run = arg;
+    run->state_run->load = NULL;
+    if (run->state != JR_FETCHING)
+        return; /* cancelled, or handed back */
+    if (e == ERR_OK)
+        take_blob(run, blob);
+    else if (e == ERR_NOT_FOUND || e == ERR_CORRUPT)
+        refuse_state(run, e == ERR_CORRUPT ? "its object is damaged" : "its object is gone");
+    else
+        jobrun_return(run, REASON_INPUT_UNAVAILABLE);
 }
 
 static void take_view(struct jobrun *run, const struct state_view *view)
@@ -94,14 +113,22 @@ static void take_view(struct jobrun *run, const struct state_view *view)
         refuse(run, REASON_STATE_CONFLICT, "The session's state has version %" PRIu64 ".", s->base);
         return;
     }
-    const char *why = view->found ? unpack(run, view, view->blob) : NULL;
-    if (why != NULL) {
-        log_warn("a stored state is refused", F_JOB(run->job.text, run->attempt), F_STR("why", why));
-        metrics_add(run->runs->options.metrics, METRIC_STATES_REFUSED, 0, 0, 1);
-        refuse(run, REASON_STATE_INVALID, "Version %" PRIu64 ": %s.", s->base, why);
+    if (!view->found) {
+        jobrun_look(run);
         return;
     }
-    jobrun_look(run);
+    const struct jobruns_options *o = &run->runs->options;
+    const char *why = state_open(o->state.keys, buf_str(&s->tenant), s->session, view, &s->seal);
+    if (why != NULL) {
+        refuse_state(run, why);
+    } else if (!state_is_object(view)) {
+        take_blob(run, view->blob);
+    } else {
+        size_t most = (size_t)o->state.max_bytes + (size_t)o->state.max_bytes / 64 + 128 * 1024;
+        s->load = state_load(o->state.store, view->of.place, &s->seal, most, on_object, run);
+        if (s->load == NULL)
+            jobrun_return(run, REASON_INPUT_UNAVAILABLE);
+    }
 }
 
 static void on_view(void *arg, enum queue_answer answer, const struct state_view *view)
@@ -227,14 +254,65 @@ static enum event_type decide(struct jobrun *run)
     return keep_old(s, "not_saved");
 }
 
+static void on_stored(void *arg, const struct object_result *result)
+{
+    struct jobrun *run = arg;
+    struct run_state *s = run->state_run;
+    s->op = NULL;
+    s->storing = false;
+    if (result->e != ERR_OK) {
+        log_warn("a state could not be stored", F_JOB(run->job.text, run->attempt),
+                 F_STR("why", result->why));
+        s->saved = false;
+        buf_reset(&s->json);
+        state_stream_warn(&s->stream, STR("*"), STR("the object store took no state at present"));
+        s->event = keep_old(s, "not_saved");
+    }
+    buf_free(&s->blob);
+    if (run->state != JR_OVER && run->state != JR_RETURNING)
+        jobrun_finish(run);
+}
+
+static void begin_store(struct jobrun *run, const struct sha256 *hash)
+{
+    struct run_state *s = run->state_run;
+    char maker[64];
+    snprintf(maker, sizeof maker, "%s.%u", run->job.text, run->attempt);
+    enum err e = state_object_name(buf_str(&s->tenant), s->session, str_of(maker), &s->place);
+    if (e == ERR_OK)
+        e = state_store(run->runs->options.state.store, buf_str(&s->place), buf_str(&s->blob), hash,
+                        on_stored, run, &s->op);
+    s->storing = e == ERR_OK;
+    s->change.place = buf_str(&s->place);
+    s->change.blob = (struct str){"", 0};
+    if (e != ERR_OK)
+        on_stored(run, &(struct object_result){.e = e, .why = err_text(e)});
+}
+
+bool jobrun_state_store(struct jobrun *run)
+{
+    struct run_state *s = run->state_run;
+    if (s == NULL || s->decided)
+        return s != NULL && s->storing;
+    if (!(s->heard || s->any_pod) || outcome_decide(&run->facts).type != EV_COMPLETED)
+        return false;
+    s->decided = true;
+    s->event = decide(run);
+    if (s->saved && s->blob.len > STATE_INLINE_MAX && run->runs->options.state.store != NULL) {
+        struct sha256 hash = sha256_of(buf_str(&s->blob));
+        begin_store(run, &hash);
+        return true; /* also when it failed at once: then it was finished from there */
+    }
+    return false;
+}
+
 bool jobrun_state_end(struct jobrun *run, struct event_draft *ret_draft)
 {
     struct run_state *s = run->state_run;
-    bool ran = s != NULL && (s->heard || s->any_pod) && run->outcome.type == EV_COMPLETED;
-    if (!ran && !(s != NULL && s->unwanted))
+    if (s == NULL || !(s->decided || s->unwanted))
         return false;
-    if (s->json.len == 0)
-        s->event = s->unwanted ? keep_old(s, "state_conflict") : decide(run);
+    if (s->unwanted && s->json.len == 0)
+        s->event = keep_old(s, "state_conflict");
     *ret_draft = (struct event_draft){.type = s->event, .data = buf_str(&s->json)};
     return true;
 }

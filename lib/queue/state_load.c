@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "queue/state_load.h"
 
+#include "base/cleanup.h"
+
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 bool state_is_object(const struct state_view *view)
 {
@@ -75,6 +79,40 @@ void state_load_cancel(struct state_load *load)
         return;
     object_op_cancel(load->op);
     load_free(load);
+}
+
+/* A file in memory, for what is too large to be given as bytes. */
+static enum err put_large(struct object_store *store, struct object_put *put, struct str blob, object_cb cb,
+                          void *arg, struct object_op **ret_op)
+{
+    auto_fd fd = memfd_create("state", MFD_CLOEXEC);
+    if (fd < 0)
+        return ERR_SYSTEM;
+    for (size_t at = 0; at < blob.n;) {
+        ssize_t n = write(fd, blob.p + at, blob.n - at);
+        if (n <= 0)
+            return ERR_NOMEM;
+        at += (size_t)n;
+    }
+    put->has_fd = true;
+    put->fd = fd;
+    put->size = blob.n;
+    return object_put(store, put, cb, arg, ret_op);
+}
+
+enum err state_store(struct object_store *store, struct str place, struct str blob, const struct sha256 *hash,
+                     object_cb cb, void *arg, struct object_op **ret_op)
+{
+    char key[OBJECT_KEY_MAX + 1];
+    if (place.n >= sizeof key)
+        return ERR_RANGE;
+    memcpy(key, place.p, place.n);
+    key[place.n] = '\0';
+    struct object_put put = {.key = key, .sha256 = hash};
+    if (blob.n > OBJECT_PUT_BYTES_MAX)
+        return put_large(store, &put, blob, cb, arg, ret_op);
+    put.bytes = blob;
+    return object_put(store, &put, cb, arg, ret_op);
 }
 
 enum err state_object_name(struct str tenant, struct id session, struct str maker, struct buf *out)

@@ -21,6 +21,11 @@ struct state_load *state_load(struct object_store *store, struct str place, cons
                               size_t max, state_load_cb cb, void *arg);
 void state_load_cancel(struct state_load *load); /* NULL is fine */
 
+/* Writes a blob whose hash is known, once, under a name of its own. `blob` may go when this has returned. */
+MUST_CHECK enum err state_store(struct object_store *store, struct str place, struct str blob,
+                                const struct sha256 *hash, object_cb cb, void *arg,
+                                struct object_op **ret_op);
+
 /* The name of the object of a state that `job`'s attempt makes, or (without a job) an upload or fork: nobody else writes it. */
 MUST_CHECK enum err state_object_name(struct str tenant, struct id session, struct str maker,
                                       struct buf *out);

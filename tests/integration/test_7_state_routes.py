@@ -196,6 +196,34 @@ def test_the_log_of_the_session_has_every_version(api, session, store):
     assert [e[b"s"] for e in entries] == [b"1", b"2", b"3", b"4", b"5"]
 
 
+def test_a_large_state_is_an_object(api, session, store):
+    session("import os; data = os.urandom(200_000); x = 1")
+    assert api.get(f"/state/{session.id}/info").json()["source"] == "archive"
+    assert not store.exists(key_of(store, session, "states").replace(b"states", b"blobs"))
+    assert session.prints("print(len(data), x); x = 2") == "200000 1"
+    blob = api.get(f"/state/{session.id}")
+    assert hashlib.sha256(blob.content).hexdigest() == blob.headers["etag"].strip('"')
+    assert api.post(f"/v1/sessions/{session.id}/rewind", json={"version": 1}).json()["version"] == 3
+    assert session.prints("print(len(data), x)") == "200000 1"
+    other = Session(api)
+    other.id = api.post(f"/v1/sessions/{session.id}/fork", json={"version": 2}).json()["session_id"]
+    assert other.prints("print(len(data), x)") == "200000 2"
+    assert api.post(f"/state/{session.id}", content=blob.content).status_code == 201
+    assert session.prints("print(len(data), x)") == "200000 2"
+
+
+def test_a_damaged_object_is_refused(api, session, store, system):
+    session("import os; data = os.urandom(200_000)")
+    place = store.hget(key_of(store, session, "states"), 1).split()[2].decode()
+    path = next(p for p in system.object_folder().rglob("*") if p.is_file() and str(p).endswith(place.split("/")[-1]))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:1000] + b"x" + whole[1001:])
+    assert session("print(1)")["reason"] == "state_invalid"
+    assert api.get(f"/state/{session.id}").json()["error_type"] == "state_damaged"
+    path.write_bytes(whole)
+    assert session.prints("print(len(data))") == "200000"
+
+
 # ---- whose it is
 
 
