@@ -309,9 +309,7 @@ void jobrun_finish(struct jobrun *run)
 {
     run->complete = true; /* the answer of an append in flight comes back here */
     inputs_stop(run->inputs);
-    if (jobrun_log_busy(run))
-        return;
-    if (jobrun_state_store(run))
+    if (jobrun_state_store(run) || jobrun_log_busy(run))
         return;
     if (coalesce_end(&run->out) != ERR_OK)
         log_error("output was lost for want of memory", F_JOB(run->job.text, run->attempt));
