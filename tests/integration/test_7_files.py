@@ -528,3 +528,75 @@ def test_the_memory_of_an_api_stays_flat(make_system):
     with concurrent.futures.ThreadPoolExecutor(24) as pool:
         assert all(pool.map(one, range(24)))
     assert resident() - before < 64 * MIB, f"grew by {(resident() - before) / MIB:.0f} MiB"
+
+
+# ---- hostile programs: what a collector could be made to read, or to wait for ----
+
+def test_a_storm_of_renames_never_shows_what_a_link_points_at(api):
+    """A daemon swaps a file for links to others until it is killed; only then anything is read."""
+    code = """
+        import os, time
+        targets = ['/etc/passwd', '/proc/1/environ', '/proc/self/mem', '/dev/zero', '/proc/1/root/etc/passwd', '..', '.']
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:
+                for fd in range(3): os.close(fd)
+                i = 0
+                while True:
+                    i += 1
+                    open('real', 'w').write('real'); os.rename('real', 'out')
+                    os.symlink(targets[i % len(targets)], 'link'); os.rename('link', 'out')
+            os._exit(0)
+        os.wait()
+        time.sleep(0.02)
+    """
+    import textwrap
+    for _ in range(10):
+        body = api.exec("py", textwrap.dedent(code), state=False)
+        assert body["exit_code"] == 0, body["stderr"]
+        for name, file in by_name(body).items():
+            assert name in ("out", "real") and download(api, file).content in (b"real", b""), body
+        assert set(refused(body).values()) <= {"symlink"}, body
+
+
+def test_a_tree_deeper_than_any_path(api):
+    body = api.exec("py", "import os\nfor i in range(800):\n os.mkdir('d' * 200); os.chdir('d' * 200)\n", state=False)
+    assert body["exit_code"] == 0 and body["files"] == [], body["stderr"]
+    assert len(body["refused_files"]) == 1 and body["refused_files"][0]["reason"] in ("bad_name", "too_deep")
+
+
+def test_as_many_names_as_the_working_directory_takes(api):
+    code = """
+        import os
+        made = 0
+        try:
+            for i in range(200):
+                os.mkdir(f'd{i:03}')
+                for k in range(100):
+                    os.symlink('/etc/passwd', f'd{i:03}/' + f'{k:03}' + 'n' * 240); made += 1
+        except OSError: pass
+        print(made)
+    """
+    import textwrap
+    body = api.exec("py", textwrap.dedent(code), state=False)
+    made = int(body["stdout"])
+    assert made > 10000 and body["files"] == []
+    assert sum(file.get("count", 1) for file in body["refused_files"]) >= made - 200
+
+
+def test_links_to_folders_are_not_entered(api):
+    body = api.exec("bash", "ln -s / root; ln -s . self; mkdir d; ln -s .. d/up; echo x > d/f; mkdir -p a/b; ln -s ../../d a/b/d")
+    assert list(by_name(body)) == ["d/f"]
+    assert refused(body) == {"root": "symlink", "self": "symlink", "d/up": "symlink", "a/b/d": "symlink"}
+
+
+def test_holes_are_zeros_and_counted_by_their_size(api):
+    body = api.exec("bash", "truncate -s 10M hole; echo x > f", timeout_ms=20000)
+    assert sorted(by_name(body)) == ["f", "hole"] and by_name(body)["hole"]["size"] == 10 * MIB
+    assert not any(download(api, by_name(body)["hole"]).content)
+
+
+def test_what_a_killed_program_still_held_open_is_as_it_left_it(api):
+    code = "import os, time\nf = open('f', 'w'); f.write('x' * 100000); f.flush()\nwhile True: time.sleep(1)"
+    body = api.exec("py", code, timeout_ms=300, state=False)
+    assert by_name(body)["f"]["size"] == 100000
