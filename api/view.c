@@ -295,7 +295,7 @@ static void write_warnings(struct buf *out, const json_t *warnings, const char *
 /* It was refused because of if_state_version. */
 static bool is_conflict(const struct view *v)
 {
-    return v->status == VIEW_FAILED && !v->state_saved &&
+    return v->status == VIEW_FAILED && !v->state_saved && v->state.len > 0 &&
            memmem(v->state.data, v->state.len, "\"state_conflict\"", 16) != NULL;
 }
 
