@@ -51,6 +51,7 @@ struct call {
     char idempotency[AUTH_USER_MAX + 1 + 256]; /* the user, and the key that it chose */
     bool unproven;                             /* no credential so far: the key may be in the body */
     struct list node;
+    char job_text[ID_LEN + 1];       /* what `param` is a view of, where the path has none */
     void *context;                   /* the handler's */
     void (*gone)(struct call *c);    /* may be NULL */
     void (*drained)(struct call *c); /* room again for a stream */
@@ -100,6 +101,11 @@ void job_write(const struct queue_job *job, struct buf *out);
 
 /* Streams and long-polls end, with what they have, because this process leaves. */
 void followers_drain(struct api *api);
+/* False: the body is no JSON by its content type, and the client was told. */
+bool exec_is_json(struct call *c);
+/* A body as a run; `rules` says `sync` and `tools`. On refusal the client was told. */
+bool exec_parse(struct call *c, struct str body, const struct exec_rules *rules,
+                struct exec_request *ret_request);
 /* A POST body as a run; on refusal the client was told. */
 bool exec_read(struct call *c, bool sync, struct exec_request *ret_request);
 /* Goes on with `next`, which owns the request then, once its session is known to be usable; or answers. */

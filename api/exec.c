@@ -41,25 +41,34 @@ static bool is_json(struct str type)
     return true;
 }
 
-bool exec_read(struct call *c, bool sync, struct exec_request *ret_request)
+bool exec_is_json(struct call *c)
 {
-    if (!is_json(http_header(c->request, "content-type"))) {
-        call_fail(c, CE_UNSUPPORTED_MEDIA_TYPE, "send Content-Type: application/json, in UTF-8");
-        return false;
-    }
-    struct exec_rules rules = {
-        .bounds = c->api->bounds,
-        .max_code = (size_t)c->api->config.max_code_bytes,
-        .sync = sync,
-        .state = c->api->config.state_enabled,
-        .refused = c->api->offers.refused,
-    };
+    if (is_json(http_header(c->request, "content-type")))
+        return true;
+    call_fail(c, CE_UNSUPPORTED_MEDIA_TYPE, "send Content-Type: application/json, in UTF-8");
+    return false;
+}
+
+bool exec_parse(struct call *c, struct str body, const struct exec_rules *rules,
+                struct exec_request *ret_request)
+{
+    struct exec_rules all = *rules;
+    all.bounds = c->api->bounds;
+    all.max_code = (size_t)c->api->config.max_code_bytes;
+    all.state = c->api->config.state_enabled && !rules->tools; /* it would hold up its session */
+    all.refused = c->api->offers.refused;
     struct api_fault fault;
-    if (exec_request_parse(http_body(c->request), &rules, ret_request, &fault) == ERR_OK)
+    if (exec_request_parse(body, &all, ret_request, &fault) == ERR_OK)
         return true;
     metrics_add(c->api->metrics, METRIC_JOBS_REFUSED, METRIC_REFUSED_INVALID, 0, 1);
     call_refuse(c, &fault);
     return false;
+}
+
+bool exec_read(struct call *c, bool sync, struct exec_request *ret_request)
+{
+    return exec_is_json(c) &&
+           exec_parse(c, http_body(c->request), &(struct exec_rules){.sync = sync}, ret_request);
 }
 
 bool exec_idempotency_key(struct call *c, struct str *ret_key)

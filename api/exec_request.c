@@ -412,7 +412,7 @@ static void write_canonical(const struct draft *d, struct exec_request *request)
     buf_printf(out, "},\"stdin_open\":%s,\"retry\":%s", request->stdin_open ? "true" : "false",
                request->retry ? "true" : "false");
     write_state(request, out);
-    buf_append_char(out, '}');
+    buf_append_cstr(out, d->rules->tools ? ",\"tools\":true}" : "}");
     if (e != ERR_OK && buf_status(out) == ERR_OK)
         out->failed = e;
 }

@@ -30,6 +30,7 @@ struct exec_rules {
     size_t max_code;
     bool state;                 /* Python programs of a session keep their variables */
     const char *const *refused; /* by language: why none of it is taken, or NULL; NULL: all are taken */
+    bool tools;                 /* the program may call tools */
     bool sync;                  /* /exec: args of any scalars, session_id advisory, priority interactive */
 };
 

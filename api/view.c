@@ -326,24 +326,66 @@ bool view_state_conflict(const struct view *v, uint64_t *ret_version)
     return true;
 }
 
-void view_write_result(const struct view *v, struct buf *out)
+static struct facts facts_of(const struct view *v, const json_t *end_facts, const json_t *usage,
+                             const json_t *started)
 {
-    auto_json end_facts = object_of(&v->end);
-    auto_json usage = object_of(&v->usage);
-    auto_json started = object_of(&v->started);
     struct facts f = {.view = v, .end = end_facts, .usage = usage, .started = started};
     f.reason = text_of(f.end, "reason");
     f.limit = text_of(f.end, "limit");
     f.signal = text_of(f.end, "signal");
     describe(&f);
-    bool ours = v->status != VIEW_COMPLETED && f.message[0] != '\0';
+    return f;
+}
+
+/* What stands in stderr for the model, where we ended the program. */
+static const char *note_of(const struct facts *f)
+{
+    return f->view->status != VIEW_COMPLETED && f->message[0] != '\0' ? f->message : NULL;
+}
+
+void view_write_result(const struct view *v, struct buf *out)
+{
+    auto_json end_facts = object_of(&v->end);
+    auto_json usage = object_of(&v->usage);
+    auto_json started = object_of(&v->started);
+    struct facts f = facts_of(v, end_facts, usage, started);
     buf_printf(out, "{\"session_id\":\"%s\",\"storage_session_id\":\"%s\"", v->session.text, v->session.text);
     write_output(out, "stdout", buf_str(&v->output[0]), NULL);
-    write_output(out, "stderr", buf_str(&v->output[1]), ours ? f.message : NULL);
+    write_output(out, "stderr", buf_str(&v->output[1]), note_of(&f));
     view_write_files(v, out);
     write_end(out, &f);
     buf_printf(out, ",\"job_id\":\"%s\",\"attempt\":%u", v->job.text, v->attempt);
     write_usage(out, &f);
     write_state(v, out, started);
+    buf_append_char(out, '}');
+}
+
+static void write_programmatic_error(const struct facts *f, struct buf *out)
+{
+    const json_t *code = json_object_get(f->end, "exit_code");
+    const char *known = contract_end(f).message;
+    buf_append_cstr(out, ",\"error\":\"");
+    if (f->view->status == VIEW_COMPLETED && json_is_integer(code))
+        buf_printf(out, "Sandbox exited with code %" JSON_INTEGER_FORMAT, json_integer_value(code));
+    else if (f->view->status == VIEW_COMPLETED)
+        buf_append_cstr(out, "Sandbox exited with code unknown");
+    else
+        buf_append_cstr(out, known != NULL ? known : "Execution failed or timed out");
+    buf_append_char(out, '"');
+}
+
+void view_write_programmatic(const struct view *v, struct buf *out)
+{
+    auto_json end_facts = object_of(&v->end);
+    struct facts f = facts_of(v, end_facts, NULL, NULL);
+    const json_t *code = json_object_get(end_facts, "exit_code");
+    bool good = v->status == VIEW_COMPLETED && json_is_integer(code) && json_integer_value(code) == 0;
+    buf_printf(out, "{\"status\":\"%s\",\"session_id\":\"%s\",\"storage_session_id\":\"%s\"",
+               good ? "completed" : "error", v->session.text, v->session.text);
+    if (!good)
+        write_programmatic_error(&f, out);
+    write_output(out, "stdout", buf_str(&v->output[0]), NULL);
+    write_output(out, "stderr", buf_str(&v->output[1]), note_of(&f));
+    view_write_files(v, out);
     buf_append_char(out, '}');
 }

@@ -50,6 +50,8 @@ void view_write_files(const struct view *v, struct buf *out);
    stderr_base64?, refused_files?, deleted_files?. Where we ended the program, stderr ends with a line "[sandbox] <message>": it is what
    models are shown. */
 void view_write_result(const struct view *v, struct buf *out);
+/* The last answer of a programmatic run (CONTRACT 4.2): status `completed` or `error`, with the text that clients know. */
+void view_write_programmatic(const struct view *v, struct buf *out);
 
 /* The run was not started because its session's state has another version than the request wants: this one. */
 bool view_state_conflict(const struct view *v, uint64_t *ret_version);

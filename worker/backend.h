@@ -17,20 +17,21 @@
 struct pod;
 
 enum pod_event_type {
-    POD_READY,    /* takes a job */
-    POD_LIMITS,   /* answer to limits(): ok */
-    POD_STARTED,  /* the program was released */
-    POD_OUTPUT,   /* bytes, stream */
-    POD_WAITING,  /* the program waits for input */
-    POD_STATE,    /* bytes: what the program says of its state (state_stream.h) */
-    POD_COMPILED, /* bytes: a piece of the compiled program; ok: that was all. Before its STAGE */
-    POD_STAGE,    /* exit: of the compile step */
-    POD_EXIT,     /* exit: of the program; no output follows */
-    POD_REFUSED,  /* text: the runner could not start the program */
-    POD_DONE,     /* the runner has nothing more to say */
-    POD_USAGE,    /* answer to usage(): ok, usage */
-    POD_ROOM,     /* place() may go on */
-    POD_FILE,     /* file: an output file begins; after an EXIT that says `files` */
+    POD_READY,     /* takes a job */
+    POD_LIMITS,    /* answer to limits(): ok */
+    POD_STARTED,   /* the program was released */
+    POD_OUTPUT,    /* bytes, stream */
+    POD_WAITING,   /* the program waits for input */
+    POD_STATE,     /* bytes: what the program says of its state (state_stream.h) */
+    POD_COMPILED,  /* bytes: a piece of the compiled program; ok: that was all. Before its STAGE */
+    POD_STAGE,     /* exit: of the compile step */
+    POD_EXIT,      /* exit: of the program; no output follows */
+    POD_REFUSED,   /* text: the runner could not start the program */
+    POD_DONE,      /* the runner has nothing more to say */
+    POD_USAGE,     /* answer to usage(): ok, usage */
+    POD_TOOL_CALL, /* bytes: payload of FRAME_TOOL_CALL */
+    POD_ROOM,      /* place() may go on */
+    POD_FILE,      /* file: an output file begins; after an EXIT that says `files` */
     POD_FILE_DATA,
     POD_FILE_END,     /* ok: whole */
     POD_FILE_REFUSED, /* file: one that is not given back, flags = enum file_refused */
@@ -76,7 +77,7 @@ struct pod_backend_ops {
     MUST_CHECK enum err (*place)(struct pod *pod, enum frame_type type, struct str payload);
     /* Hands the job over and releases the program. Everything is copied. Once per pod. */
     MUST_CHECK enum err (*run)(struct pod *pod, const struct pod_run *run);
-    /* FRAME_STDIN, FRAME_STDIN_EOF, FRAME_SIGNAL. ERR_FULL: bounded; ERR_CLOSED: it takes no more. */
+    /* FRAME_STDIN, FRAME_STDIN_EOF, FRAME_SIGNAL, FRAME_TOOL_RESULT. ERR_FULL: bounded; ERR_CLOSED: it takes no more. */
     MUST_CHECK enum err (*input)(struct pod *pod, enum frame_type type, struct str bytes);
     /* Ends the program; EXIT follows with `why`. */
     void (*kill)(struct pod *pod, enum pod_end why);

@@ -322,7 +322,8 @@ static enum err local_input(struct pod *pod, enum frame_type type, struct str by
 {
     if ((pod->phase != LINK_RUNNING && pod->phase != LINK_STARTED_ASKED) || pod->lost || pod->destroyed)
         return ERR_CLOSED;
-    if (pod->out.len - pod->out_done + bytes.n > INPUT_HELD_MAX)
+    size_t most = type == FRAME_TOOL_RESULT ? TOOL_RESULTS_HELD_MAX : INPUT_HELD_MAX;
+    if (pod->out.len - pod->out_done + bytes.n > most)
         return ERR_FULL;
     frame_append(&pod->out, type, bytes.p, bytes.n);
     if (buf_status(&pod->out) != ERR_OK)

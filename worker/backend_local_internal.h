@@ -12,6 +12,7 @@ enum {
     READS_PER_WAKE = 4,  /* so that one loud pod leaves the loop to others */
     OUT_MAX = 608 << 20, /* spec 16 MiB, stdin 64 MiB, state 512 MiB, frames */
     INPUT_HELD_MAX = 16 << 20,
+    TOOL_RESULTS_HELD_MAX = 64 << 20,
     PLACE_HELD_MAX = 256 << 10, /* of input files; then the reader of the store waits */
     POD_MAGIC = 0x706f6421,
 };

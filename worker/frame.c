@@ -186,3 +186,21 @@ bool frame_path_ok(struct str path)
     }
     return true;
 }
+
+void frame_put_tool(uint8_t out[FRAME_TOOL_HEAD], const struct frame_tool *in)
+{
+    put_u32(out, in->connection);
+    put_u32(out + 4, in->seen);
+    put_u32(out + 8, in->last);
+}
+
+enum err frame_get_tool(struct str payload, struct frame_tool *ret_head, struct str *ret_bytes)
+{
+    if (payload.n < FRAME_TOOL_HEAD || get_u32(payload.p + 8) > 1)
+        return ERR_PROTOCOL;
+    *ret_head = (struct frame_tool){.connection = get_u32(payload.p),
+                                    .seen = get_u32(payload.p + 4),
+                                    .last = get_u32(payload.p + 8) == 1};
+    *ret_bytes = (struct str){.p = payload.p + FRAME_TOOL_HEAD, .n = payload.n - FRAME_TOOL_HEAD};
+    return ERR_OK;
+}

@@ -13,6 +13,8 @@
      |  <----------- STARTED ----------  |   the program was released
      |  <-- STDOUT | STDERR | WAITING -  |   a full socket blocks the program in its write
      |  --- STDIN | STDIN_EOF | SIGNAL > |
+     |  <---------- TOOL_CALL ---------  |   (with SPEC_TOOLS: a message of the program, in pieces)
+     |  --------- TOOL_RESULT -------->  |   (and one for it, written to its connection as it is)
      |  ------------ KILL ------------>  |   ends the whole pod's program, output kept
      |  <----------- STAGE ------------  |   the end of the compile step, when there was one
      |  <----------- STATE* -----------  |   (what a run that keeps state says of it)
@@ -28,6 +30,7 @@
 #include "base/err.h"
 #include "base/str.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* STDIN bytes that the runner holds for a program that does not read them; then it reads no frame until the program
@@ -50,6 +53,7 @@ enum frame_type {
     FRAME_INPUT_BEGIN = 8,  /* struct frame_file: a file in the working directory, before START */
     FRAME_INPUT_DATA = 9,   /* exactly its size in all */
     FRAME_COMPILED_IN = 12, /* before START: the compiled program, in pieces; then there is no compile step */
+    FRAME_TOOL_RESULT = 16, /* struct frame_tool, bytes */
     FRAME_STATE_IN = 20,    /* before START: the raw state that the program gets, in pieces */
     /* from the runner */
     FRAME_READY = 64, /* u32 FRAME_VERSION */
@@ -71,7 +75,12 @@ enum frame_type {
         80, /* with SPEC_KEEP, between the output of the compile step and its STAGE: the program, in pieces; the last one is empty */
     FRAME_STATE =
         90, /* before EXIT: what the program says of its state, a stream of records (template_proto.h) */
+    FRAME_TOOL_CALL = 96, /* struct frame_tool, bytes */
 };
+
+/* Where a program with SPEC_TOOLS finds the socket of its tools. A message there, either way, is {u32 length, JSON}. */
+#define FRAME_TOOLS_SOCKET "/tmp/.tools"
+enum { FRAME_TOOL_HEAD = 12 };
 
 struct frame_header {
     uint32_t length; /* of the payload */
@@ -88,6 +97,8 @@ enum pod_end {
     PE_CANCELLED = 4, /* KILL from the worker */
     PE_WORKER_GONE = 5,
     PE_MEMORY = 6, /* the kernel killed a process of the pod for its memory limit, so PID 1 ended the rest */
+    PE_TOOLS = 7,  /* no results of its tool calls came in time, or it asked for too much */
+    PE_DIVERGED = 8, /* run again, it made other tool calls than before */
 };
 
 struct frame_exit {
@@ -147,6 +158,15 @@ enum spec_tag {
     SPEC_STATE_MS = 22,       /* time that saving may take, on top of the wall-clock limit */
     SPEC_KEEP = 24,           /* u64: give the compiled program back when it has at most so many bytes */
     SPEC_STATE_ON_ERROR = 23, /* 1: saved also after an exception that nobody caught */
+    SPEC_TOOLS = 28,          /* u64 1: the program may call tools, over FRAME_TOOLS_SOCKET */
+};
+
+/* What stands before the bytes of TOOL_CALL (a piece of a message without its length) and TOOL_RESULT (any bytes). */
+struct frame_tool {
+    uint32_t connection;
+    uint32_t
+        seen; /* TOOL_RESULT: 0, or that no call waits any more of the first so many messages: the clock goes on */
+    bool last; /* TOOL_CALL: the last piece of the message */
 };
 
 struct frame {
@@ -174,5 +194,7 @@ MUST_CHECK enum err frame_get_file(struct str payload, struct frame_file *ret_fi
 /* Relative, at most FRAME_PATH_MAX bytes and FRAME_PATH_DEPTH_MAX parts, none empty, "." or "..", no control character,
    no backslash. Says nothing of UTF-8. */
 bool frame_path_ok(struct str path);
+void frame_put_tool(uint8_t out[FRAME_TOOL_HEAD], const struct frame_tool *in);
+MUST_CHECK enum err frame_get_tool(struct str payload, struct frame_tool *ret_head, struct str *ret_bytes);
 
 #endif

@@ -395,6 +395,9 @@ static void on_pod(void *arg, const struct pod_event *event)
     case POD_LOST:
         on_lost(run, event->text);
         return;
+    case POD_TOOL_CALL:
+        jobrun_on_tool_call(run, event->bytes);
+        return;
     case POD_ROOM:
         if (run->state == JR_LOADING)
             inputs_room(run->inputs);
@@ -448,6 +451,8 @@ static enum err read_job(struct jobrun *run, const struct claimed_job *job, stru
         return errinfo_set(info, ERR_INVALID, 0, "files: this worker has no object store");
     bool open = run->request.stdin_open || run->request.stdin_bytes.len > POD_STDIN_FIRST;
     e = run_plan_build(&run->request, open, &run->plan, info);
+    if (e == ERR_OK && run->request.tools)
+        e = run_tools_open(job->last_input, &run->tools);
     if (e == ERR_OK && files)
         run_plan_collect(&run->plan, &(struct frame_collect){.max_files = files->max_outputs,
                                                              .max_file_bytes = files->max_file_bytes,
@@ -524,7 +529,7 @@ static void on_deadline(struct jobrun *run)
             return;
         }
         if (run->facts.killed == PE_OWN) {
-            jobrun_kill(run, PE_WALL);
+            jobrun_kill(run, run_tools_waiting(run->tools) ? PE_TOOLS : PE_WALL);
             return;
         }
         ask_usage(run); /* it does not answer a KILL: the release destroys it */
@@ -587,4 +592,11 @@ void jobruns_free(struct jobruns *runs)
 size_t jobruns_count(const struct jobruns *runs)
 {
     return runs->count;
+}
+
+size_t jobruns_waiting(const struct jobruns *runs)
+{
+    size_t count = 0;
+    list_each(run, &runs->runs, struct jobrun, link) count += run_tools_waiting(run->tools);
+    return count;
 }

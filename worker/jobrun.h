@@ -78,6 +78,7 @@ struct jobruns_options {
         *missing; /* by language: what it cannot run without, or NULL; NULL: nothing is missing */
     const struct file_services *files; /* NULL: runs have no files */
     struct compile_cache *compiled;    /* NULL: nothing is kept */
+    int64_t tools_pause_ms;            /* longest wait of a program for the results of its tool calls */
     void (*changed)(void *arg);        /* a job is over: slots may be free */
     void *arg;
 };
@@ -96,5 +97,7 @@ void jobruns_hand_back(struct jobruns *runs, enum reason reason);
 void jobruns_tick(struct jobruns *runs);
 
 size_t jobruns_count(const struct jobruns *runs);
+/* Of these, programs that wait for a client's tools, and use nothing but memory. */
+size_t jobruns_waiting(const struct jobruns *runs);
 
 #endif

@@ -108,4 +108,6 @@ void jobruns_input(struct jobruns *runs, struct id job, uint32_t attempt, const 
         input_signal(run, event->data);
     else if (event->type == EV_CANCEL_REQUESTED)
         input_cancel(run);
+    else if (event->type == EV_TOOL_RESULT)
+        jobrun_on_tool_result(run, event);
 }

@@ -6,6 +6,7 @@
 #include "queue/state_load.h"
 #include "worker/coalesce.h"
 #include "worker/jobrun.h"
+#include "worker/jobrun_tools.h"
 #include "worker/outcome.h"
 #include "worker/plan.h"
 #include "worker/request.h"
@@ -101,6 +102,7 @@ struct jobrun {
     struct buf owner_texts;
     struct inputs *inputs;   /* NULL: none */
     struct outputs *outputs; /* NULL: none (yet) */
+    struct run_tools *tools; /* NULL: it may call none */
     bool loaded;             /* the inputs are in the pod */
     bool pod_done, pod_lost; /* it has nothing more to say; nor will it have */
 
@@ -115,7 +117,7 @@ struct jobrun {
     bool complete;     /* all facts are there: finish as soon as the log is free */
     bool started_told; /* `started` was answered, or is in flight */
     struct coalesce_batch batch;
-    struct event_draft draft_room[COALESCE_EVENTS_MAX + 5];
+    struct event_draft draft_room[COALESCE_EVENTS_MAX + TOOLS_DRAFTS_MAX + 5];
     struct event_draft *drafts; /* the room, or more of it where files are to be told */
     size_t draft_count;
     struct buf started_json, usage_json, end_json, files_json;

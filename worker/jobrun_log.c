@@ -36,6 +36,7 @@ static void on_flush_closed(uv_handle_t *handle)
     buf_free(&run->end_json);
     jobrun_files_free(run);
     jobrun_compile_free(run);
+    run_tools_free(run->tools);
     run_request_free(&run->request);
     run_plan_free(&run->plan);
     jobrun_state_free(run);
@@ -260,9 +261,10 @@ static int64_t until_due_ns(const struct jobrun *run, int64_t now_ns)
 {
     int64_t output = coalesce_wait_ns(&run->out, now_ns);
     int64_t started = until_started_ns(run, now_ns);
-    if (output < 0 || started < 0)
-        return output < 0 ? started : output;
-    return output < started ? output : started;
+    int64_t tools = run->tools ? run_tools_due_ns(run->tools, now_ns) : -1;
+    if (output < 0 || (started >= 0 && started < output))
+        output = started;
+    return output < 0 || (tools >= 0 && tools < output) ? tools : output;
 }
 
 static void flush_now(struct jobrun *run)
@@ -270,6 +272,8 @@ static void flush_now(struct jobrun *run)
     begin_drafts(run);
     add_started(run);
     add_output(run);
+    if (run->tools)
+        jobrun_tools_drafts(run);
     send_drafts(run);
     jobrun_resume(run);
 }
@@ -281,6 +285,8 @@ void jobrun_flush_soon(struct jobrun *run)
     if (run->state != JR_RUNNING && run->state != JR_STARTING) /* the end takes along what there is */
         return;
     int64_t wait = until_due_ns(run, clock_mono_ns());
+    if (wait == 0 && run->tools && jobrun_tools_diverged(run))
+        return;
     if (wait == 0)
         flush_now(run);
     else if (wait > 0)

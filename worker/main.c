@@ -54,7 +54,7 @@ bool worker_ready(const struct worker *w, const char **ret_why)
 /* At most one that waits for a pod here: the others wait in the queue, which is fair. */
 unsigned worker_free_slots(const struct worker *w)
 {
-    size_t used = jobruns_count(w->runs);
+    size_t used = jobruns_count(w->runs) - jobruns_waiting(w->runs);
     if (w->stopping || used >= w->slots || !pools_idle(w->pools, "py"))
         return 0;
     unsigned room = pools_room(w->pools, "py"), slots = w->slots - (unsigned)used;
@@ -418,6 +418,7 @@ static enum err open_all(struct worker *w, struct errinfo *info)
         .pools = w->pools,
         .metrics = w->metrics,
         .pod_limits = pod_limits(&w->config),
+        .tools_pause_ms = w->config.programmatic_pause_ms,
         .missing = w->toolchains.missing,
         .changed = on_changed,
         .arg = w,

@@ -72,6 +72,8 @@ static const struct outcome ends[] = {
     [PE_CANCELLED] = {.type = EV_CANCELLED},
     [PE_WORKER_GONE] = {.type = EV_FAILED, .reason = REASON_POD_LOST},
     [PE_MEMORY] = {.type = EV_FAILED, .reason = REASON_OOM},
+    [PE_TOOLS] = {.type = EV_FAILED, .reason = REASON_TOOLS_TIMEOUT},
+    [PE_DIVERGED] = {.type = EV_FAILED, .reason = REASON_REPLAY_DIVERGED},
 };
 enum { END_COUNT = sizeof ends / sizeof ends[0] };
 

@@ -156,6 +156,8 @@ enum err run_plan_build(const struct run_request *request, bool stdin_open, stru
     spec_put(&spec, SPEC_SOURCE, request->code);
     put_limits(&spec, &request->limits);
     spec_put_u64(&spec, SPEC_STDIN_OPEN, stdin_open);
+    if (request->tools)
+        spec_put_u64(&spec, SPEC_TOOLS, 1);
     put_args(&spec, SPEC_PROGRAM_ARGS, request->args);
     if (buf_status(&spec) != ERR_OK)
         return errinfo_set(info, buf_status(&spec), 0, "code, args and env are more than a pod takes");

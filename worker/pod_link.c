@@ -170,6 +170,12 @@ static enum err take_file_end(struct pod *pod, struct str payload)
     return e;
 }
 
+static enum err take_tool_call(struct pod *pod, struct str payload)
+{
+    pod_tell(pod, &(struct pod_event){.type = POD_TOOL_CALL, .bytes = payload});
+    return ERR_OK;
+}
+
 static enum err take_done(struct pod *pod, struct str payload)
 {
     (void)payload;
@@ -194,6 +200,7 @@ static const struct frame_rule rules[] = {
     [FRAME_FILE_REFUSED] = {IN(EXITED), LINK_EXITED, take_file_refused},
     [FRAME_STATE] = {IN(RUNNING), LINK_RUNNING, take_state},
     [FRAME_DONE] = {IN(EXITED), LINK_DONE, take_done},
+    [FRAME_TOOL_CALL] = {IN(RUNNING), LINK_RUNNING, take_tool_call},
     [FRAME_DEAD] = {IN(READY) | IN(STARTED_ASKED), LINK_EXITED, take_dead},
 };
 #undef IN

@@ -36,6 +36,7 @@ struct run_request {
     bool retry;
     enum run_state_use state;
     int64_t if_state_version; /* -1: any */
+    bool tools;               /* the program may call tools */
 };
 
 /* ERR_INVALID with the field in `info`; then *ret_request is untouched. */

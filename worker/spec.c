@@ -45,6 +45,7 @@ static const struct {
     [SPEC_LIMIT_FSIZE] = {SHAPE_U64, offsetof(struct spec, fsize)},
     [SPEC_LIMIT_NPROC] = {SHAPE_U64, offsetof(struct spec, nproc)},
     [SPEC_STDIN_OPEN] = {SHAPE_FLAG, offsetof(struct spec, stdin_open)},
+    [SPEC_TOOLS] = {SHAPE_FLAG, offsetof(struct spec, tools)},
     [SPEC_PROGRAM_ARGS] = {SHAPE_LIST, offsetof(struct spec, program_args)},
     [SPEC_STATE_MAX] = {SHAPE_U64, offsetof(struct spec, state_max)},
     [SPEC_STATE_SIZE] = {SHAPE_U64, offsetof(struct spec, state_size)},

@@ -24,6 +24,7 @@ struct spec {
     uint64_t state_max, state_size, state_ms;                     /* state_max 0: the run keeps no state */
     bool stdin_open, state_on_error;
     uint64_t keep; /* bytes of a compiled program that is given back */
+    bool tools;    /* it may call tools */
 };
 
 /* Writers; failures are sticky in `out` (buf_status). */

@@ -64,8 +64,9 @@ static void hand_on(struct lane *lane, struct lease *l, const struct redis_value
         .created_ms = redis_integer(redis_item(v, 8)),
         .now_ms = redis_integer(redis_item(v, 9)),
         .last_seq = (uint64_t)redis_integer(redis_item(v, 10)),
+        .last_input = (uint64_t)redis_integer(redis_item(v, 12)),
     };
-    uint64_t ins = (uint64_t)redis_integer(redis_item(v, 12));
+    uint64_t ins = job.last_input;
     struct id id = l->node.id;
     if (ins == 0) /* nothing to read yet: begin behind `claimed` */
         snprintf(l->read_id, sizeof l->read_id, STR_FMT, STR_ARG(redis_text(redis_item(v, 11))));

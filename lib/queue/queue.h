@@ -149,6 +149,7 @@ struct claimed_job {
     bool retry;                 /* false: append `started` before the program is released */
     int64_t created_ms, now_ms; /* by the store's clock: queue wait = now - created */
     uint64_t last_seq;
+    uint64_t last_input; /* sequence of the last client event; 0: none. All up to it are told by on_input */
 };
 
 struct consumer_callbacks {

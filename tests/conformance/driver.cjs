@@ -26,10 +26,10 @@ const ANSWERS = {
   text: async (_input, spec) => [{ type: "text", text: spec.value }],
   none: async () => undefined,
   error: async (_input, spec) => { throw new Error(spec.value); },
-  concurrency: async () => {
+  concurrency: async (_input, spec) => {
     open += 1;
     most = Math.max(most, open);
-    await new Promise((done) => setTimeout(done, 50));
+    await new Promise((done) => setTimeout(done, spec.milliseconds ?? 50));
     open -= 1;
     return most;
   },

@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from conftest import FIRST_GENERATION, LATER, VERSIONS, ToolError, named, versions
+from clients import FIRST_GENERATION, LATER, VERSIONS, ToolError, named, versions
 
 # Each prints "hello 42" and its first argument, on lines of their own.
 PROGRAMS = {

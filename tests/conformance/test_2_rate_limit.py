@@ -5,7 +5,7 @@ import re
 import httpx
 import pytest
 
-from conftest import FIRST_GENERATION, VERSIONS, Client, ToolError
+from clients import FIRST_GENERATION, VERSIONS, Client, ToolError
 from system import wait_until
 
 

@@ -275,6 +275,10 @@ static void on_start(struct runner *r)
     r->compile = r->spec.compile_argv.n > 0 && r->warm == NULL; /* a warm one compiles by itself */
     if (!r->spec.stdin_open)
         r->input_ended = true;
+    if (r->spec.tools && (r->tools = tools_open()) == NULL) {
+        give_up(r, "the socket of the tools cannot be made");
+        return;
+    }
     r->output_left = UINT64_MAX - 1;
     if (r->spec.output_bytes != 0 && defence_on(r->off, DEFENCE_OUTPUT_LIMIT))
         r->output_left = r->spec.output_bytes;
@@ -298,7 +302,7 @@ static void send_signal(struct runner *r, struct str payload)
 static void on_kill(struct runner *r, struct str payload)
 {
     uint32_t why = 0;
-    if (frame_get_u32(payload, &why) != ERR_OK || why > PE_MEMORY)
+    if (frame_get_u32(payload, &why) != ERR_OK || why > PE_DIVERGED)
         leave();
     if (r->state == RUN_READY || r->state == RUN_PREPARING || r->state == RUN_KEEPING)
         give_up(r, "ended before it started");
@@ -332,9 +336,23 @@ static void take_input(struct runner *r, const struct frame *f)
         give_up(r, info.text);
 }
 
+/* While the program waited for it, its wall clock stood still. */
+static void on_tool_result(struct runner *r, struct str payload)
+{
+    int64_t stood = 0;
+    if (r->tools == NULL)
+        leave();
+    must(tools_result(r->tools, payload, clock_mono_ns(), &stood));
+    if (r->deadline_ns != 0)
+        r->deadline_ns += stood;
+}
+
 static void on_frame(struct runner *r, const struct frame *f)
 {
     switch (f->type) {
+    case FRAME_TOOL_RESULT:
+        on_tool_result(r, f->payload);
+        return;
     case FRAME_COLLECT:
         if (r->state != RUN_READY)
             leave();
@@ -382,7 +400,8 @@ static void on_frame(struct runner *r, const struct frame *f)
 /* A frame is taken only when what it brings has room, so that the worker's socket fills up and not our memory. */
 static bool input_has_room(const struct runner *r)
 {
-    return r->held.len - r->held_at <= FRAME_STDIN_HELD_MAX; /* at the bound START can still be read */
+    return r->held.len - r->held_at <= FRAME_STDIN_HELD_MAX &&
+           (r->tools == NULL || tools_has_room(r->tools)); /* at the bound START can still be read */
 }
 
 static void take_frames(struct runner *r)
@@ -517,11 +536,16 @@ static void check_cpu(struct runner *r, int64_t now)
         r->tick_ns = now + soonest;
 }
 
+static bool has_deadline(const struct runner *r)
+{
+    return r->deadline_ns != 0 && (r->tools == NULL || !tools_waiting(r->tools));
+}
+
 static void check_clocks(struct runner *r)
 {
     int64_t now = clock_mono_ns();
     bool alive = r->state == RUN_STARTING || r->state == RUN_RUNNING || r->state == RUN_GRACE;
-    if (alive && r->deadline_ns != 0 && now >= r->deadline_ns)
+    if (alive && has_deadline(r) && now >= r->deadline_ns)
         end_run(r, PE_WALL);
     if (alive && now >= r->tick_ns) {
         uint64_t kills = 0;
@@ -571,7 +595,7 @@ static int wait_ms(const struct runner *r)
 {
     bool alive = r->state == RUN_STARTING || r->state == RUN_RUNNING || r->state == RUN_GRACE;
     int64_t until = INT64_MAX;
-    if (alive && r->deadline_ns != 0)
+    if (alive && has_deadline(r))
         until = r->deadline_ns;
     if (alive && r->tick_ns < until)
         until = r->tick_ns;
@@ -587,6 +611,32 @@ static int wait_ms(const struct runner *r)
 
 enum { P_CONTROL, P_SIGNALS, P_GO, P_IN, P_OUT, P_ERR, P_COUNT };
 
+/* Most programs call no tools, and pay nothing for those that do. */
+static int wait_for_events(struct runner *r, struct pollfd p[P_COUNT])
+{
+    if (r->tools == NULL)
+        return poll(p, P_COUNT, wait_ms(r));
+    struct pollfd all[P_COUNT + TOOLS_POLLS];
+    memcpy(all, p, P_COUNT * sizeof *p);
+    unsigned count = tools_polls(r->tools, all + P_COUNT);
+    int n = poll(all, P_COUNT + count, wait_ms(r));
+    if (n > 0) {
+        memcpy(p, all, P_COUNT * sizeof *p);
+        tools_polled(r->tools, all + P_COUNT, count);
+    }
+    return n;
+}
+
+static void pump_tools(struct runner *r)
+{
+    enum err e = ERR_OK;
+    take_frames(r); /* results that had no room */
+    while (e == ERR_OK && r->state == RUN_RUNNING && channel_idle(&r->channel))
+        e = tools_pump(r->tools, &r->channel, clock_mono_ns());
+    if (e != ERR_AGAIN)
+        must(e);
+}
+
 static void turn(struct runner *r)
 {
     bool idle = channel_idle(&r->channel);
@@ -600,7 +650,7 @@ static void turn(struct runner *r)
         [P_OUT] = {.fd = running && idle && !r->over_output ? r->out[0] : -1, .events = POLLIN},
         [P_ERR] = {.fd = running && idle && !r->over_output ? r->out[1] : -1, .events = POLLIN},
     };
-    int n = poll(p, P_COUNT, wait_ms(r));
+    int n = wait_for_events(r, p);
     if (n < 0 && errno != EINTR)
         leave();
     if (p[P_CONTROL].revents & POLLOUT)
@@ -616,6 +666,8 @@ static void turn(struct runner *r)
         take_frames(r);
     }
     pump(r);
+    if (r->tools != NULL)
+        pump_tools(r);
     check_clocks(r);
     settle(r);
 }

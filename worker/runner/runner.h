@@ -6,6 +6,7 @@
 
 #include "worker/runner/channel.h"
 #include "worker/runner/files.h"
+#include "worker/runner/tools.h"
 #include "worker/spec.h"
 #include "worker/templates/launcher.h"
 
@@ -60,6 +61,7 @@ struct runner {
     int64_t started_ns, deadline_ns, grace_ns, tick_ns;
     uint64_t cpu_base_ns, oom_base, output_left;
     bool over_output;
+    struct tools *tools; /* NULL: the program may call none */
     struct frame_exit exit;
     struct frame_exit compiled;
     struct files files;
