@@ -7,7 +7,7 @@
 
 #include <uv.h>
 
-enum { LOCAL_PODS_MAX = 512 };
+enum { LOCAL_PODS_MAX = 1536 };
 
 struct local_options {
     int fd; /* the SOCK_SEQPACKET socket to the spawner; taken over */

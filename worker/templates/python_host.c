@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/random.h>
 
 enum { EXIT_PROTOCOL = 70, EXIT_FLUSH_FAILED = 120, FINISH_SLOWLY = 1, GO_FD = 3 };
 
@@ -28,11 +29,17 @@ enum { EXIT_PROTOCOL = 70, EXIT_FLUSH_FAILED = 120, FINISH_SLOWLY = 1, GO_FD = 3
     X(capture)                                                                                               \
     X(clear) /* () lets go of what the program made */
 
+struct mt19937 {
+    uint32_t key[624];
+    int pos; /* 624: all of the key is used up */
+};
+
 struct hooks {
 #define X(name) PyObject *name;
     HOOKS(X)
 #undef X
-    PyObject *streams[2]; /* the interpreter's own stdout and stderr */
+    PyObject *streams[2];    /* the interpreter's own stdout and stderr */
+    struct mt19937 *mt19937; /* the state of numpy.random's generator, or NULL */
 };
 
 int millrace_serve(int control, const char *versions, PyObject *host) __attribute__((visibility("default")));
@@ -56,6 +63,20 @@ static void forget_frames(void)
     (void)PyGILState_Ensure(); /* makes and binds the new one; never released */
     PyThreadState_Clear(spare);
     PyThreadState_Delete(spare);
+}
+
+/* The template never drew from it, and so no half of a pair of numbers is kept beside it. */
+static void reseed(struct mt19937 *state)
+{
+    char *at = (char *)state, *end = state == NULL ? NULL : at + sizeof state->key;
+    while (at < end) {
+        ssize_t n = getrandom(at, (size_t)(end - at), 0);
+        if (n <= 0)
+            _exit(PROGRAM_COULD_NOT_START); /* never a known sequence */
+        at += n;
+    }
+    if (state != NULL)
+        state->pos = sizeof state->key / sizeof state->key[0];
 }
 
 static PyObject *strings(const struct spec_list *list, PyObject *(*make)(const char *))
@@ -255,6 +276,7 @@ static _Noreturn void become_program(const struct hooks *hooks, const struct con
     if (e == ERR_OK) {
         PyOS_AfterFork_Child();
         forget_frames();
+        reseed(hooks->mt19937);
         PyObject *dir = PyUnicode_DecodeFSDefault(setup->wire.work_dir);
         if (dir == NULL || call(hooks->prepare, dir, 1) != 0 || !rehearse(hooks, setup->wire.work_dir))
             e = errinfo_set(&info, ERR_SYSTEM, 0, "preparing the interpreter");
@@ -330,6 +352,8 @@ static bool find_hooks(PyObject *host, struct hooks *ret_hooks)
 #define X(name) ret_hooks->name = PyObject_GetAttrString(host, #name);
     HOOKS(X)
 #undef X
+    PyObject *address = PyObject_GetAttrString(host, "mt19937");
+    ret_hooks->mt19937 = address == NULL ? NULL : (struct mt19937 *)PyLong_AsLong(address);
     ret_hooks->streams[0] = PySys_GetObject("stdout");
     ret_hooks->streams[1] = PySys_GetObject("stderr");
     return PyErr_Occurred() == NULL;

@@ -25,6 +25,7 @@ import struct
 import threading
 import time
 import types
+import _signal
 import _thread
 import atexit
 import weakref
@@ -90,8 +91,24 @@ def reseed_random(random):
     random.seed()
 
 
-def reseed_numpy(random):
+# numpy.random's own seed() would copy a MiB of pages in each child: the C half writes the state of its generator instead,
+# which is `uint32_t key[624]; int pos;` where the address says.
+MT19937_KEY = 624 * 4
+
+
+def mt19937_address():
+    """Of the state of numpy.random's global generator; 0 where numpy is not loaded, or is not as we know it."""
+    random = sys.modules.get("numpy.random")
+    if random is None:
+        return 0
+    import ctypes
     random.seed()
+    address = random.mtrand._rand._bit_generator.ctypes.state_address
+    name, key, pos, *_ = random.get_state()
+    wanted = key.tobytes() + pos.to_bytes(4, sys.byteorder)
+    if name != "MT19937" or ctypes.string_at(address, MT19937_KEY + 4) != wanted:
+        raise RuntimeError("numpy.random keeps its state in a way that is not known")
+    return address
 
 
 def reseed_tempfile(tempfile):
@@ -111,7 +128,6 @@ def reseed_uuid(uuid):
 # use, and the template uses it never.
 RESEED = {
     "random": reseed_random,
-    "numpy.random": reseed_numpy,
     "tempfile": reseed_tempfile,
     "multiprocessing.process": reseed_multiprocessing,
     "uuid": reseed_uuid,
@@ -166,6 +182,7 @@ class Host:
     def __init__(self):
         self.modules = sys.modules
         self.main_loader = importlib.machinery.SourceFileLoader("__main__", "")
+        self.mt19937 = mt19937_address()
         self.reseed = [(f, sys.modules[name]) for name, f in RESEED.items() if name in sys.modules]
         self.streams = (sys.stdin, sys.stdout, sys.stderr)
         self.shutdown = threading._shutdown
@@ -188,8 +205,8 @@ class Host:
         for reseed, module in self.reseed:
             reseed(module)
         for folder in self.folders:
-            os.makedirs(folder, exist_ok=True)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+            os.mkdir(folder)
+        _signal.signal(signal.SIGINT, signal.default_int_handler)  # signal.signal() copies 67 pages
         sys.path.insert(0, work_dir)
         self.work = work_dir + "/"
         gc.enable()
