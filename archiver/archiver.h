@@ -41,6 +41,7 @@ struct archiver {
     struct partition partitions[ARCHIVER_PARTITIONS_MAX];
     struct mover *movers[ARCHIVER_MOVERS];
     struct state_mover *state_movers[ARCHIVER_MOVERS];
+    uint64_t sweep_at;
     unsigned packs_busy;
     uint64_t pressure_at;
     const char *port_file;

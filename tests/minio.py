@@ -50,7 +50,7 @@ class Minio:
             [binary(), "server", str(self.data), "--quiet", "--address", self.endpoint, "--console-address", "127.0.0.1:0",
              "--certs-dir", str(self.certificates)],
             env={"PATH": os.environ["PATH"], "HOME": str(self.directory), "MINIO_ROOT_USER": self.access_key,
-                 "MINIO_ROOT_PASSWORD": self.secret_key, "MINIO_BROWSER": "off", "GOMAXPROCS": "2"},
+                 "MINIO_ROOT_PASSWORD": self.secret_key, "MINIO_BROWSER": "off", "MINIO_DOMAIN": "localhost", "GOMAXPROCS": "2"},
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         wait_until("MinIO is ready", self.is_ready, 60, 0.05)
 

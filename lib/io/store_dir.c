@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The object store in a directory: each operation is one piece of work for uv's thread pool, a get one for each piece
    of the object. */
+#include "io/spool_file.h"
 #include "io/store.h"
 
 #include <assert.h>
@@ -173,6 +174,13 @@ static void run_list(struct dir_op *op)
     op->e = store_fs_list(fs_of(op), op->key, op->cursor, op->limit, &op->page, &op->info);
 }
 
+static void run_sweep(struct dir_op *op)
+{
+    op->e = store_fs_prepare(fs_of(op), &op->info);
+    if (!op->e)
+        spool_folder_sweep(fs_of(op)->tmp_fd);
+}
+
 static void run_check(struct dir_op *op)
 {
     op->e = store_fs_check(fs_of(op), &op->info);
@@ -321,6 +329,13 @@ static enum err dir_check(struct object_store *store, object_cb cb, void *arg, s
     return start_new(store, "", run_check, cb, arg, ret_op);
 }
 
+static enum err dir_sweep(struct object_store *store, int64_t age_ms, object_cb cb, void *arg,
+                          struct object_op **ret_op)
+{
+    (void)age_ms; /* a lock tells who lives */
+    return start_new(store, "", run_sweep, cb, arg, ret_op);
+}
+
 static enum err dir_list(struct object_store *store, const char *prefix, const char *cursor, unsigned limit,
                          object_cb cb, void *arg, struct object_op **ret_op)
 {
@@ -370,6 +385,7 @@ enum err store_dir_open(uv_loop_t *loop, const struct object_store_options *opti
         .remove = dir_remove,
         .list = dir_list,
         .check = dir_check,
+        .sweep = dir_sweep,
         .can_put_if_absent = dir_can_put_if_absent,
         .close = dir_close,
     };

@@ -287,6 +287,7 @@ static const struct store_ops s3_ops = {
     .remove = s3_remove,
     .list = s3_list,
     .check = s3_check,
+    .sweep = s3_sweep,
     .can_put_if_absent = s3_can_put_if_absent,
     .close = s3_close,
 };

@@ -131,7 +131,7 @@ class Plant:
         self.stopping = threading.Event()
         self.env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(self.dir), "TMPDIR": str(self.dir),
                     "REDIS_URL": f"redis://127.0.0.1:{self.redis_port}", "API_KEY": self.api_key,
-                    "API_HOST": "127.0.0.1", "LOG_FORMAT": "json", "MILLRACE_PROFILE": "development",
+                    "API_HOST": "127.0.0.1", "OBJECT_STORE_PATH": str(self.dir / "objects"), "LOG_FORMAT": "json", "MILLRACE_PROFILE": "development",
                     "LEASE_SECONDS": "2", "HEARTBEAT_SECONDS": "0.4", "DRAIN_SECONDS": "10",
                     **{name: value for name, value in os.environ.items() if name.endswith("SAN_OPTIONS")},
                     **(env or {})}

@@ -40,6 +40,8 @@ class Store:
         return self("list", prefix, cursor, limit)
 
     def close(self):
+        if self.process.poll() is not None:
+            return  # the test ended it
         self.process.stdin.close()
         code = self.process.wait(60)
         err = self.process.stderr.read()

@@ -4,7 +4,7 @@
      put KEY SIZE SEED SOURCE FLAGS   SOURCE: bytes, fd, spool; FLAGS: of "absent", "hash", "badhash", joined with '+', or -
      puts KEY SIZE SEED COUNT         COUNT of them at once, under KEY/0 ...
      get KEY FROM LENGTH SHA256 FLAGS SHA256 or -; FLAGS: "pause" (at each piece), "cancel" (in the first), "file", or -
-     head KEY | delete KEY | list PREFIX CURSOR LIMIT | check | putcancel KEY SIZE SEED (cancelled while it is sent) */
+     head KEY | delete KEY | list PREFIX CURSOR LIMIT | check | sweep AGE_MS | putcancel KEY SIZE SEED (cancelled while it is sent) */
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "io/object_store.h"
@@ -331,6 +331,11 @@ static void cmd_list(struct running *r, char **w)
     wait_for(r, object_list(store, prefix, cursor, (unsigned)strtoul(w[3], NULL, 10), on_done, r, &r->op));
 }
 
+static void cmd_sweep(struct running *r, char **w)
+{
+    wait_for(r, object_sweep(store, strtoll(w[1], NULL, 10), on_done, r, &r->op));
+}
+
 static void cmd_check(struct running *r, char **w)
 {
     (void)w;
@@ -342,9 +347,9 @@ static void cmd_check(struct running *r, char **w)
 static const struct {
     const char *name;
     void (*run)(struct running *r, char **words);
-} commands[] = {{"put", cmd_put},   {"puts", cmd_puts},  {"putcancel", cmd_putcancel},
-                {"get", cmd_get},   {"head", cmd_head},  {"delete", cmd_delete},
-                {"list", cmd_list}, {"check", cmd_check}};
+} commands[] = {{"put", cmd_put},   {"puts", cmd_puts},   {"putcancel", cmd_putcancel},
+                {"get", cmd_get},   {"head", cmd_head},   {"delete", cmd_delete},
+                {"list", cmd_list}, {"check", cmd_check}, {"sweep", cmd_sweep}};
 
 static void run_line(char *line)
 {

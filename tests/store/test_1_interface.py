@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The same promises from every kind of store."""
 import pytest
+from conftest import s3_env
 
 MIB = 1 << 20
 
@@ -120,6 +121,15 @@ def test_bad_keys(store):
 def test_many_at_once(store):
     assert store("puts", "t/many", 100000, 3, 64)["err"] == "OK"
     assert len(store.list("t/many/")["keys"]) == 64
+
+
+def test_the_bucket_in_the_host_name(minio, open_store):
+    store = open_store(s3_env(minio, "by-name", STORE_VIRTUAL_HOST="1", STORE_ENDPOINT=f"localhost:{minio.port}"))
+    put = store.put("t/s/x", 1000)
+    assert put["err"] == "OK", put
+    assert store.get("t/s/x", sha256=put["sha256"])["err"] == "OK"
+    assert [key for key, _, _ in store.list("t/")["keys"]] == ["t/s/x"]
+    assert (minio.data / "by-name" / "t" / "s" / "x").exists()
 
 
 def test_closed_in_the_middle(store_env, open_store):
