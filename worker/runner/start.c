@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static enum err blocking(int fd, bool on)
@@ -17,7 +18,7 @@ static enum err blocking(int fd, bool on)
     return ERR_OK;
 }
 
-/* Our ends never block, the program's do. */
+/* Our ends never block, the program's do. It is another id than ours and may open what it has again (/dev/stdout). */
 static enum err three_pipes(int ours[3], int theirs[3])
 {
     for (int i = 0; i < 3; i++) {
@@ -26,7 +27,7 @@ static enum err three_pipes(int ours[3], int theirs[3])
             return ERR_SYSTEM;
         ours[i] = i == 0 ? ends[1] : ends[0];
         theirs[i] = i == 0 ? ends[0] : ends[1];
-        if (blocking(ours[i], false) != ERR_OK)
+        if (blocking(ours[i], false) != ERR_OK || fchmod(ours[i], 0666) != 0)
             return ERR_SYSTEM;
     }
     return ERR_OK;

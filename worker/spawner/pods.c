@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 /* An id is a slot and a turn, so that it is found without a search and never used again. */
@@ -159,6 +160,8 @@ static bool make_program_fds(struct pod *p, int ours[TEMPLATE_FD_GO])
             return false;
         ours[i] = ends[i == 0 ? 1 : 0];
         p->program_fds[i] = ends[i == 0 ? 0 : 1];
+        if (fchmod(ends[0], 0666) != 0) /* the program is another id than we, and may open /dev/stdout */
+            return false;
     }
     int go[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, go) != 0)
