@@ -221,6 +221,13 @@ def test_a_limit_of_the_request_holds(plant, name):
     assert {"wall_ms", "cpu_ms", "memory_peak_bytes", "processes"} <= body["usage"].keys()
 
 
+def test_what_was_left_out_is_told_although_the_program_has_ended(plant):
+    with Api(plant) as api:
+        for _ in range(8):  # its end and its output are seen in either order
+            body = api.exec("py", "print('x' * 5000)", max_output_bytes=1000)
+            assert (body["stdout"][:1001], body["truncated"], body["reason"]) == ("x" * 1000, True, "output_limit")
+
+
 def test_a_share_of_a_processor_holds(plant):
     code = "import time\nwhile time.process_time() < 0.4: pass"
     with Api(plant) as api:

@@ -566,10 +566,14 @@ static void pump(struct runner *r)
     say_started(r);
     must(state_pump(r));
     enum err e = pump_output(r);
-    if (e == ERR_FULL)
-        end_run(r, PE_OUTPUT);
-    else
+    if (e != ERR_FULL) {
         must(e);
+        return;
+    }
+    /* Also of a program that has ended by itself: some of its output is left out. */
+    if (r->exit.end == PE_OWN)
+        r->exit.end = PE_OUTPUT;
+    end_run(r, PE_OUTPUT);
 }
 
 /* Output goes on until its end is reached; EXIT follows it. */
