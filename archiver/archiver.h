@@ -80,7 +80,7 @@ void sessions_start(struct archiver *a, unsigned partition);
 extern const char *const archiver_routes[]; /* ends with NULL */
 MUST_CHECK enum err archiver_http_open(struct archiver *a, struct errinfo *info);
 
-/* point.c: a named step. In a test build ARCHIVER_KILL_AT=name ends the process there, as kill -9 does; in a release
+/* point.c: a named step. In a test build TEST_KILL_AT=name ends the process there, as kill -9 does; in a release
    nothing happens. */
 void archiver_point(const char *name);
 

@@ -8,10 +8,10 @@
 #include <sys/stat.h>
 #include <time.h>
 
-/* ARCHIVER_HOLD_AT=name with ARCHIVER_HOLD_FILE: the process stands still there until the file is gone. */
+/* TEST_HOLD_AT=name with TEST_HOLD_FILE: the process stands still there until the file is gone. */
 static void hold(const char *name)
 {
-    const char *at = getenv("ARCHIVER_HOLD_AT"), *file = getenv("ARCHIVER_HOLD_FILE");
+    const char *at = getenv("TEST_HOLD_AT"), *file = getenv("TEST_HOLD_FILE");
     const struct timespec moment = {.tv_nsec = 1000000};
     struct stat st;
     while (at && file && strcmp(at, name) == 0 && stat(file, &st) == 0)
@@ -20,7 +20,7 @@ static void hold(const char *name)
 
 void archiver_point(const char *name)
 {
-    const char *at = getenv("ARCHIVER_KILL_AT");
+    const char *at = getenv("TEST_KILL_AT");
     if (at && strcmp(at, name) == 0)
         raise(SIGKILL);
     hold(name);
