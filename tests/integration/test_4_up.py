@@ -13,7 +13,7 @@ import time
 
 import pytest
 from contract import Api
-from system import BIN, PLAIN_ENV, System, descendants, parents, wait_until
+from system import BIN, PLAIN_ENV, System, descendants, fnv, parents, wait_until
 
 
 def up(*argv, home, **more):
@@ -26,6 +26,7 @@ def home(tmp_path):
     """A home of its own; what runs there at the end is stopped."""
     yield tmp_path
     up("down", home=tmp_path)
+    shutil.rmtree(f"/var/lib/millrace/up-{fnv(tmp_path / '.local/state/millrace'):016x}", ignore_errors=True)
 
 
 def test_detached_from_start_to_end(home):
