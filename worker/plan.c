@@ -111,7 +111,7 @@ static void put_command(struct buf *out, enum spec_tag tag, const char *const *a
 static const char *kind_for(const struct language_row *lang, struct str code)
 {
     const char *kind = *lang->warm ? lang->warm : pod_kind_row(KIND_COLD)->name;
-    for (unsigned i = 0; i < KIND_COUNT; i++) {
+    for (unsigned i = KIND_COUNT; i-- > 0;) {
         const struct pod_kind_row *row = pod_kind_row((enum pod_kind)i);
         if (row->imports && strcmp(row->fallback, kind) == 0 && imports_any(code, row->imports))
             return row->name;

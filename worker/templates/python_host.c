@@ -372,7 +372,7 @@ int millrace_serve(int control, const char *versions, PyObject *host)
         e = control_reply(control, &ready);
     settle_heaps();
     struct errinfo info;
-    if (getenv("NOFREEZE")==NULL && freeze_memory(&info) != ERR_OK)
+    if (freeze_memory(&info) != ERR_OK)
         fprintf(stderr, "template: %s\n", info.text); /* children cost more, no more than that */
     while (e == ERR_OK)
         e = serve_one(control, &hooks, &setup);

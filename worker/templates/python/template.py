@@ -43,10 +43,13 @@ BARE = (
 SETS = {
     "bare": BARE,
     "science": BARE + "numpy numpy.random".split(),
+    "scipy": BARE + "numpy numpy.random".split(),
 }
 # Imported too where the package is installed; one that is there but cannot be imported is an error.
+PLOTS = "pandas matplotlib matplotlib.pyplot matplotlib.backends.backend_agg".split()
 WHERE_INSTALLED = {
-    "science": "pandas matplotlib matplotlib.pyplot matplotlib.backends.backend_agg scipy scipy.stats".split(),
+    "science": PLOTS,
+    "scipy": PLOTS + "scipy scipy.stats".split(),
 }
 
 # Run once in the template, so that what these first need (code, caches, pages) is there in every child.
