@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The first run of each language in a warm pod, beside its toolchain started by hand in the same run.
+
+    languages.py [--runs N] [--lang ID]... [--json FILE]
+
+Medians of milliseconds: `warm` is POST /exec with a ready pod, of compiled languages with the program in the cache (`first`: when it had
+to be compiled); `by hand` starts the same commands in a folder; of compiled languages `own` is the program alone.
+"""
+import argparse
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from contract import Api  # noqa: E402
+from memory import pools  # noqa: E402
+from system import System, wait_until  # noqa: E402
+
+HELLO = "hello\n"
+# id: (file, program, compile, run)
+LANGUAGES = {
+    "py": ("main.py", "print('hello')", None, ["/usr/bin/python3", "main.py"]),
+    "js": ("main.js", "console.log('hello')", None, ["/usr/bin/node", "main.js"]),
+    "ts": ("main.ts", "const x: string = 'hello'; console.log(x)",
+           ["/usr/bin/node", str(pathlib.Path(__file__).parents[2] / "worker/templates/node/transpile.js"), "main.ts", "main.js"],
+           ["/usr/bin/node", "main.js"]),
+    "bash": ("main.sh", "echo hello", None, ["/bin/bash", "main.sh"]),
+    "php": ("main.php", "<?php echo \"hello\\n\";", None, ["/usr/bin/php", "main.php"]),
+    "r": ("main.r", "cat('hello\\n')", None, ["/usr/bin/Rscript", "main.r"]),
+    "java": ("Main.java", "class Main { public static void main(String[] a) { System.out.println(\"hello\"); } }",
+             ["/usr/bin/javac", "Main.java"], ["/usr/bin/java", "Main"]),
+    "c": ("main.c", "#include <stdio.h>\nint main() { puts(\"hello\"); }", ["/usr/bin/gcc", "-O2", "-o", "p", "main.c"], ["./p"]),
+    "cpp": ("main.cpp", "#include <iostream>\nint main() { std::cout << \"hello\\n\"; }", ["/usr/bin/g++", "-O2", "-o", "p", "main.cpp"], ["./p"]),
+    "go": ("main.go", "package main\nimport \"fmt\"\nfunc main() { fmt.Println(\"hello\") }", ["/usr/bin/go", "build", "-o", "p", "main.go"], ["./p"]),
+    "rs": ("main.rs", "fn main() { println!(\"hello\"); }", ["/usr/bin/rustc", "-C", "opt-level=1", "-o", "p", "main.rs"], ["./p"]),
+    "f90": ("main.f90", "program p\nprint '(a)', 'hello'\nend program", ["/usr/bin/gfortran", "-O2", "-o", "p", "main.f90"], ["./p"]),
+    "d": ("main.d", "import std.stdio; void main() { writeln(\"hello\"); }", ["/usr/bin/ldc2", "-O1", "--of=p", "main.d"], ["./p"]),
+}
+WAITS = {"ts"}  # compiled, but by what waits in the pod
+
+
+def timed(call):
+    began = time.perf_counter()
+    call()
+    return (time.perf_counter() - began) * 1e3
+
+
+def by_hand(lang, runs):
+    name, code, compiler, command = LANGUAGES[lang]
+    with tempfile.TemporaryDirectory() as folder:
+        (pathlib.Path(folder) / name).write_text(code)
+
+        def start(argv):
+            done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL,
+                                  env={"PATH": "/usr/bin:/bin", "HOME": folder, "GO111MODULE": "off"})
+            return done.stdout
+        compiling = [timed(lambda: start(compiler)) for _ in range(runs)] if compiler else [0.0]
+        running = [timed(lambda: start(command)) for _ in range(runs)]
+        assert start(command) == HELLO
+    return statistics.median(compiling), statistics.median(running)
+
+
+def full(system):
+    return all(pool["ready"] == pool["size"] for pool in pools(system).values() if not pool["missing"])
+
+
+def warm(system, api, lang, runs):
+    def once():
+        answer = api.exec(lang, LANGUAGES[lang][1])
+        assert answer["stdout"] == HELLO, answer
+    took = []
+    for _ in range(runs + 1):
+        wait_until("the pools are full", lambda: full(system), 120)
+        took.append(timed(once))
+    return took[0], statistics.median(took[1:])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--runs", type=int, default=15)
+    parser.add_argument("--lang", action="append", choices=LANGUAGES)
+    parser.add_argument("--json", type=pathlib.Path)
+    options = parser.parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        system = System(pathlib.Path(folder) / "system", env={"POD_POOL_BASH": "3"})
+        try:
+            with Api(system) as api:
+                for lang in options.lang or [one for one, row in LANGUAGES.items() if all(
+                        pathlib.Path(argv[0]).exists() for argv in (row[2], row[3]) if argv and argv[0].startswith("/"))]:
+                    first, again = warm(system, api, lang, options.runs)
+                    compiling, running = by_hand(lang, options.runs)
+                    row = {"lang": lang, "first": first, "warm": again, "by hand": compiling + running}
+                    if compiling and lang not in WAITS:
+                        row["own"] = running
+                    rows.append({name: round(value, 2) if name != "lang" else value for name, value in row.items()})
+                    print(json.dumps(rows[-1]), flush=True)
+        finally:
+            system.stop()
+    if options.json:
+        options.json.write_text(json.dumps(rows))
+
+
+if __name__ == "__main__":
+    main()
