@@ -228,6 +228,18 @@ if os.fork() == 0:
     os._exit(0)
 print("done")
 """)
+attack("A58", "deaf to all signals, with grandchildren", ends("wall", 9), """
+for s in range(1, 65):
+    try: signal.signal(s, signal.SIG_IGN)
+    except (OSError, ValueError): pass
+signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+for i in range(2):
+    if os.fork() == 0:
+        os.setsid()
+        os.fork()
+        while True: time.sleep(1)
+time.sleep(600)
+""", wall_ms=500)
 attack("A60", "every signal to everybody", dies_of(9), """
 for s in range(1, 65):
     try: os.kill(1, s)

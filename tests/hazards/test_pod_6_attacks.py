@@ -87,6 +87,7 @@ def test_every_number_is_answered_as_the_golden_table_says(place):
     assert {w: [int(n) for n in told if told[n] == w] for w in ("EPERM", "ENOSYS")} == want
 
 
+@pytest.mark.timeout(36000)
 def test_random_order(place):
     """A153: attacks in random order; after all of them nothing is left and nothing has grown. The seed replays the run."""
     seed = int(os.environ.get("MILLRACE_SEED", random.randrange(1 << 30)))

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a run's deadline to the end of the last process of its pod: programs that ignore every signal, with children and
+grandchildren in sessions of their own, while another pod takes half of this machine. PID 1 tells the end only when nobody else is left
+in the pod, so its EXIT is the moment. Prints a table; exit 1 when p99 is above the goal. --runs N"""
+import argparse
+import os
+import pathlib
+import sys
+import threading
+
+TESTS = pathlib.Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(TESTS), str(TESTS / "hazards")]
+from place import Place  # noqa: E402
+
+GOAL_MS, WALL_MS = 50, 400
+STUBBORN = """
+import os, signal, time
+for s in range(1, 65):
+    try: signal.signal(s, signal.SIG_IGN)
+    except (OSError, ValueError): pass
+signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+for i in range(4):
+    if os.fork() == 0:
+        os.setsid()
+        os.fork()
+        while True: time.sleep(0.01)
+while True: time.sleep(600)
+"""
+
+
+def half_load(place, until):
+    """One pod after the other that takes half of all processors."""
+    cores = max(1, os.cpu_count() // 2)
+    code = f"import os\nfor i in range({cores - 1}):\n    if os.fork() == 0: break\nwhile True: pass"
+    while not until.is_set():
+        place.python(code, wall_ms=2000, cpu_millis=1000 * cores)
+
+
+def measure(place, runs):
+    late = []
+    for n in range(runs):
+        facts = place.warm(STUBBORN, wall_ms=WALL_MS) if n % 2 else place.python(STUBBORN, wall_ms=WALL_MS)
+        assert facts["exit"]["end"] == "wall" and facts["done"], facts
+        late.append(facts["run_ms"] - WALL_MS)
+    return sorted(late)
+
+
+def quantile(values, q):
+    return values[min(len(values) - 1, int(len(values) * q))]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--quick", action="store_true")
+    options, _ = parser.parse_known_args()
+    runs = 30 if options.quick else options.runs
+    build = pathlib.Path(os.environ.get("MILLRACE_BUILD", "build/release")).resolve()
+    print(f"{'deadline to last process gone':<32} {'p50':>8} {'p99':>8} {'max':>8}  ms, {runs} runs each")
+    good = True
+    for name, load in (("idle", False), ("half load", True)):
+        place, beside, stop = Place(build, True), Place(build, True), threading.Event()
+        thread = threading.Thread(target=half_load, args=(beside, stop))
+        if load:
+            thread.start()
+        late = measure(place, runs)
+        stop.set()
+        if load:
+            thread.join()
+        place.close()
+        beside.close()
+        p99 = quantile(late, 0.99)
+        good = good and p99 <= GOAL_MS
+        print(f"{name:<32} {quantile(late, 0.5):8.1f} {p99:8.1f} {late[-1]:8.1f}  goal: p99 {GOAL_MS} ms, "
+              f"{'reached' if p99 <= GOAL_MS else 'NOT reached'}")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
