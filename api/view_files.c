@@ -24,7 +24,7 @@ static void write_file(struct buf *out, const json_t *file)
 {
     const json_t *from = json_object_get(file, "modified_from"), *size = json_object_get(file, "size");
     buf_append_cstr(out, "{\"id\":");
-    json_write_string(out, str_of(json_string_value(json_object_get(file, "id"))));
+    json_write_string(out, str_of(json_string_value(json_object_get(file, "file_id"))));
     write_member(out, "name", json_object_get(file, "path"));
     write_place(out, file);
     if (json_is_integer(size))
@@ -94,7 +94,7 @@ void view_write_files(const struct view *v, struct buf *out)
     buf_append_char(&text, ']');
     if (json_parse(buf_str(&text), &files, NULL) != ERR_OK)
         files = NULL; /* what a damaged log says of files is not told */
-    write_list(out, files, "files", "id", write_file, true);
+    write_list(out, files, "files", "file_id", write_file, true);
     write_list(out, files, "refused_files", "refused", write_refused, false);
     write_list(out, files, "deleted_files", "deleted", write_name, false);
 }

@@ -97,31 +97,6 @@ static void remove_object(struct outputs *out, struct str tenant, const struct s
         (void)!object_delete(out->services->store, buf_cstr(&key), on_removed, NULL, NULL); /* as above */
 }
 
-static void refuse_all(struct outputs *out, enum file_refused why)
-{
-    for (size_t i = 0; i < out->count; i++) {
-        if (out->at[i]->state != STORED)
-            continue;
-        out->at[i]->state = REFUSED;
-        out->at[i]->why = why;
-    }
-}
-
-static void on_added(void *arg, enum queue_answer answer, const struct session_removed *removed)
-{
-    struct outputs *out = arg;
-    out->adding = false;
-    if (out->freed) {
-        really_free(out);
-        return;
-    }
-    for (size_t i = 0; answer == QUEUE_OK && i < removed->count; i++)
-        remove_object(out, removed->tenant, &removed->files[i]);
-    if (answer != QUEUE_OK && answer != QUEUE_FENCED)
-        refuse_all(out, answer == QUEUE_FULL ? FILE_REFUSED_SESSION_FULL : FILE_REFUSED_NOT_STORED);
-    tell(out, answer == QUEUE_FENCED);
-}
-
 static struct session_file record_of(const struct outputs *out, const struct output *o)
 {
     struct session_file file = {.id = o->id,
@@ -136,6 +111,36 @@ static struct session_file record_of(const struct outputs *out, const struct out
         file.from_session = str_of(o->input->session.text);
     }
     return file;
+}
+
+/* Nothing names their objects. Where the answer got lost they may be named after all, and stay. */
+static void refuse_all(struct outputs *out, enum queue_answer answer)
+{
+    for (size_t i = 0; i < out->count; i++) {
+        struct output *o = out->at[i];
+        if (o->state != STORED)
+            continue;
+        struct session_file file = record_of(out, o);
+        if (answer != QUEUE_UNAVAILABLE)
+            remove_object(out, out->owner.tenant, &file);
+        o->state = REFUSED;
+        o->why = answer == QUEUE_FULL ? FILE_REFUSED_SESSION_FULL : FILE_REFUSED_NOT_STORED;
+    }
+}
+
+static void on_added(void *arg, enum queue_answer answer, const struct session_removed *removed)
+{
+    struct outputs *out = arg;
+    out->adding = false;
+    if (out->freed) {
+        really_free(out);
+        return;
+    }
+    for (size_t i = 0; answer == QUEUE_OK && i < removed->count; i++)
+        remove_object(out, removed->tenant, &removed->files[i]);
+    if (answer != QUEUE_OK)
+        refuse_all(out, answer);
+    tell(out, answer == QUEUE_FENCED);
 }
 
 /* All objects are in the store: now the table, right before the run's end. */
@@ -460,7 +465,7 @@ static void member(struct buf *json, const char *name, struct str value)
 static void write_place(struct buf *json, const char *id, const char *session, uint64_t size,
                         const char *hash)
 {
-    member(json, "id", str_of(id));
+    member(json, "file_id", str_of(id)); /* an event has an `id` of its own */
     member(json, "session_id", str_of(session));
     buf_printf(json, ",\"size\":%" PRIu64, size);
     member(json, "hash", str_of(hash));

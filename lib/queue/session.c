@@ -32,7 +32,6 @@ struct session_call {
     session_change_cb change;
     void *arg;
     struct buf tenant;
-    bool full; /* refused before it was sent */
 };
 
 static struct session_call *state_new(struct id session, struct str tenant, void *arg)
@@ -142,7 +141,7 @@ static void on_look(void *arg, const struct redis_value *v)
 static void on_change(void *arg, const struct redis_value *v)
 {
     struct session_call *x = arg;
-    enum queue_answer answer = x->full ? QUEUE_FULL : answer_of(v);
+    enum queue_answer answer = answer_of(v);
     auto_arena texts = ARENA_INIT(TEXTS_MAX);
     auto_free struct session_file *files = NULL;
     struct session_removed removed = {.tenant = buf_str(&x->tenant)};
@@ -259,8 +258,7 @@ void session_add_files(struct queue *q, const struct session_add *add, session_c
     x->change = cb;
     bool client = !add->job.text[0];
     struct call *c = NULL;
-    x->full = client && q->memory_pressed;
-    if (q->ready && q->partitions && !x->full) {
+    if (q->ready && q->partitions && !(client && q->memory_pressed)) {
         c = add_call(q, add);
         if (client)
             call_hasty(c);

@@ -77,7 +77,8 @@ struct session_removed {
     struct str tenant; /* of the objects' names */
 };
 typedef void (*session_change_cb)(void *arg, enum queue_answer answer, const struct session_removed *removed);
-/* QUEUE_FULL: the session's files or bytes are at their limit, or the store's memory is short (clients only). */
+/* QUEUE_FULL: the session's files or bytes are at their limit. QUEUE_UNAVAILABLE also when the store's memory is short and
+   it is a client that asks. */
 void session_add_files(struct queue *q, const struct session_add *add, session_change_cb cb, void *arg);
 void session_remove_file(struct queue *q, struct session_owner owner, struct id session, struct id file,
                          session_change_cb cb, void *arg);

@@ -389,6 +389,30 @@ def test_an_input_larger_than_an_output_may_be(api):
     assert body["stdout"].strip() == str(12 * MIB) and by_name(body)["big"]["inherited"] is True and not refused(body)
 
 
+def test_the_log_of_a_job_tells_of_its_files(api):
+    ref = upload(api, "in", b"x")
+    job = api.submit("bash", "echo y > out; ln -s / link", files=[ref])
+    told = {event["path"]: event for event in api.events(job) if event["type"] == "file"}
+    files = by_name(api.job(job)["result"])
+    assert told["out"]["file_id"] == files["out"]["id"] and told["out"]["hash"] == hashlib.sha256(b"y\n").hexdigest()
+    assert told["in"]["inherited"] is True and told["link"]["refused"] == "symlink"
+
+
+def test_a_session_that_is_full_takes_no_more_outputs(make_system):
+    system = make_system(env={"MAX_FILES_PER_SESSION": "3"})
+    with Api(system) as api:
+        first = api.exec("bash", "echo 1 > a; echo 1 > b; echo 1 > c")
+        session, before = first["session_id"], objects(system)
+        full = api.exec("bash", "echo 2 > d", session_id=session)
+        assert full["files"] == [] and refused(full) == {"d": "session_full"}
+        wait_until("its object is gone", lambda: objects(system) == before)
+        # What a run replaces makes room.
+        again = api.exec("bash", "echo 2 > a", session_id=session)
+        assert list(by_name(again)) == ["a"] and download(api, by_name(again)["a"]).content == b"2\n"
+        assert download(api, by_name(first)["a"]).status_code == 404
+        assert len(api.get(f"/files/{session}").json()) == 3
+
+
 def test_a_changed_input_is_a_new_file_of_the_same_name(api):
     ref = upload(api, "d/data.csv", b"1\n")
     body = api.exec("bash", "echo 2 >> d/data.csv; echo new > new.txt", files=[ref])
