@@ -32,20 +32,23 @@ if f.u1 and f.u1 ~= tenant then
 end
 set_fair(f, 'u1', tenant)
 set_fair(f, 'w1', now())
-local direct = ordered == '0' and f.w == 0 and room > 0 and may_take(f, tenant)
+if ordered == '1' then need(ORDER, 'list') end
+local first = ordered == '1' and call('EXISTS', ORDER) == 0 -- nothing of its session is before it
+local direct = (ordered == '0' or first) and f.w == 0 and room > 0 and may_take(f, tenant)
 local handed = direct and may_hand(f, room, prefix)
 if not direct then need(backlog(q), 'zset') end
-if ordered == '1' then need(ORDER, 'list') end
 
 call('ZADD', TENANT, now(), job)
 local j = {status = 'queued', seq = 0, ms = now(), attempt = 0, owed = 0, cost = cost, tenant = tenant}
 local member, pos, entry = member_of(j, job), 1, nil
+local place = ordered == '1' and table.concat({job, cost, prio, class, tag, tenant}, ' ')
 if direct then
+    if first then call('RPUSH', ORDER, place) end
     entry = to_lane(f, q, job, tag, cost, tenant)
 else
     local waiting = 0
     if ordered == '1' then
-        waiting = call('RPUSH', ORDER, table.concat({job, cost, prio, class, tag, tenant}, ' ')) - 1
+        waiting = call('RPUSH', ORDER, place) - 1
     end
     if waiting == 0 then
         to_backlog(f, q, tag, member)
@@ -69,14 +72,14 @@ if idem ~= '' then
 end
 call('HSET', COUNT, 'jobs', jobs + 1, 't:' .. tenant, mine + 1, 'bytes', bytes + stored)
 if handed then
-    local read, first = deliver(f)
+    local read, other = deliver(f)
     if read == entry then
         j.user, j.session, j.lang, j.class, j.retry, j.created, j.ins, j.owed = user, session, lang, class, retry, now(), 0, 0
         if sync ~= '' then j.sync = sync end
         hand(j, job, f, entry, request, prefix)
     elseif read then -- an older one, that no count knew of: it goes behind
         drop_entry(read)
-        call('XADD', READY, '*', 'j', first)
+        call('XADD', READY, '*', 'j', other)
     end
 end
 save_fair(f)
