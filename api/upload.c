@@ -20,7 +20,6 @@ enum {
     OVERHEAD_MAX = 4 << 20, /* of the form around the files' bytes */
     OPEN_MAX = 4,           /* files that are being spooled or stored; then the client waits */
     ANSWER_MAX = 4 << 20,
-    HOURS_MS = 3600000,
 };
 
 enum item_state { ITEM_SPOOLING, ITEM_ENDING, ITEM_PUTTING, ITEM_STORED, ITEM_FAILED };
@@ -232,7 +231,7 @@ static void add_all(struct upload *u)
         .session = u->session,
         .must_exist = u->form.session.text[0] != '\0',
         .shared = upload_form_shared(&u->form),
-        .ttl_ms = cfg->session_ttl_hours * (int64_t)HOURS_MS,
+        .ttl_ms = config_session_ttl_ms(cfg),
         .max_files = (uint64_t)(u->batch ? cfg->max_upload_files : cfg->max_session_files),
         .max_bytes = (uint64_t)cfg->max_upload_bytes,
         .files = files,

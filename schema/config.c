@@ -228,6 +228,12 @@ static void append_encoded(struct buf *out, const char *text)
     }
 }
 
+int64_t config_session_ttl_ms(const struct config *config)
+{
+    const int64_t hour = 3600 * 1000, for_ever = hour * 24 * 36525;
+    return config->session_ttl_hours ? config->session_ttl_hours * hour : for_ever;
+}
+
 void config_redis_url(const struct config *config, struct buf *out)
 {
     if (config->redis_url[0] != '\0') {

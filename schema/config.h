@@ -40,6 +40,8 @@ bool config_token_tenant(const struct config *config, struct str claim, struct s
 /* One or more of A-Z a-z 0-9 _ and -. */
 bool config_word_valid(struct str s);
 
+/* SESSION_TTL_HOURS in milliseconds; for ever is a hundred years. */
+int64_t config_session_ttl_ms(const struct config *config);
 /* REDIS_URL, or the URL that the single settings make. It holds the password: never log it. */
 void config_redis_url(const struct config *config, struct buf *out);
 

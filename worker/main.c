@@ -18,7 +18,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define HOUR_MS 3600000
 
 enum {
     TICK_MS = 50,
@@ -332,7 +331,7 @@ static void open_files(struct worker *w)
         .max_total_bytes = (uint64_t)c->max_total_file_bytes,
         .max_session_files = (uint64_t)c->max_session_files,
         .max_session_bytes = (uint64_t)c->max_total_file_bytes,
-        .session_ttl_ms = c->session_ttl_hours * HOUR_MS,
+        .session_ttl_ms = config_session_ttl_ms(c),
     };
 }
 

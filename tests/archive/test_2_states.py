@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from archive import Scene, settle
+from archive import Scene, settle, time
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +125,21 @@ def test_a_session_that_is_due_goes_with_all_that_is_its(scene, archiver):
     assert run(scene, "print('x' in globals())", hot)[1] == "False\n"
     assert other.metric('millrace_expired_total{what="session"}') == 2
     assert other.end() == 0
+
+
+def test_sessions_that_are_kept_for_ever(tmp_path, cluster):
+    made = Scene(tmp_path / "for-ever", cluster=cluster, SESSION_TTL_HOURS="0")
+    try:
+        session, _, _ = run(made, "open('f.txt', 'w').write('file')")
+        due = int(made.redis.hget(session_key(made, session), "due"))
+        assert due > (time.time() + 99 * 365 * 24 * 3600) * 1000
+    finally:
+        made.stop()
+
+
+def test_a_setting_that_would_archive_nothing_is_refused(scene):
+    one = scene.archiver(ready=False, STATE_ARCHIVE_AFTER_SECONDS="7200")
+    assert one.process.wait(20) == 1 and "STATE_ARCHIVE_AFTER_SECONDS" in one.log.read_text()
 
 
 def test_metrics(archiver):
