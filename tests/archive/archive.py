@@ -61,6 +61,7 @@ class Scene:
                              env={"JOB_RESULT_TTL_SECONDS": "3600", "SYNC_RESULT_TTL_SECONDS": "3600", **env})
         told = yaml.safe_load((self.system.state / "millrace.yaml").read_text())
         url = told.get("REDIS_URL") or self.system.redis.url
+        self.url = url
         self.redis = redis.Redis.from_url(url, decode_responses=True)
         self.redis.execute_command("ACL", "SETUSER", "archiver", *ACL)
         self.archiver_url = "redis://archiver:archive@" + url.rsplit("@", 1)[-1].removeprefix("redis://")
@@ -165,7 +166,7 @@ class Scene:
 
     def differences(self):
         done = subprocess.run([BIN / "millrace", "replay", "--verify", "--config", self.system.state / "millrace.yaml"],
-                              env=self.system.env, cwd=self.directory, timeout=120, stdin=subprocess.DEVNULL,
+                              env={**self.system.env, "REDIS_URL": self.url}, cwd=self.directory, timeout=120, stdin=subprocess.DEVNULL,
                               capture_output=True, text=True, check=False)
         return done.stdout.splitlines() or ([done.stderr] if done.returncode else [])
 

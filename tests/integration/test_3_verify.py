@@ -10,8 +10,9 @@ from system import BIN
 
 def verify(system, *argv):
     return subprocess.run([BIN / "millrace", "replay", "--verify", *argv, "--config", system.state / "millrace.yaml"],
-                          env=system.env, cwd=system.directory, timeout=120, stdin=subprocess.DEVNULL, capture_output=True,
-                          text=True, check=False)
+                          env={**system.env, **({"REDIS_URL": system.redis.url} if system.redis else {})},
+                          cwd=system.directory, timeout=120, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          check=False)
 
 
 @pytest.fixture(scope="module")
