@@ -4,7 +4,7 @@
 - millrace-plant-PID-* (tests/faults/plant.py): no process PID lives, or it began after the cgroup was made; and every process inside
   is one of this pid namespace (another's show as 0: that plant's owner may live there). What is inside is then an orphan of
   that test run and is ended.
-- millrace-<16 hex digits> (a spawner's) and delegated-PID: no process anywhere below, and made ten minutes ago or longer. A
+- millrace-<16 hex digits> (a spawner's) and delegated-PID*: no process anywhere below, and made ten minutes ago or longer. A
   living spawner has its helper there from its first moments on.
 """
 import os
@@ -15,7 +15,7 @@ import time
 
 ROOT = pathlib.Path("/sys/fs/cgroup")
 PLANT = re.compile(r"millrace-plant-(\d+)-[0-9a-f]+$")
-OTHER = re.compile(r"(millrace-[0-9a-f]{16}|delegated-\d+)$")
+OTHER = re.compile(r"(millrace-[0-9a-f]{16}|delegated-\d+(-place)?)$")
 OLD_S = 600
 
 

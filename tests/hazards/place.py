@@ -165,7 +165,7 @@ class Place:
 
     def delegate(self):
         """Cgroups of nobody's own, as an administrator would hand them over."""
-        groups = [pathlib.Path("/sys/fs/cgroup") / c / f"delegated-{os.getpid()}" for c in CONTROLLERS]
+        groups = [pathlib.Path("/sys/fs/cgroup") / c / f"delegated-{os.getpid()}-place" for c in CONTROLLERS]
         for g in groups:
             g.mkdir(exist_ok=True)
             for f in [g, *g.iterdir()]:

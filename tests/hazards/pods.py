@@ -87,7 +87,10 @@ def cgroups_below(places):
     found = set()
     for top in tops:
         for own in top.glob("millrace-*"):
-            found |= {str(own), *(str(p) for p in own.iterdir() if p.is_dir())}
+            try:
+                found |= {str(own), *(str(p) for p in own.iterdir() if p.is_dir())}
+            except FileNotFoundError:
+                continue  # somebody else's, which has ended
     return found
 
 
