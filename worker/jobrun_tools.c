@@ -332,6 +332,23 @@ bool jobrun_tools_diverged(struct jobrun *run)
     return true;
 }
 
+/* Clients abandon such programs without a word. */
+static void end_oldest(struct jobrun *run)
+{
+    struct jobrun *oldest = NULL;
+    unsigned count = 0;
+    list_each(other, &run->runs->runs, struct jobrun, link)
+    {
+        if (!run_tools_waiting(other->tools) || other->state != JR_RUNNING || other->facts.killed != PE_OWN ||
+            !str_eq(other->owner.tenant, run->owner.tenant))
+            continue;
+        oldest = oldest ? oldest : other;
+        count++;
+    }
+    if (count > TOOLS_WAITING_MAX)
+        jobrun_kill(oldest, PE_TOOLS);
+}
+
 void jobrun_tools_drafts(struct jobrun *run)
 {
     struct run_tools *t = run->tools;
@@ -351,4 +368,5 @@ void jobrun_tools_drafts(struct jobrun *run)
             (struct event_draft){.type = EV_TOOL_CALL, .data = buf_str(&call->text)};
     }
     jobrun_set_deadline(run, run->runs->options.tools_pause_ms);
+    end_oldest(run);
 }

@@ -17,7 +17,8 @@ enum {
     TOOLS_CALLS_MAX = 1000,             /* of one run */
     TOOLS_BYTES_MAX = 32 * 1024 * 1024, /* of their names and inputs together */
     TOOLS_DRAFTS_MAX = 32,              /* told with one append */
-    TOOLS_QUIET_MS = 40,                /* where more may come */
+    TOOLS_WAITING_MAX = 64, /* programs of one tenant that wait in this worker; then the oldest ends */
+    TOOLS_QUIET_MS = 40,    /* where more may come */
     TOOLS_GATHER_MAX_MS = 250,
 };
 
