@@ -69,10 +69,13 @@ size_t pool_plan(const struct config *c, bool (*there)(const char *path),
     for (unsigned i = 0; i < KIND_COUNT; i++) {
         const struct pod_kind_row *row = pod_kind_row((enum pod_kind)i);
         bool missing = row->needs && !there(row->needs);
+        unsigned size = missing ? 0 : size_of(c, row, there);
+        /* An interpreter that is started on demand is no quicker than the job's own command. */
+        const char *lacks = missing ? row->needs : size == 0 && row->how == HOW_WARM ? "a pool" : NULL;
         kinds[place_of(i)] = (struct pool_kind){.name = row->name,
-                                                .size = missing ? 0 : size_of(c, row, there),
+                                                .size = size,
                                                 .fallback = row->fallback,
-                                                .missing = missing ? row->needs : NULL,
+                                                .missing = lacks,
                                                 .later = row->imports || row->how == HOW_WARM,
                                                 .heavy = row->how == HOW_WARM};
     }

@@ -135,12 +135,12 @@ def test_6_a_claimed_pod_that_is_dead_is_replaced(plant):
                 os.kill(runner, signal.SIGCONT)
             except ProcessLookupError:
                 pass  # its pod was destroyed meanwhile
-    assert (body["stdout"], body["stderr"], body["job_status"]) == ("6\n", "", "completed")
+    assert (body["stdout"], body["stderr"], body["job_status"]) == ("6\n", "", "completed"), body
     assert (plants.metric(worker(plant), "millrace_pods_replaced_total") or 0) > replaced
 
 
 def test_7_pools_of_size_0_are_made_on_demand(tmp_path):
-    sizes = {name: "0" for name in ("POD_POOL_PY", "POD_POOL_PY_SCIENCE", "POD_POOL_JS", "POD_POOL_BASH")}
+    sizes = {name: "0" for name in ("POD_POOL_PY", "POD_POOL_PY_SCIENCE", "POD_POOL_JS", "POD_POOL_BASH", "POD_POOL_JAVA")}
     with start(tmp_path / "plant", **sizes) as made:
         assert all(pool["ready"] == 0 for pool in health(made).values() if pool["size"] == 0)
         for lang, code in (("py", "print(7)"), ("py", "import numpy; print(7)"), ("js", "console.log(7)"), ("bash", "echo 7")):

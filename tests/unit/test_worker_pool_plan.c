@@ -53,7 +53,10 @@ static void sizes_are_the_settings(void **state)
     assert_int_equal(kind_of("py").size, 7);
     assert_int_equal(kind_of("py-science").size, 3);
     assert_int_equal(kind_of("js").size, 0);
-    assert_null(kind_of("js").missing);
+    assert_string_equal(kind_of("js").missing, "a pool"); /* its jobs are cold then */
+    assert_null(kind_of("py").missing);
+    config.pod_pool_py = 0;
+    assert_null(kind_of("py").missing); /* a fork is quick on demand too */
     struct pool_kind kinds[POOL_KINDS_MAX];
     assert_int_equal(pool_plan(&config, there, kinds), KIND_COUNT);
     assert_string_equal(kinds[0].name, "py"); /* the one that /ready waits for */

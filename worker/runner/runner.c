@@ -238,6 +238,8 @@ static void on_go(struct runner *r)
     ssize_t n = recv(r->go, &m, sizeof m, MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
+    /* It died without having read all of its job: what the socket still held is lost, and so it did nothing. */
+    bool unread = n < 0 && errno == ECONNRESET;
     bool whole = n == (ssize_t)sizeof m && m.magic == TEMPLATE_MAGIC;
     m.text[sizeof m.text - 1] = '\0';
     if (whole && m.error == 0 && r->state == RUN_PREPARING) {
@@ -262,7 +264,7 @@ static void on_go(struct runner *r)
         char text[192];
         snprintf(text, sizeof text, "%s (%s)", whole ? m.text : "the program ended before its job",
                  whole ? strerrordesc_np(m.error) : "no reason given");
-        end_unstarted(r, r->state == RUN_READY ? FRAME_DEAD : FRAME_ERROR, text);
+        end_unstarted(r, r->state == RUN_READY || unread ? FRAME_DEAD : FRAME_ERROR, text);
     }
 }
 
