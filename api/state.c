@@ -562,7 +562,7 @@ static void on_rewound(void *arg, enum queue_answer answer, uint64_t version)
 
 static void rewind_next(struct state_call *x, const struct state_view *view)
 {
-    if (!view->exists || !opened(x, view))
+    if (!opened(x, view))
         return;
     auto_buf seal = BUF_INIT(STATE_SEAL_TEXT_MAX);
     x->version = view->present;

@@ -177,6 +177,13 @@ def test_versions_rewind_and_fork(api, session):
         assert api.post(f"/v1/sessions/{session.id}/rewind", json=body).status_code in (404, 422)
 
 
+@pytest.mark.parametrize("what", ("rewind", "fork"))
+def test_what_nobody_has_has_no_versions(api, what):
+    answer = api.post(f"/v1/sessions/{'n' * 21}/{what}", json={"version": 1}, timeout=20)
+    assert (answer.status_code, answer.json()["error_type"]) == (404, "state_not_found")
+    assert api.get(f"/v1/sessions/{'n' * 21}/versions").status_code == 404
+
+
 def test_how_many_versions_are_kept_is_bounded(api, session, store):
     for n in range(13):
         session(f"x = {n}")
