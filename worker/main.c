@@ -18,7 +18,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-
 enum {
     TICK_MS = 50,
     SLOTS_PER_CORE = 4,
