@@ -26,21 +26,21 @@
 #define CPU_TICK_MIN_NS (5 * 1000000LL)
 #define HANDOVER_S      5
 
-static _Noreturn void leave(void)
+_Noreturn void runner_leave(void)
 {
     _exit(0); /* PID 1: the kernel ends everything in the pod */
 }
 
 /* Nobody is left to work for, or the worker breaks the protocol: the pod ends. */
-static void must(enum err e)
+void runner_must(enum err e)
 {
     if (e != ERR_OK)
-        leave();
+        runner_leave();
 }
 
 static void say(struct runner *r, enum frame_type type, const void *payload, size_t length)
 {
-    must(channel_put(&r->channel, type, payload, length));
+    runner_must(channel_put(&r->channel, type, payload, length));
 }
 
 static void say_u32(struct runner *r, enum frame_type type, uint32_t value)
@@ -55,7 +55,8 @@ static void say_exit(struct runner *r, enum frame_type type, const struct frame_
 {
     uint8_t bytes[FRAME_EXIT_SIZE];
     frame_put_exit(bytes, exit);
-    must(channel_queue(&r->channel, type, bytes, sizeof bytes)); /* DONE, or the next stage, takes it along */
+    runner_must(
+        channel_queue(&r->channel, type, bytes, sizeof bytes)); /* DONE, or the next stage, takes it along */
 }
 
 static void close_go(struct runner *r)
@@ -75,7 +76,7 @@ static void end_unstarted(struct runner *r, enum frame_type type, const char *te
     say(r, FRAME_DONE, NULL, 0);
 }
 
-static void give_up(struct runner *r, const char *text)
+void runner_give_up(struct runner *r, const char *text)
 {
     end_unstarted(r, FRAME_ERROR, text);
 }
@@ -92,7 +93,7 @@ static void kill_all(struct runner *r)
 }
 
 /* The first reason counts. */
-static void end_run(struct runner *r, enum pod_end why)
+void runner_end_run(struct runner *r, enum pod_end why)
 {
     if (r->state != RUN_STARTING && r->state != RUN_RUNNING && r->state != RUN_GRACE)
         return;
@@ -202,7 +203,7 @@ static void begin_clocks(struct runner *r)
         r->oom_base = 0;
 }
 
-static void release(struct runner *r)
+void runner_release(struct runner *r)
 {
     struct errinfo info;
     /* An interpreter that was started ahead cannot lower its own; every other program does, before the user's code. */
@@ -246,9 +247,9 @@ static void on_go(struct runner *r)
         r->main = m.pid;
         r->state = RUN_READY;
         if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)
-            leave();
+            runner_leave();
         if (r->second)
-            release(r);
+            runner_release(r);
         else
             say_u32(r, FRAME_READY, FRAME_VERSION);
     } else if (whole && m.error == PROGRAM_COMPILE_FAILED && r->state == RUN_STARTING && r->warm != NULL) {
@@ -266,166 +267,6 @@ static void on_go(struct runner *r)
                  whole ? strerrordesc_np(m.error) : "no reason given");
         end_unstarted(r, r->state == RUN_READY || unread ? FRAME_DEAD : FRAME_ERROR, text);
     }
-}
-
-static void on_start(struct runner *r)
-{
-    if (r->state != RUN_READY || spec_scan(buf_str(&r->spec_bytes), &r->spec) != ERR_OK ||
-        !files_input_whole(&r->files) || !state_begin(r))
-        leave();
-    artifact_close(r);
-    r->compile = r->spec.compile_argv.n > 0 && r->warm == NULL; /* a warm one compiles by itself */
-    if (!r->spec.stdin_open)
-        r->input_ended = true;
-    if (r->spec.tools && (r->tools = tools_open()) == NULL) {
-        give_up(r, "the socket of the tools cannot be made");
-        return;
-    }
-    r->output_left = UINT64_MAX - 1;
-    if (r->spec.output_bytes != 0 && defence_on(r->off, DEFENCE_OUTPUT_LIMIT))
-        r->output_left = r->spec.output_bytes;
-    release(r);
-    buf_free(&r->state_run.in);
-    if (!r->compile)
-        buf_free(&r->spec_bytes);
-}
-
-static void send_signal(struct runner *r, struct str payload)
-{
-    uint32_t number = 0;
-    if (frame_get_u32(payload, &number) != ERR_OK || number < 1 || number > 64)
-        leave();
-    if (r->state != RUN_RUNNING || r->main <= 0)
-        return;
-    if (kill(-r->main, (int)number) != 0) /* its group; a program may have left it */
-        kill(r->main, (int)number);
-}
-
-static void on_kill(struct runner *r, struct str payload)
-{
-    uint32_t why = 0;
-    if (frame_get_u32(payload, &why) != ERR_OK || why > PE_DIVERGED)
-        leave();
-    if (r->state == RUN_READY || r->state == RUN_PREPARING || r->state == RUN_KEEPING)
-        give_up(r, "ended before it started");
-    else
-        end_run(r, (enum pod_end)why);
-}
-
-static void take_compiled(struct runner *r, struct str bytes)
-{
-    struct errinfo info = {0};
-    if (r->state == RUN_OVER) /* an earlier piece had no room */
-        return;
-    if (r->state != RUN_READY)
-        leave();
-    if (artifact_put(r, bytes, &info) != ERR_OK)
-        give_up(r, info.text);
-}
-
-static void take_input(struct runner *r, const struct frame *f)
-{
-    struct errinfo info = {0};
-    if (r->state == RUN_OVER)
-        return; /* it does not know yet */
-    if (r->state != RUN_READY)
-        leave();
-    enum err e = f->type == FRAME_INPUT_BEGIN ? files_input(&r->files, f->payload, &info)
-                                              : files_input_data(&r->files, f->payload, &info);
-    if (e == ERR_PROTOCOL)
-        leave();
-    if (e != ERR_OK)
-        give_up(r, info.text);
-}
-
-/* While the program waited for it, its wall clock stood still. */
-static void on_tool_result(struct runner *r, struct str payload)
-{
-    int64_t stood = 0;
-    if (r->tools == NULL)
-        leave();
-    must(tools_result(r->tools, payload, clock_mono_ns(), &stood));
-    if (r->deadline_ns != 0)
-        r->deadline_ns += stood;
-}
-
-static void on_frame(struct runner *r, const struct frame *f)
-{
-    switch (f->type) {
-    case FRAME_TOOL_RESULT:
-        on_tool_result(r, f->payload);
-        return;
-    case FRAME_COLLECT:
-        if (r->state != RUN_READY)
-            leave();
-        must(files_collect(&r->files, f->payload));
-        return;
-    case FRAME_INPUT_BEGIN:
-    case FRAME_INPUT_DATA:
-        take_input(r, f);
-        return;
-    case FRAME_SPEC:
-        buf_append_str(&r->spec_bytes, f->payload);
-        if (r->state != RUN_READY || buf_status(&r->spec_bytes) != ERR_OK)
-            leave();
-        return;
-    case FRAME_COMPILED_IN:
-        take_compiled(r, f->payload);
-        return;
-    case FRAME_STATE_IN:
-        if (r->state != RUN_READY)
-            leave();
-        must(state_take_in(r, f->payload));
-        return;
-    case FRAME_START:
-        on_start(r);
-        return;
-    case FRAME_STDIN:
-        must(pump_hold_input(r, f->payload));
-        break;
-    case FRAME_STDIN_EOF:
-        r->input_ended = true;
-        break;
-    case FRAME_SIGNAL:
-        send_signal(r, f->payload);
-        return;
-    case FRAME_KILL:
-        on_kill(r, f->payload);
-        return;
-    default:
-        leave();
-    }
-    if (r->state == RUN_RUNNING || r->state == RUN_STARTING)
-        pump_input(r);
-}
-
-/* A frame is taken only when what it brings has room, so that the worker's socket fills up and not our memory. */
-static bool input_has_room(const struct runner *r)
-{
-    return r->held.len - r->held_at <= FRAME_STDIN_HELD_MAX &&
-           (r->tools == NULL || tools_has_room(r->tools)); /* at the bound START can still be read */
-}
-
-static void take_frames(struct runner *r)
-{
-    struct frame f;
-    size_t used = 0;
-    while (input_has_room(r)) {
-        enum err e = channel_next(&r->channel, &f, &used);
-        if (e == ERR_AGAIN)
-            return;
-        must(e);
-        on_frame(r, &f);
-        channel_drop(&r->channel, used);
-    }
-}
-
-static void on_control(struct runner *r)
-{
-    enum err e = channel_fill(&r->channel);
-    if (e != ERR_AGAIN)
-        must(e);
-    take_frames(r);
 }
 
 /* The compile step was good, and the run is a step of its own. */
@@ -453,7 +294,7 @@ static void second_stage(struct runner *r)
             close(r->out[i]);
     }
     if (start_program(r, true, &info) != ERR_OK) {
-        give_up(r, info.text);
+        runner_give_up(r, info.text);
         return;
     }
     r->state = RUN_PREPARING;
@@ -474,11 +315,11 @@ static void count_pod(struct runner *r)
 static void give_files(struct runner *r)
 {
     if (r->exit.files) {
-        must(channel_flush(&r->channel));
+        runner_must(channel_flush(&r->channel));
         enum err e = files_send(&r->files, &r->channel);
         if (e == ERR_AGAIN)
             return;
-        must(e);
+        runner_must(e);
     }
     say(r, FRAME_DONE, NULL, 0);
     r->state = RUN_OVER;
@@ -489,7 +330,7 @@ static void keep_program(struct runner *r)
     enum err e = artifact_send(r);
     if (e == ERR_AGAIN)
         return;
-    must(e);
+    runner_must(e);
     second_stage(r);
 }
 
@@ -527,7 +368,7 @@ static void check_cpu(struct runner *r, int64_t now)
         return;
     used = used > r->cpu_base_ns ? used - r->cpu_base_ns : 0;
     if (used >= limit) {
-        end_run(r, PE_CPU);
+        runner_end_run(r, PE_CPU);
         return;
     }
     /* Not before every processor has worked for what is left. */
@@ -548,12 +389,12 @@ static void check_clocks(struct runner *r)
     int64_t now = clock_mono_ns();
     bool alive = r->state == RUN_STARTING || r->state == RUN_RUNNING || r->state == RUN_GRACE;
     if (alive && has_deadline(r) && now >= r->deadline_ns)
-        end_run(r, PE_WALL);
+        runner_end_run(r, PE_WALL);
     if (alive && now >= r->tick_ns) {
         uint64_t kills = 0;
         r->tick_ns = now + MEMORY_TICK_NS;
         if (usage_oom_kills(r, &kills) && kills > r->oom_base)
-            end_run(r, PE_MEMORY);
+            runner_end_run(r, PE_MEMORY);
         check_cpu(r, now);
     }
     if (r->state == RUN_GRACE && (now >= r->grace_ns || pump_at_end(r)) && !r->children_gone)
@@ -566,16 +407,16 @@ static void pump(struct runner *r)
     if (r->state != RUN_RUNNING && r->state != RUN_GRACE && r->state != RUN_KILLING)
         return;
     say_started(r);
-    must(state_pump(r));
+    runner_must(state_pump(r));
     enum err e = pump_output(r);
     if (e != ERR_FULL) {
-        must(e);
+        runner_must(e);
         return;
     }
     /* Also of a program that has ended by itself: some of its output is left out. */
     if (r->exit.end == PE_OWN)
         r->exit.end = PE_OUTPUT;
-    end_run(r, PE_OUTPUT);
+    runner_end_run(r, PE_OUTPUT);
 }
 
 /* Output goes on until its end is reached; EXIT follows it. */
@@ -636,17 +477,17 @@ static int wait_for_events(struct runner *r, struct pollfd p[P_COUNT])
 static void pump_tools(struct runner *r)
 {
     enum err e = ERR_OK;
-    take_frames(r); /* results that had no room */
+    orders_take(r); /* results that had no room */
     while (e == ERR_OK && r->state == RUN_RUNNING && channel_idle(&r->channel))
         e = tools_pump(r->tools, &r->channel, clock_mono_ns());
     if (e != ERR_AGAIN)
-        must(e);
+        runner_must(e);
 }
 
 static void turn(struct runner *r)
 {
     bool idle = channel_idle(&r->channel);
-    short control = (short)((input_has_room(r) ? POLLIN : 0) | (idle ? 0 : POLLOUT));
+    short control = (short)((orders_have_room(r) ? POLLIN : 0) | (idle ? 0 : POLLOUT));
     bool running = r->state >= RUN_STARTING && r->state <= RUN_KILLING;
     struct pollfd p[P_COUNT] = {
         [P_CONTROL] = {.fd = r->channel.fd, .events = control},
@@ -658,18 +499,18 @@ static void turn(struct runner *r)
     };
     int n = wait_for_events(r, p);
     if (n < 0 && errno != EINTR)
-        leave();
+        runner_leave();
     if (p[P_CONTROL].revents & POLLOUT)
-        must(channel_flush(&r->channel));
+        runner_must(channel_flush(&r->channel));
     if (p[P_GO].revents != 0 && r->state <= RUN_STARTING)
         on_go(r);
     if (p[P_SIGNALS].revents != 0)
         on_signal(r);
     if (p[P_CONTROL].revents & (POLLIN | POLLHUP | POLLERR))
-        on_control(r);
+        orders_read(r);
     if (p[P_IN].revents != 0) {
         pump_input(r);
-        take_frames(r);
+        orders_take(r);
     }
     pump(r);
     if (r->tools != NULL)
@@ -682,7 +523,7 @@ void runner_run(struct runner *r)
 {
     struct errinfo info = {0};
     if (start_program(r, false, &info) != ERR_OK)
-        give_up(r, info.text);
+        runner_give_up(r, info.text);
     for (;;)
         turn(r);
 }

@@ -69,6 +69,20 @@ struct runner {
 };
 
 void runner_run(struct runner *r); /* until the worker is gone */
+_Noreturn void runner_leave(void); /* PID 1 ends, and so the pod */
+/* Leaves when the worker is gone, or breaks the protocol. */
+void runner_must(enum err e);
+void runner_release(struct runner *r); /* the program that waits gets its job */
+/* The first reason counts. */
+void runner_end_run(struct runner *r, enum pod_end why);
+/* The program did not start: nothing of it may go on. */
+void runner_give_up(struct runner *r, const char *text);
+
+/* orders.c: frames of the worker. */
+void orders_read(struct runner *r);
+void orders_take(struct runner *r); /* those that were read and had no room */
+/* A frame is taken only when what it brings has room, so that the worker's socket fills up and not our memory. */
+bool orders_have_room(const struct runner *r);
 
 /* pump.c: bytes between the pipes and the worker. */
 MUST_CHECK enum err
