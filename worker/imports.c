@@ -44,6 +44,8 @@ bool imports_any(struct str code, const char *names)
 {
     static const char word[] = "import";
     struct str text = {.p = code.p, .n = code.n < IMPORTS_SCAN_MAX ? code.n : IMPORTS_SCAN_MAX};
+    if (text.n == 0) /* and then there may be no pointer to count from */
+        return false;
     const char *end = text.p + text.n;
     for (const char *p = text.p;
          p < end && (p = memmem(p, (size_t)(end - p), word, sizeof word - 1)) != NULL;) {

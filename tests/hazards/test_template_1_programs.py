@@ -2,6 +2,7 @@
 """A program forked from the template does what the same file does under /usr/bin/python3."""
 import os
 import re
+import signal
 import subprocess
 
 import pytest
@@ -93,6 +94,8 @@ def plain(program, folder, args=(), stdin=STDIN):
     """The same under the interpreter itself, made comparable."""
     (folder / "main.py").write_bytes(program if isinstance(program, bytes) else program.encode())
     done = subprocess.run(["/usr/bin/python3", "main.py", *args], input=stdin, capture_output=True, cwd=folder, timeout=60,
+                          # what runs the tests in the background may ignore it
+                          preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
                           env={"LANG": "C.UTF-8", "PATH": "/usr/bin:/bin", "TMPDIR": "/tmp"})
     path = str(folder).encode()
     return done.returncode, done.stdout.replace(path, b"/mnt/data"), done.stderr.replace(path, b"/mnt/data")

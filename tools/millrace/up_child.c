@@ -235,8 +235,18 @@ static void spawn(struct up_child *child, const struct command *command, int log
         close(fds[0]);
 }
 
+/* Somebody may have taken the port since it was found free. Only our own programs may move: others know of the rest. */
+static void move_from_taken_port(struct up_child *child)
+{
+    int port;
+    if ((child->part == UP_WORKER || child->part == UP_ARCHIVER) &&
+        up_free_port(child->port, &port) != ERR_OK && up_free_port(0, &port) == ERR_OK)
+        child->port = port;
+}
+
 void up_child_start(struct up_child *child)
 {
+    move_from_taken_port(child);
     char log[UP_PATH_MAX];
     up_child_log_path(child, log);
     auto_fd log_fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
