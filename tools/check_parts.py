@@ -171,6 +171,7 @@ PARTS = [
     Part("build-test", "gcc, release flags with the test switches", build("test")),
     Part("build-asan", "clang, address and undefined sanitizers", build("asan")),
     Part("static", "layers, format, licence lines", static),
+    Part("tidy", "clang-tidy", tidy, ["build-asan"]),
     Part("integration", "the whole system over HTTP, WebSocket and command line", pytest(["tests/integration"]),
          ["build-test"]),
     Part("unit", "cmocka, both builds", unit, ["build-test", "build-asan"]),
@@ -192,7 +193,6 @@ PARTS = [
          ["build-asan"]),
     Part("build-fuzz", "libFuzzer targets", build("fuzz")),
     Part("fuzz", "the corpus of every fuzz target, and 8 seconds more of each", fuzz, ["build-fuzz"]),
-    Part("tidy", "clang-tidy", tidy, ["build-asan"]),
     Part("fairness", "one tenant's crowd beside another's single jobs", pytest(["tests/faults/test_fairness.py"]),
          ["build-test"], alone=True),
 ]

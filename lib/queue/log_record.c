@@ -78,7 +78,7 @@ enum err record_hash_parse(struct str hex, struct record_hash *ret_hash)
 static void write_block(struct record_writer *w, enum record_type type, struct str content)
 {
     unsigned char prefix[PREFIX] = {0};
-    memcpy(prefix, magic, 4);
+    memcpy(prefix, magic, sizeof magic);
     prefix[4] = (unsigned char)type;
     put_number(prefix + 8, content.n, 4);
     w->hash = chain(&w->hash, (struct str){(const char *)prefix, PREFIX}, content);

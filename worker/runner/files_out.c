@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -106,11 +107,8 @@ static void look_at(struct files *f, int folder, const char *in, const char *nam
 {
     char path[FRAME_PATH_MAX + NAME_MAX + 2];
     struct stat st;
-    size_t n = strlen(in);
-    memcpy(path, in, n);
-    if (n > 0)
-        path[n++] = '/';
-    memcpy(path + n, name, strlen(name) + 1); /* `in` is at most FRAME_PATH_MAX, a name at most NAME_MAX */
+    /* `in` is at most FRAME_PATH_MAX, a name at most NAME_MAX: nothing is cut. */
+    (void)snprintf(path, sizeof path, "%s%s%s", in, *in ? "/" : "", name);
     if (is_given(f, path, BIT(SKIP) | BIT(FIXED)))
         return;
     if (fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) != 0)

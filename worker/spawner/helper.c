@@ -370,7 +370,9 @@ int main(int argc, char **argv)
     own_name = argv[0];
     own_name_size = (size_t)(argv[2] + strlen(argv[2]) - argv[0]) + 1;
     struct errinfo info = {0};
-    slice_default(); /* templates and pods are our forks */
+    slice_default(); /* templates and pods are our forks, so both are as if nobody had set anything */
+    for (int s = 1; s < NSIG; s++)
+        (void)signal(s, SIG_DFL); /* two cannot be set */
     if (set_up(&h, &info) != ERR_OK) {
         answer(&h, HELPER_FAILED, 0, -1, info.text);
         return 1;

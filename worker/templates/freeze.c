@@ -8,7 +8,7 @@
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -28,11 +28,12 @@ struct area {
 /* "7f12-7f34 rw-p 00000000 00:00 0   [heap]": private, writable, and not the stack. */
 static bool parse_line(const char *line, struct area *ret_area)
 {
-    unsigned long from, to;
-    char mode[8] = "";
-    if (sscanf(line, "%lx-%lx %7s", &from, &to, mode) != 3 || strcmp(mode, "rw-p") != 0)
+    char *at;
+    const uintptr_t from = strtoul(line, &at, 16);
+    const uintptr_t to = *at == '-' ? strtoul(at + 1, &at, 16) : 0;
+    if (strncmp(at, " rw-p ", 6) != 0)
         return false;
-    const char *name = strchr(line, '[');
+    const char *name = strchr(at, '[');
     *ret_area = (struct area){.from = from, .to = to};
     return (name == NULL || strncmp(name, "[heap]", 6) == 0) && to - from >= AREA_MIN;
 }
