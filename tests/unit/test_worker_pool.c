@@ -179,11 +179,11 @@ static void background_filling_is_slow_beside_jobs_until_the_pool_is_nearly_empt
         take(&t[i]);
     assert_int_equal(stats_of("py").pods[POD_ST_STARTING], 0); /* not in the way of the one that was taken */
     pools_tick(pools);
-    assert_int_equal(stats_of("py").pods[POD_ST_STARTING], 2);
+    assert_int_equal(stats_of("py").pods[POD_ST_STARTING], 1);
     take(&t[3]);
     take(&t[4]);
     pools_tick(pools);
-    assert_int_equal(stats_of("py").pods[POD_ST_STARTING], 4);
+    assert_int_equal(stats_of("py").pods[POD_ST_STARTING], 2);
 }
 
 static void an_idle_pod_that_dies_is_not_given_out(void **state)

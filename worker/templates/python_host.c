@@ -5,7 +5,6 @@
 #include "base/cleanup.h"
 #include "worker/templates/control.h"
 #include "worker/templates/fork_into.h"
-#include "worker/templates/freeze.h"
 #include "worker/templates/program.h"
 #include "worker/templates/python_api.h"
 #include "worker/templates/python_state.h"
@@ -371,9 +370,6 @@ int millrace_serve(int control, const char *versions, PyObject *host)
     if (e == ERR_OK)
         e = control_reply(control, &ready);
     settle_heaps();
-    struct errinfo info;
-    if (freeze_memory(&info) != ERR_OK)
-        fprintf(stderr, "template: %s\n", info.text); /* children cost more, no more than that */
     while (e == ERR_OK)
         e = serve_one(control, &hooks, &setup);
     return e == ERR_CLOSED ? 0 : EXIT_PROTOCOL;
