@@ -2,7 +2,6 @@
 """A program forked from the template does what the same file does under /usr/bin/python3."""
 import os
 import re
-import signal
 import subprocess
 
 import pytest
@@ -90,17 +89,10 @@ PROGRAMS = {
 STDIN = b"first\r\nsecond line\nno newline"
 
 
-def default_signals():
-    """What runs the tests in the background may ignore some."""
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
-        signal.signal(number, signal.SIG_DFL)
-
-
 def plain(program, folder, args=(), stdin=STDIN):
     """The same under the interpreter itself, made comparable."""
     (folder / "main.py").write_bytes(program if isinstance(program, bytes) else program.encode())
     done = subprocess.run(["/usr/bin/python3", "main.py", *args], input=stdin, capture_output=True, cwd=folder, timeout=60,
-                          preexec_fn=default_signals,
                           env={"LANG": "C.UTF-8", "PATH": "/usr/bin:/bin", "TMPDIR": "/tmp"})
     path = str(folder).encode()
     return done.returncode, done.stdout.replace(path, b"/mnt/data"), done.stderr.replace(path, b"/mnt/data")
