@@ -113,6 +113,8 @@ typedef void (*exec_next)(struct call *c, struct exec_request *request);
 void exec_settle_session(struct call *c, struct exec_request *request, bool strict, exec_next next);
 /* Idempotency-Key, or {NULL, 0}. False: it is malformed and the client was told. */
 bool exec_idempotency_key(struct call *c, struct str *ret_key);
+/* Cancels a job whose client left before its answer; a failure is logged. */
+void exec_abandon(struct api *api, struct str tenant, struct id job);
 /* Counts and logs an accepted job. */
 void exec_accepted(const struct api *api, enum language lang, enum queue_priority priority,
                    const struct queue_submitted *result);

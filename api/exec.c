@@ -139,11 +139,10 @@ static void on_cancelled(void *arg, enum queue_answer answer)
                     F_STR("why", "Redis cannot be used"));
 }
 
-static void cancel(struct exec_run *run)
+void exec_abandon(struct api *api, struct str tenant, struct id job)
 {
-    run->api->cancels++;
-    queue_cancel(run->api->queue, run->tenant, run->view.job, STR("the client went away"), on_cancelled,
-                 run->api);
+    api->cancels++;
+    queue_cancel(api->queue, tenant, job, STR("the client went away"), on_cancelled, api);
 }
 
 /* Before the answer of submit is there, on_submitted() does the rest. */
@@ -154,7 +153,7 @@ static void on_client_gone(struct call *c)
     if (!run->submitted)
         return;
     if (!run->keep)
-        cancel(run);
+        exec_abandon(run->api, run->tenant, run->view.job);
     free_run(run);
 }
 
@@ -199,7 +198,7 @@ static void follow(struct exec_run *run, const struct queue_submitted *result)
     view_init(&run->view, result->job, result->session, most);
     if (run->call == NULL) {
         if (!run->keep)
-            cancel(run);
+            exec_abandon(run->api, run->tenant, run->view.job);
         free_run(run);
         return;
     }

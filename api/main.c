@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/slice.h"
 #include "io/config_load.h"
+#include "io/program.h"
 #include "queue/state.h"
 #include "json/json.h"
 
@@ -180,21 +181,6 @@ static enum err open_metrics(struct api *api, struct errinfo *info)
     return ERR_OK;
 }
 
-/* Written beside and renamed, so that who waits for it never reads half of it. */
-static enum err write_port(const char *path, int port, struct errinfo *info)
-{
-    if (path == NULL)
-        return ERR_OK;
-    char beside[4096], text[16];
-    int n = snprintf(text, sizeof text, "%d\n", port);
-    if (snprintf(beside, sizeof beside, "%s.new", path) >= (int)sizeof beside)
-        return errinfo_set(info, ERR_RANGE, 0, "the path of --port-file is too long");
-    auto_fd fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (fd < 0 || write(fd, text, (size_t)n) != n || rename(beside, path) != 0)
-        return errinfo_set(info, ERR_SYSTEM, errno, "cannot write %s: %s", path, strerror(errno));
-    return ERR_OK;
-}
-
 static void raise_file_limit(void)
 {
     struct rlimit files;
@@ -231,7 +217,7 @@ static enum err start(struct program *p, struct errinfo *info)
     if (e == ERR_OK)
         e = open_http(api, info);
     if (e == ERR_OK)
-        e = write_port(p->port_file, http_server_port(api->http), info);
+        e = program_write_port(p->port_file, http_server_port(api->http), info);
     if (e != ERR_OK)
         return e;
     auto_buf schemes = BUF_INIT(256);

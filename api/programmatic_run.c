@@ -50,23 +50,11 @@ static struct call *take_call(struct round *r)
 
 /* ---- the client went away ---- */
 
-static void on_cancelled(void *arg, enum queue_answer answer)
-{
-    struct api *api = arg;
-    api->cancels--;
-    if (answer == QUEUE_UNAVAILABLE)
-        log_limited(LOG_WARN, "a run whose client left could not be cancelled",
-                    F_STR("why", "Redis cannot be used"));
-}
-
 /* Nobody else knows of a program whose first answer was not given. Of a later round the client may ask again. */
 static void leave(struct round *r)
 {
-    if (r->first) {
-        r->api->cancels++;
-        queue_cancel(r->api->queue, r->tenant, r->view.job, STR("the client went away"), on_cancelled,
-                     r->api);
-    }
+    if (r->first)
+        exec_abandon(r->api, r->tenant, r->view.job);
     free_round(r);
 }
 

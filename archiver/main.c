@@ -5,13 +5,12 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "io/config_load.h"
+#include "io/program.h"
 #include "json/json.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 enum {
@@ -253,21 +252,6 @@ static enum err open_queue(struct archiver *a, struct errinfo *info)
     return queue_open(&a->loop.uv, &options, &a->queue, info);
 }
 
-static enum err write_port(const struct archiver *a, struct errinfo *info)
-{
-    if (!a->port_file)
-        return ERR_OK;
-    char part[4096];
-    snprintf(part, sizeof part, "%s.part", a->port_file);
-    FILE *f = fopen(part, "we");
-    if (!f)
-        return errinfo_set(info, ERR_SYSTEM, errno, "cannot write %s", part);
-    fprintf(f, "%d\n", http_server_port(a->http));
-    if (fclose(f) != 0 || rename(part, a->port_file) != 0)
-        return errinfo_set(info, ERR_SYSTEM, errno, "cannot write %s", a->port_file);
-    return ERR_OK;
-}
-
 static enum err open_all(struct archiver *a, struct errinfo *info)
 {
     enum err e = loop_open(&a->loop, GRACE_MS, on_stop, a, info);
@@ -284,7 +268,7 @@ static enum err open_all(struct archiver *a, struct errinfo *info)
     if (e == ERR_OK)
         e = archiver_http_open(a, info);
     if (e == ERR_OK)
-        e = write_port(a, info);
+        e = program_write_port(a->port_file, http_server_port(a->http), info);
     if (e != ERR_OK)
         return e;
     uv_timer_init(&a->loop.uv, &a->tick);
@@ -321,14 +305,6 @@ static int fail(const struct errinfo *info)
     return 1;
 }
 
-static void harden(void)
-{
-    const struct rlimit none = {0};
-    setrlimit(RLIMIT_CORE, &none);
-    prctl(PR_SET_DUMPABLE, 0);
-    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-}
-
 int main(int argc, char **argv)
 {
     static struct archiver a;
@@ -337,7 +313,7 @@ int main(int argc, char **argv)
     log_open("archiver", LOG_INFO, isatty(STDERR_FILENO));
     if (told_and_done(argc, argv))
         return 0;
-    harden();
+    program_harden();
     json_start();
     if (config_take_args(&request, &argc, argv, &info) != ERR_OK ||
         take_options(&a, argc, argv, &info) != ERR_OK ||

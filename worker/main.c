@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/slice.h"
 #include "io/config_load.h"
+#include "io/program.h"
 #include "worker/pool_plan.h"
 #include "json/json.h"
 
@@ -14,8 +15,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 enum {
@@ -345,21 +344,6 @@ static void open_name(struct worker *w)
     snprintf(w->name, sizeof w->name, "%s-%.8s", host, id_new().text);
 }
 
-static enum err write_port(const struct worker *w, struct errinfo *info)
-{
-    if (!w->port_file)
-        return ERR_OK;
-    char part[4096];
-    snprintf(part, sizeof part, "%s.part", w->port_file);
-    FILE *f = fopen(part, "we");
-    if (!f)
-        return errinfo_set(info, ERR_SYSTEM, errno, "cannot write %s", part);
-    fprintf(f, "%d\n", http_server_port(w->http));
-    if (fclose(f) != 0 || rename(part, w->port_file) != 0)
-        return errinfo_set(info, ERR_SYSTEM, errno, "cannot write %s", w->port_file);
-    return ERR_OK;
-}
-
 static enum err open_toolchains(struct worker *w, struct errinfo *info)
 {
     if (toolchains_look(toolchain_there, TOOLCHAIN_PACKAGES, &w->toolchains) != ERR_OK)
@@ -425,7 +409,7 @@ static enum err open_all(struct worker *w, struct errinfo *info)
     if (e == ERR_OK)
         e = worker_http_open(w, info);
     if (e == ERR_OK)
-        e = write_port(w, info);
+        e = program_write_port(w->port_file, http_server_port(w->http), info);
     uv_timer_init(&w->loop.uv, &w->tick);
     w->tick.data = w;
     uv_timer_start(&w->tick, on_tick, 0, TICK_MS);
@@ -460,14 +444,6 @@ static int fail(const struct errinfo *info)
     return 1;
 }
 
-static void harden(void)
-{
-    const struct rlimit none = {0};
-    setrlimit(RLIMIT_CORE, &none);
-    prctl(PR_SET_DUMPABLE, 0);
-    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-}
-
 static void open_log(const struct config *c)
 {
     bool text =
@@ -484,7 +460,7 @@ int main(int argc, char **argv)
     if (told_and_done(argc, argv))
         return 0;
     slice_short();
-    harden();
+    program_harden();
     json_start();
     if (config_take_args(&request, &argc, argv, &info) != ERR_OK ||
         take_options(&w, argc, argv, &info) != ERR_OK ||

@@ -109,6 +109,8 @@ void s3_header(struct s3_op *op, const char *name, const char *value);
 void s3_send(struct s3_op *op, void (*answered)(struct s3_op *op, int status, struct str body));
 /* What a caller has no row for. */
 void s3_unexpected(struct s3_op *op, int status);
+/* The answer of a HEAD: op->meta is set, or the operation has failed and false is returned. */
+bool s3_headed(struct s3_op *op, int status);
 void s3_pool(struct s3_op *op, void (*pool)(struct s3_op *op), void (*done)(struct s3_op *op));
 
 /* s3_setup.c */

@@ -126,15 +126,8 @@ static void on_size(struct s3_op *op, int status, struct str body)
 {
     struct s3_getting *g = getting(op);
     (void)body;
-    if (status == 404) {
-        s3_op_fail(op, ERR_NOT_FOUND, "no such object");
+    if (!s3_headed(op, status))
         return;
-    }
-    if (status != 200 || !op->head.has_length) {
-        s3_unexpected(op, status);
-        return;
-    }
-    op->meta = (struct object_meta){.size = op->head.length, .time_ms = op->head.time_ms};
     if (g->get.from != op->meta.size) {
         s3_op_fail(op, ERR_RANGE, "the object ends before what was asked for");
         return;

@@ -13,18 +13,24 @@ static const uint64_t PART_SIZE = 16 << 20, PART_LEAST = 5 << 20;
 
 /* ---- head, delete, check ---- */
 
+bool s3_headed(struct s3_op *op, int status)
+{
+    if (status == 404)
+        s3_op_fail(op, ERR_NOT_FOUND, "no such object");
+    else if (status != 200 || !op->head.has_length)
+        s3_unexpected(op, status);
+    else {
+        op->meta = (struct object_meta){.size = op->head.length, .time_ms = op->head.time_ms};
+        return true;
+    }
+    return false;
+}
+
 static void on_headed(struct s3_op *op, int status, struct str body)
 {
     (void)body;
-    if (status == 404) {
-        s3_op_fail(op, ERR_NOT_FOUND, "no such object");
+    if (!s3_headed(op, status))
         return;
-    }
-    if (status != 200 || !op->head.has_length) {
-        s3_unexpected(op, status);
-        return;
-    }
-    op->meta = (struct object_meta){.size = op->head.length, .time_ms = op->head.time_ms};
     s3_op_finish(op, ERR_OK, NULL);
 }
 

@@ -83,9 +83,8 @@ static void on_number(void *arg, const struct redis_value *v)
     a->cb.done(a->arg, v && v->type == REDIS_INTEGER ? QUEUE_OK : QUEUE_UNAVAILABLE);
 }
 
-static void on_taken(void *arg, const struct redis_value *v)
+void archive_tell_taken(const struct redis_value *v, archive_taken_cb cb, void *arg)
 {
-    auto_free struct ask *a = arg;
     struct archive_job jobs[ARCHIVE_TAKE_MAX];
     enum queue_answer answer = answer_of(v);
     struct archive_taken taken = {.now_ms = redis_integer(redis_item(v, 1)), .jobs = jobs};
@@ -94,7 +93,13 @@ static void on_taken(void *arg, const struct redis_value *v)
         if (id_parse(redis_text(&v->items[i]), &jobs[taken.count].job) == ERR_OK)
             taken.count++;
     }
-    a->cb.taken(a->arg, answer, &taken);
+    cb(arg, answer, &taken);
+}
+
+static void on_taken(void *arg, const struct redis_value *v)
+{
+    auto_free struct ask *a = arg;
+    archive_tell_taken(v, a->cb.taken, a->arg);
 }
 
 void archive_take(struct queue *q, unsigned partition, unsigned most, bool pressed, int64_t lease_ms,

@@ -20,25 +20,11 @@ void archive_state_key(struct id session, const struct sha256 *hash, char ret_ke
     snprintf(ret_key, ARCHIVE_STATE_KEY_MAX, "%s%s/%s-%s", folder, session.text, hex, id_new().text);
 }
 
-static int digit_of(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 bool archive_state_key_is(struct str place, struct sha256 *ret_hash)
 {
     size_t at = sizeof folder - 1 + ID_LEN + 1;
-    struct sha256 hash;
-    if (!str_starts(place, STR(folder)) || place.n != at + SHA256_HEX_LEN + 1 + ID_LEN)
-        return false;
-    for (size_t i = 0; i < SHA256_LEN; i++) {
-        int high = digit_of(place.p[at + 2 * i]), low = digit_of(place.p[at + 2 * i + 1]);
-        if (high < 0 || low < 0)
-            return false;
-        hash.bytes[i] = (unsigned char)(high << 4 | low);
-    }
-    *ret_hash = hash;
-    return true;
+    return str_starts(place, STR(folder)) && place.n == at + SHA256_HEX_LEN + 1 + ID_LEN &&
+           sha256_parse((struct str){place.p + at, SHA256_HEX_LEN}, ret_hash) == ERR_OK;
 }
 
 static struct keyset keys_of(const struct queue *q, struct str session)
@@ -71,15 +57,7 @@ static struct ask *ask_new(void *arg)
 static void on_idle(void *arg, const struct redis_value *v)
 {
     auto_free struct ask *a = arg;
-    struct archive_job sessions[ARCHIVE_TAKE_MAX];
-    enum queue_answer answer = answer_of(v);
-    struct archive_taken taken = {.now_ms = redis_integer(redis_item(v, 1)), .jobs = sessions};
-    for (size_t i = 2; answer == QUEUE_OK && i + 1 < v->count && taken.count < ARCHIVE_TAKE_MAX; i += 2) {
-        sessions[taken.count].due_ms = redis_integer(&v->items[i + 1]);
-        if (id_parse(redis_text(&v->items[i]), &sessions[taken.count].job) == ERR_OK)
-            taken.count++;
-    }
-    a->cb.taken(a->arg, answer, &taken);
+    archive_tell_taken(v, a->cb.taken, a->arg);
 }
 
 void archive_idle(struct queue *q, unsigned partition, unsigned most, int64_t after_ms, int64_t lease_ms,

@@ -108,6 +108,12 @@ bool store_error(struct queue *q, struct str text);
 /* The first word of a script's answer. NULL and errors: QUEUE_UNAVAILABLE. */
 enum queue_answer answer_of(const struct redis_value *v);
 
+/* Hands on what archive_take or archive_idle answered: jobs or sessions (archive.c). */
+struct archive_taken;
+void archive_tell_taken(const struct redis_value *v,
+                        void (*cb)(void *arg, enum queue_answer answer, const struct archive_taken *taken),
+                        void *arg);
+
 /* ---- store (store.c) ---- */
 
 void store_check(struct queue *q);  /* begins the checks; ends in queue_set_ready */

@@ -18,6 +18,26 @@ local function now()
     return clock
 end
 
+-- A HASH as a table, those of `numbers` 0 when absent; nil where there is none.
+local function load_hash(key, numbers)
+    local flat, t = call('HGETALL', key), {}
+    if #flat == 0 then return nil end
+    for i = 1, #flat, 2 do t[flat[i]] = flat[i + 1] end
+    for _, name in ipairs(numbers) do t[name] = tonumber(t[name] or 0) end
+    return t
+end
+
+-- Of the table `t`, what is in `changed`, in one command.
+local function save_changed(key, t, changed)
+    local list = {}
+    for name in pairs(changed) do
+        local value = t[name]
+        list[#list + 1] = name
+        list[#list + 1] = type(value) == 'number' and text(value) or value
+    end
+    if #list > 0 then call('HSET', key, unpack(list)) end
+end
+
 -- Redis does not roll back. So every key is read, or looked at here, before it is written; only the first write of a
 -- script needs no such look.
 local function need(...)

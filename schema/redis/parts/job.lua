@@ -4,11 +4,7 @@ local NUMBERS = {'prio', 'cost', 'attempt', 'seq', 'n', 'ms', 'created', 'finish
                  'inb', 'bytes', 'owed', 'released'}
 
 local function load(key)
-    local flat, j = call('HGETALL', key), {}
-    if #flat == 0 then return nil end
-    for i = 1, #flat, 2 do j[flat[i]] = flat[i + 1] end
-    for _, name in ipairs(NUMBERS) do j[name] = tonumber(j[name] or 0) end
-    return j
+    return load_hash(key, NUMBERS)
 end
 
 local changed = {}
@@ -18,13 +14,7 @@ local function set(j, name, value)
 end
 
 local function save(j)
-    local list = {}
-    for name in pairs(changed) do
-        local value = j[name]
-        list[#list + 1] = name
-        list[#list + 1] = type(value) == 'number' and text(value) or value
-    end
-    call('HSET', JOB, unpack(list))
+    save_changed(JOB, j, changed)
 end
 
 local function action(j)

@@ -26,13 +26,7 @@ local function set_fair(f, name, value)
 end
 
 local function save_fair(f)
-    local list = {}
-    for name in pairs(f.changed) do
-        local value = f[name]
-        list[#list + 1] = name
-        list[#list + 1] = type(value) == 'number' and text(value) or value
-    end
-    if #list > 0 then call('HSET', FAIR, unpack(list)) end
+    save_changed(FAIR, f, f.changed)
 end
 
 local function backlog(q)

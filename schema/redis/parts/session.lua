@@ -3,11 +3,7 @@
 local SESSION_NUMBERS = {'seq', 'ms', 'created', 'due', 'files', 'bytes', 'version'}
 
 local function session_load()
-    local flat, s = call('HGETALL', SESSION), {}
-    if #flat == 0 then return nil end
-    for i = 1, #flat, 2 do s[flat[i]] = flat[i + 1] end
-    for _, name in ipairs(SESSION_NUMBERS) do s[name] = tonumber(s[name] or 0) end
-    return s
+    return load_hash(SESSION, SESSION_NUMBERS)
 end
 
 -- none, live, cold or gone. What is due is gone, also before it was swept.
@@ -68,11 +64,5 @@ local function file_object(s, session, id, record)
 end
 
 local function session_save(s)
-    local list = {}
-    for name in pairs(session_changed) do
-        local value = s[name]
-        list[#list + 1] = name
-        list[#list + 1] = type(value) == 'number' and text(value) or value
-    end
-    if #list > 0 then call('HSET', SESSION, unpack(list)) end
+    save_changed(SESSION, s, session_changed)
 end
