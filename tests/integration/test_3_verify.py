@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`millrace replay --verify`: what the store holds is what the logs say, and a lie is found."""
+import json
 import subprocess
+import time
 
 import pytest
 import redis
@@ -55,6 +57,18 @@ def test_nor_while_jobs_run_and_wait(system, tmp_path):
         system.millrace("tail", job)
 
 
+@pytest.fixture(scope="module")
+def quiet(system, store):
+    """Nobody changes the store: the jobs that other tests left behind are cancelled and gone."""
+    for status in ("queued", "running"):
+        for job in json.loads(system.millrace("jobs", "--json", "--status", status, "--limit", "100").stdout)["jobs"]:
+            system.millrace("cancel", job["job_id"])
+    until = time.monotonic() + 60
+    while any(int(store.hget(count, "jobs") or 0) for count in store.scan_iter(match="*}:count")):
+        assert time.monotonic() < until, "jobs that do not end"
+        time.sleep(0.05)
+
+
 def key(store, pattern):
     found = list(store.scan_iter(match=pattern, count=1000))
     assert len(found) == 1, found
@@ -79,6 +93,7 @@ PLANTED = {
 }
 
 
+@pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("what", PLANTED)
 def test_a_planted_difference_is_found(system, store, jobs, what):
     before = {k: store.dump(k) for k in store.scan_iter(match="*", count=1000) if ":store" not in k}
