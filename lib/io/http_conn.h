@@ -117,13 +117,30 @@ void conn_tick(struct http_conn *c, int64_t now_ns);
 void conn_drain(struct http_conn *c); /* the server leaves */
 void conn_gone(struct http_conn *c);  /* the transport is closed; frees */
 
-/* Between http_conn.c and http_ws.c. */
-void conn_process(struct http_conn *c);
+/* ---- between the files of a connection ---- */
+
+/* http_conn.c: states and progress. */
+int64_t conn_deadline(int ms);
 void conn_set_state(struct http_conn *c, enum conn_state state);
-void conn_out_begin(struct http_conn *c);
-size_t conn_pending(const struct http_conn *c);
+void conn_process(struct http_conn *c);
 void conn_close(struct http_conn *c);
 void conn_request_free(struct http_conn *c);
+
+/* http_intake.c: one step of progress each; false: nothing to be done now. */
+bool conn_step_head(struct http_conn *c);
+bool conn_step_body(struct http_conn *c);
+
+/* http_output.c */
+size_t conn_pending(const struct http_conn *c);
+void conn_out_begin(struct http_conn *c); /* before appending to c->out: keeps the free bytes in front */
+void conn_flush(struct http_conn *c);
+void conn_end_output(struct http_conn *c);
+void conn_set_reading(struct http_conn *c);
+
+/* http_reply.c: an answer that the server gives itself. Nothing more is read from this connection. */
+void conn_refuse(struct http_conn *c, int status, const char *details);
+
+/* http_ws.c */
 bool conn_step_ws(struct http_conn *c);
 void conn_ws_tick(struct http_conn *c, int64_t now_ns);
 void conn_ws_drained(struct http_conn *c);
