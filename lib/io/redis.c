@@ -6,6 +6,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "io/redis_codec.h"
+#include "io/redis_pending.h"
 #include "io/redis_tls.h"
 
 #include <arpa/inet.h>
@@ -14,7 +15,6 @@
 #include <string.h>
 
 enum {
-    MAX_PENDING = 1 << 16,
     MAX_UNSENT = 1 << 26,
     MAX_REPLY = 80 << 20,
     READ_SIZE = 64 << 10,
@@ -24,12 +24,6 @@ enum {
 };
 
 enum link_state { LINK_CONNECTING, LINK_TLS, LINK_LOGIN, LINK_UP, LINK_DEAD };
-
-struct pending {
-    redis_cb cb;
-    void *arg;
-    uint64_t deadline; /* by uv_now */
-};
 
 struct link {
     struct redis *r; /* NULL: dropped */
@@ -48,8 +42,7 @@ struct link {
     struct redis_codec *codec;
     struct tls *tls;
     struct buf out, sending; /* to be encrypted and sent; with libuv */
-    struct pending *ring;    /* commands that wait for their reply, oldest at `first` */
-    size_t first, count, cap;
+    struct redis_pending pending;
     char input[READ_SIZE];
 };
 
@@ -78,47 +71,13 @@ static void link_release(struct link *l)
     tls_free(l->tls);
     buf_free(&l->out);
     buf_free(&l->sending);
-    free(l->ring);
+    redis_pending_free(&l->pending);
     free(l);
 }
 
 static void on_link_closed(uv_handle_t *handle)
 {
     link_release(handle->data);
-}
-
-static struct pending *ring_at(struct link *l, size_t i)
-{
-    return &l->ring[(l->first + i) % l->cap];
-}
-
-static enum err ring_push(struct link *l, struct pending p)
-{
-    if (l->count == MAX_PENDING)
-        return ERR_FULL;
-    if (l->count == l->cap) {
-        size_t cap = l->cap ? l->cap * 2 : 64;
-        struct pending *ring = calloc(cap, sizeof *ring);
-        if (!ring)
-            return ERR_NOMEM;
-        for (size_t i = 0; i < l->count; i++)
-            ring[i] = *ring_at(l, i);
-        free(l->ring);
-        l->ring = ring;
-        l->cap = cap;
-        l->first = 0;
-    }
-    l->count++;
-    *ring_at(l, l->count - 1) = p;
-    return ERR_OK;
-}
-
-static struct pending ring_pop(struct link *l)
-{
-    struct pending p = *ring_at(l, 0);
-    l->first = (l->first + 1) % l->cap;
-    l->count--;
-    return p;
 }
 
 /* ---- time ---- */
@@ -133,8 +92,8 @@ static void arm(struct redis *r, uint64_t deadline)
 
 static void arm_oldest(struct link *l)
 {
-    if (l->count > 0)
-        arm(l->r, ring_at(l, 0)->deadline);
+    if (l->pending.count > 0)
+        arm(l->r, redis_pending_oldest(&l->pending)->deadline);
     else
         uv_timer_stop(&l->r->timer);
 }
@@ -147,7 +106,7 @@ static void on_timer(uv_timer_t *timer)
         start_connecting(r);
     } else if (l->state == LINK_CONNECTING || l->state == LINK_TLS) {
         link_drop(l, "connecting timed out");
-    } else if (l->count > 0 && ring_at(l, 0)->deadline <= uv_now(r->loop)) {
+    } else if (l->pending.count > 0 && redis_pending_oldest(&l->pending)->deadline <= uv_now(r->loop)) {
         if (!r->suspicious) {
             r->suspicious = true;
             arm(r, uv_now(r->loop) + 20);
@@ -163,8 +122,8 @@ static void on_timer(uv_timer_t *timer)
 
 static void fail_pending(struct link *l)
 {
-    while (l->count > 0) {
-        struct pending p = ring_pop(l);
+    while (l->pending.count > 0) {
+        struct redis_waiter p = redis_pending_pop(&l->pending);
         if (p.cb)
             p.cb(p.arg, NULL);
     }
@@ -268,16 +227,17 @@ static enum err link_command(struct link *l, const struct str *args, size_t coun
                              redis_cb cb, void *arg)
 {
     int wait = timeout_ms > 0 ? timeout_ms : l->r->options.command_timeout_ms;
-    enum err e =
-        ring_push(l, (struct pending){.cb = cb, .arg = arg, .deadline = uv_now(l->r->loop) + (uint64_t)wait});
+    enum err e = redis_pending_push(
+        &l->pending,
+        (struct redis_waiter){.cb = cb, .arg = arg, .deadline = uv_now(l->r->loop) + (uint64_t)wait});
     if (e)
         return e;
     e = put(l, args, count);
     if (e) {
-        l->count--; /* the one just pushed */
+        redis_pending_take_back(&l->pending);
         return e;
     }
-    if (l->count == 1)
+    if (l->pending.count == 1)
         arm_oldest(l);
     uv_prepare_start(&l->r->flush, on_flush);
     return ERR_OK;
@@ -300,11 +260,11 @@ static void take_reply(struct link *l, const struct redis_value *v)
     }
     if (r->options.on_message && is_push(v, "unsubscribe"))
         return;
-    if (l->count == 0) {
+    if (l->pending.count == 0) {
         link_drop(l, "a reply that nobody asked for");
         return;
     }
-    struct pending p = ring_pop(l);
+    struct redis_waiter p = redis_pending_pop(&l->pending);
     arm_oldest(l);
     if (p.cb)
         p.cb(p.arg, v);
