@@ -273,9 +273,10 @@ def test_16_files_are_deleted_on_either_path_and_again(api, path):
 @pytest.mark.parametrize("path, more", [("/exec", {"lang": "py"}), ("/exec/programmatic", {"tools": TOOLS})], ids=["exec", "programmatic"])
 def test_17_a_full_queue_says_when_in_body_and_header(strict, path, more):
     with Api(strict) as api:
-        job = api.submit("bash", "sleep 60")
+        session = upload(api, "a", b"1")["session_id"]  # one partition's: where there are several, each has its part of the limit
+        job = api.submit("bash", "sleep 60", session_id=session)
         wait_until("it runs", lambda: api.job(job)["status"] == "running")
-        refused = api.post(path, json={"code": "print(1)", **more})
+        refused = api.post(path, json={"code": "print(1)", "session_id": session, **more})
         api.delete(f"/v1/jobs/{job}")
         wait_until("it is over", lambda: api.job(job)["status"] == "cancelled")
     body = refused.json()
