@@ -19,6 +19,8 @@ struct lockdown {
     uint32_t uid, gid, umask;
     unsigned off;       /* bits of enum defence */
     bool need_landlock; /* fail where the kernel has none */
+    bool
+        given; /* by a container engine: ids, groups and capabilities are as they are, and are only read back */
     const char *work_dir;
     struct {
         int resource;
@@ -36,7 +38,7 @@ void lockdown_fixed_rlimits(struct lockdown *l);
 MUST_CHECK enum err lockdown_descriptors(const int *from, int n, unsigned off, struct errinfo *info);
 
 /* What needs no job: session, limits, ids, capabilities, no_new_privs, the working folder. Needs CAP_SETUID, CAP_SETGID and
-   CAP_SETPCAP in the present user namespace, and one thread. After a failure the process is half locked: it must end. */
+   CAP_SETPCAP in the present user namespace (`given`: none), and one thread. After a failure the process is half locked: it must end. */
 MUST_CHECK enum err lockdown_identity(const struct lockdown *l, struct errinfo *info);
 
 /* Landlock and the system call filter: last, for little is allowed behind them. */

@@ -21,7 +21,7 @@ enum err artifact_put(struct runner *r, struct str bytes, struct errinfo *info)
 {
     if (r->artifact < 0) {
         r->artifact = open(POD_PROGRAM, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0700);
-        if (r->artifact < 0 || fchown(r->artifact, POD_UID, POD_GID) != 0)
+        if (r->artifact < 0 || files_give(r->contained, r->artifact) != 0)
             return errinfo_set(info, ERR_SYSTEM, errno, "make the program's file");
     }
     for (size_t at = 0; at < bytes.n;) {

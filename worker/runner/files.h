@@ -23,8 +23,9 @@ struct files_entry {
 };
 
 struct files {
-    bool wanted; /* FRAME_COLLECT came */
-    bool open;   /* `root` is the working directory */
+    bool wanted;    /* FRAME_COLLECT came */
+    bool open;      /* `root` is the working directory */
+    bool contained; /* the program has our id: nothing is given to it */
     int root, file;
     uint64_t left;             /* bytes of `file` that are still to come or go */
     struct frame_file pending; /* the input that is being written */
@@ -46,6 +47,9 @@ bool files_input_whole(const struct files *f); /* no input is half there */
 bool files_look(struct files *f);
 /* Sends what the channel takes now. ERR_AGAIN: more when it is idle again; ERR_OK: that was all; ERR_CLOSED. */
 MUST_CHECK enum err files_send(struct files *f, struct channel *c);
+
+/* Makes the program's what PID 1 made for it. 0, or -1 with errno. */
+int files_give(bool contained, int fd);
 
 /* Shared by the two halves. */
 int files_open(const struct files *f, int folder, const char *path, int flags, unsigned mode); /* or -1 */

@@ -27,6 +27,11 @@ int files_open(const struct files *f, int folder, const char *path, int flags, u
     return -1;
 }
 
+int files_give(bool contained, int fd)
+{
+    return contained ? 0 : fchown(fd, POD_UID, POD_GID);
+}
+
 bool files_root(struct files *f)
 {
     if (f->open)
@@ -78,7 +83,7 @@ static int folder_of(const struct files *f, char *path, const char **ret_name)
         *slash = '\0';
         bool made = mkdirat(at, path, 0755) == 0;
         int next = made || errno == EEXIST ? files_open(f, at, path, O_RDONLY | O_DIRECTORY, 0) : -1;
-        if (next >= 0 && made && fchown(next, POD_UID, POD_GID) != 0) {
+        if (next >= 0 && made && files_give(f->contained, next) != 0) {
             close(next);
             next = -1;
         }
@@ -97,7 +102,7 @@ static enum err settle_input(struct files *f, const struct frame_file *in)
     bool fixed = (in->flags & FRAME_FILE_READ_ONLY) != 0;
     struct timespec when = {.tv_sec = in->time_ms / 1000, .tv_nsec = in->time_ms % 1000 * 1000000};
     const struct timespec times[2] = {when, when};
-    if (fchmod(f->file, fixed ? 0444 : 0644) != 0 || (!fixed && fchown(f->file, POD_UID, POD_GID) != 0) ||
+    if (fchmod(f->file, fixed ? 0444 : 0644) != 0 || (!fixed && files_give(f->contained, f->file) != 0) ||
         futimens(f->file, times) != 0)
         return ERR_SYSTEM;
     return ERR_OK;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/runner/contained.h"
 #include "worker/runner/runner_main.h"
 
 #include <stdbool.h>
@@ -12,7 +13,7 @@ static int usage(void)
 {
     fputs(
         "millrace-runner is PID 1 of a pod and is started by its maker: millrace-runner --fds=HEX --off=HEX "
-        "[--warm=NAME]\n",
+        "[--warm=NAME], in a container millrace-runner --listen=PORT --token=SHA256 [--warm=NAME] [--needs=FILE ...]\n",
         stderr);
     return 64;
 }
@@ -33,6 +34,8 @@ static bool hex_after(const char *arg, const char *key, unsigned *ret_value)
 int main(int argc, char **argv)
 {
     struct runner_start start = {.warm = NULL};
+    if (argc > 1 && strncmp(argv[1], "--listen=", 9) == 0)
+        return contained_main(argc, argv);
     if (argc < 3 || !hex_after(argv[1], "--fds=", &start.fds) || !hex_after(argv[2], "--off=", &start.off))
         return usage();
     if (argc > 3 &&

@@ -51,10 +51,14 @@ static enum err arrange_fds(const struct program_start *s, struct errinfo *info)
     return lockdown_descriptors(from, filter ? FILTER_FD + 1 : FILTER_FD, s->off, info);
 }
 
-static void set_up_lockdown(struct lockdown *l, unsigned off)
+static void set_up_lockdown(struct lockdown *l, const struct program_start *s)
 {
-    *l =
-        (struct lockdown){.uid = POD_UID, .gid = POD_GID, .umask = 077, .off = off, .work_dir = POD_WORK_DIR};
+    *l = (struct lockdown){.uid = s->contained ? getuid() : POD_UID,
+                           .gid = s->contained ? getgid() : POD_GID,
+                           .umask = 077,
+                           .off = s->off,
+                           .given = s->contained,
+                           .work_dir = POD_WORK_DIR};
     lockdown_fixed_rlimits(l);
 }
 
@@ -63,7 +67,7 @@ static enum err prepare(const struct program_start *s, const struct lockdown *l,
     enum err e = enter_cgroups(s->fds, info);
     if (e != ERR_OK)
         return e;
-    if (defence_on(s->off, DEFENCE_CGROUP_NAMESPACE) && unshare(CLONE_NEWCGROUP) != 0)
+    if (!s->contained && defence_on(s->off, DEFENCE_CGROUP_NAMESPACE) && unshare(CLONE_NEWCGROUP) != 0)
         return errinfo_set(info, ERR_SYSTEM, errno, "cgroup namespace");
     if (signal(SIGPIPE, SIG_DFL) == SIG_ERR)
         return errinfo_set(info, ERR_SYSTEM, errno, "signals");
@@ -133,7 +137,7 @@ _Noreturn void program_main(const struct program_start *s)
     struct errinfo info = {0};
     static struct spec spec; /* too large for a stack */
     static struct lockdown l;
-    set_up_lockdown(&l, s->off);
+    set_up_lockdown(&l, s);
     if (prepare(s, &l, &info) != ERR_OK)
         say_failed(s->go, &info);
     if (s->warm != NULL)

@@ -15,6 +15,7 @@ struct program_start {
     int stdio[3];                /* its ends of the pipes */
     unsigned fds;                /* bits of enum runner_fd that are open */
     unsigned off;                /* bits of enum defence */
+    bool contained;              /* by a container engine, which made the namespaces and gave the ids */
     bool second;                 /* the run behind a compile step: the source is there already */
     const struct launcher *warm; /* an interpreter that is executed before the job is known; NULL: cold */
 };

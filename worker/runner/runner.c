@@ -232,8 +232,13 @@ static void say_started(struct runner *r)
     r->started_told = true;
 }
 
+void runner_say_ready(struct runner *r)
+{
+    say_u32(r, FRAME_READY, FRAME_VERSION);
+}
+
 /* The program's side of the go socket: ready, failed, or (its end closed) running. */
-static void on_go(struct runner *r)
+void runner_on_go(struct runner *r)
 {
     struct program_ready m = {0};
     ssize_t n = recv(r->go, &m, sizeof m, MSG_DONTWAIT);
@@ -251,7 +256,7 @@ static void on_go(struct runner *r)
         if (r->second)
             runner_release(r);
         else
-            say_u32(r, FRAME_READY, FRAME_VERSION);
+            runner_say_ready(r);
     } else if (whole && m.error == PROGRAM_COMPILE_FAILED && r->state == RUN_STARTING && r->warm != NULL) {
         r->compile = true; /* its end is the end of the compile step, and there is no second one */
     } else if (r->state == RUN_STARTING && (r->state_run.kept ? whole && m.error == 0 : n == 0)) {
@@ -403,7 +408,7 @@ static void check_clocks(struct runner *r)
 
 static void pump(struct runner *r)
 {
-    /* While it is starting, on_go comes first: it may have started and written since the poll. */
+    /* While it is starting, runner_on_go comes first: it may have started and written since the poll. */
     if (r->state != RUN_RUNNING && r->state != RUN_GRACE && r->state != RUN_KILLING)
         return;
     say_started(r);
@@ -503,7 +508,7 @@ static void turn(struct runner *r)
     if (p[P_CONTROL].revents & POLLOUT)
         runner_must(channel_flush(&r->channel));
     if (p[P_GO].revents != 0 && r->state <= RUN_STARTING)
-        on_go(r);
+        runner_on_go(r);
     if (p[P_SIGNALS].revents != 0)
         on_signal(r);
     if (p[P_CONTROL].revents & (POLLIN | POLLHUP | POLLERR))
@@ -519,11 +524,15 @@ static void turn(struct runner *r)
     settle(r);
 }
 
-void runner_run(struct runner *r)
+void runner_begin(struct runner *r)
 {
     struct errinfo info = {0};
     if (start_program(r, false, &info) != ERR_OK)
         runner_give_up(r, info.text);
+}
+
+_Noreturn void runner_run(struct runner *r)
+{
     for (;;)
         turn(r);
 }

@@ -39,8 +39,9 @@ struct runner_state {
 struct runner {
     enum run_state state;
     struct channel channel;
-    unsigned fds; /* bits of enum runner_fd */
-    unsigned off; /* bits of enum defence */
+    unsigned fds;   /* bits of enum runner_fd */
+    unsigned off;   /* bits of enum defence */
+    bool contained; /* PID 1 of a container that somebody else made: contained.h */
     const struct launcher *warm;
     int signals;       /* signalfd: SIGCHLD */
     int go;            /* our end; -1 once the program runs */
@@ -68,7 +69,14 @@ struct runner {
     struct runner_state state_run;
 };
 
-void runner_run(struct runner *r); /* until the worker is gone */
+/* runner_main.c: the one of this process. */
+struct runner *runner_context(void);
+bool runner_block_signals(void); /* all, and SIGCHLD is read from r->signals */
+
+void runner_begin(struct runner *r);         /* the program is prepared; nothing is said yet */
+_Noreturn void runner_run(struct runner *r); /* until the worker is gone */
+void runner_on_go(struct runner *r);         /* the program's side of the go socket can be read */
+void runner_say_ready(struct runner *r);
 _Noreturn void runner_leave(void); /* PID 1 ends, and so the pod */
 /* Leaves when the worker is gone, or breaks the protocol. */
 void runner_must(enum err e);

@@ -18,7 +18,12 @@ static struct runner runner = {
     .spec_bytes = BUF_INIT(SPEC_SIZE_MAX),
 };
 
-static bool block_signals(void)
+struct runner *runner_context(void)
+{
+    return &runner;
+}
+
+bool runner_block_signals(void)
 {
     sigset_t all, child;
     sigfillset(&all);
@@ -36,12 +41,12 @@ int runner_main(const struct runner_start *start)
         return 64;
     /* A template may only join the namespaces of a process that can be looked at; so with one, when its program is there. */
     bool joined = (start->fds & 1U << RUNNER_FD_GO) != 0;
-    if (prctl(PR_SET_DUMPABLE, joined ? 1 : 0, 0, 0, 0) != 0 || !block_signals())
+    if (prctl(PR_SET_DUMPABLE, joined ? 1 : 0, 0, 0, 0) != 0 || !runner_block_signals())
         return 71;
     runner.fds = start->fds;
     runner.off = start->off;
     runner.warm = start->warm;
     runner.channel.fd = RUNNER_FD_CONTROL;
+    runner_begin(&runner);
     runner_run(&runner);
-    return 0;
 }

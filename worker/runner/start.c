@@ -64,6 +64,7 @@ enum err start_program(struct runner *r, bool second, struct errinfo *info)
                                   .stdio = {theirs[0], theirs[1], theirs[2]},
                                   .fds = r->fds,
                                   .off = r->off,
+                                  .contained = r->contained,
                                   .second = second,
                                   .warm = r->warm};
         program_main(&s);

@@ -343,7 +343,7 @@ static enum err prepare(struct spawner *s, const struct options *o, struct errin
     if (s->privileged)
         e = idmap_reserve(name_hash, &s->host_base, info);
     if (e == ERR_OK)
-        e = seccomp_build(&s->filter, info);
+        e = seccomp_build(true, &s->filter, info);
     if (e == ERR_OK)
         e = memfd_copy(s->helper_path != NULL ? s->helper_path : beside_us(HELPER_NAME), HELPER_NAME,
                        &s->image, info);

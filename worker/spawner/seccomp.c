@@ -86,11 +86,16 @@ static const unsigned prctl_options[] = {
     PR_GET_TID_ADDRESS,  PR_SET_VMA,
 };
 
-static int add_conditional(scmp_filter_ctx ctx)
+static bool is_internet(size_t row)
+{
+    return conditional[row].call == SCMP_SYS(socket) && conditional[row].args[0].datum_a != AF_UNIX;
+}
+
+static int add_conditional(scmp_filter_ctx ctx, bool internet)
 {
     for (size_t i = 0; i < sizeof conditional / sizeof conditional[0]; i++) {
-        if (conditional[i].call < 0)
-            continue; /* not a call of this architecture */
+        if (conditional[i].call < 0 || (!internet && is_internet(i)))
+            continue; /* not a call of this architecture, or not wanted */
         int r = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, conditional[i].call, conditional[i].count,
                                        conditional[i].args);
         if (r != 0)
@@ -116,7 +121,7 @@ static int add_excepted(scmp_filter_ctx ctx)
     return 0;
 }
 
-static enum err build(scmp_filter_ctx ctx, int fd, struct errinfo *info)
+static enum err build(scmp_filter_ctx ctx, bool internet, int fd, struct errinfo *info)
 {
     int r = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
     if (r == 0)
@@ -124,7 +129,7 @@ static enum err build(scmp_filter_ctx ctx, int fd, struct errinfo *info)
     if (r == 0)
         r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
     if (r == 0)
-        r = add_conditional(ctx);
+        r = add_conditional(ctx, internet);
     if (r == 0)
         r = add_excepted(ctx);
     if (r == 0)
@@ -177,7 +182,7 @@ static enum err write_prologue(int fd, struct errinfo *info)
     return ERR_OK;
 }
 
-enum err seccomp_build(int *ret_fd, struct errinfo *info)
+enum err seccomp_build(bool internet, int *ret_fd, struct errinfo *info)
 {
     auto_fd fd = memfd_new("filter", false);
     if (fd < 0)
@@ -187,7 +192,7 @@ enum err seccomp_build(int *ret_fd, struct errinfo *info)
         return errinfo_set(info, ERR_NOMEM, 0, "build the system call filter");
     enum err e = write_prologue(fd, info);
     if (e == ERR_OK)
-        e = build(ctx, fd, info);
+        e = build(ctx, internet, fd, info);
     seccomp_release(ctx);
     if (e == ERR_OK && !memfd_seal(fd))
         e = errinfo_set(info, ERR_SYSTEM, errno, "seal the system call filter");

@@ -5,7 +5,10 @@
 
 #include "base/err.h"
 
-/* *ret_fd: a sealed memfd of struct sock_filter[]. */
-MUST_CHECK enum err seccomp_build(int *ret_fd, struct errinfo *info);
+#include <stdbool.h>
+
+/* *ret_fd: a sealed memfd of struct sock_filter[]. Without `internet` there are no sockets but AF_UNIX: for pods whose network
+   namespace is not ours to empty. */
+MUST_CHECK enum err seccomp_build(bool internet, int *ret_fd, struct errinfo *info);
 
 #endif

@@ -43,6 +43,7 @@ struct hooks {
 };
 
 int millrace_serve(int control, const char *versions, PyObject *host) __attribute__((visibility("default")));
+int millrace_alone(const char *work_dir, PyObject *host) __attribute__((visibility("default")));
 
 /* From here on in P. */
 
@@ -224,7 +225,7 @@ static bool rehearse(const struct hooks *hooks, const char *folder)
     return live(hooks, file, path, globals, NULL, &ending) == 0 && call(hooks->fresh, NULL, 1) == 0;
 }
 
-static _Noreturn void run(const struct hooks *hooks, const struct control_setup *setup)
+static _Noreturn void run(const struct hooks *hooks, const char *source_dir, unsigned off)
 {
     static struct spec spec;
     char path[PROGRAM_PATH_MAX];
@@ -236,9 +237,9 @@ static _Noreturn void run(const struct hooks *hooks, const struct control_setup 
         _exit(0);
     if (e != ERR_OK || spec.state_max == 0)
         close(GO_FD);
-    if (e != ERR_OK || program_write_source(setup->wire.source_dir, &spec, path, &source, &info) != ERR_OK ||
+    if (e != ERR_OK || program_write_source(source_dir, &spec, path, &source, &info) != ERR_OK ||
         program_set_environment(&spec.env, &info) != ERR_OK ||
-        lockdown_limits(0, &spec, setup->lockdown.off, &info) != ERR_OK)
+        lockdown_limits(0, &spec, off, &info) != ERR_OK)
         give_up(&info);
     PyObject *globals = begin(hooks, path, &spec);
     FILE *file = fdopen(source, "r");
@@ -256,6 +257,15 @@ static _Noreturn void run(const struct hooks *hooks, const struct control_setup 
         raise(SIGINT);
     }
     _exit(status);
+}
+
+static enum err get_ready(const struct hooks *hooks, const char *work_dir, struct errinfo *info)
+{
+    reseed(hooks->mt19937);
+    PyObject *dir = PyUnicode_DecodeFSDefault(work_dir);
+    if (dir == NULL || call(hooks->prepare, dir, 1) != 0 || !rehearse(hooks, work_dir))
+        return errinfo_set(info, ERR_SYSTEM, 0, "preparing the interpreter");
+    return ERR_OK;
 }
 
 static _Noreturn void become_program(const struct hooks *hooks, const struct control_setup *setup,
@@ -276,14 +286,11 @@ static _Noreturn void become_program(const struct hooks *hooks, const struct con
     if (e == ERR_OK) {
         PyOS_AfterFork_Child();
         forget_frames();
-        reseed(hooks->mt19937);
-        PyObject *dir = PyUnicode_DecodeFSDefault(setup->wire.work_dir);
-        if (dir == NULL || call(hooks->prepare, dir, 1) != 0 || !rehearse(hooks, setup->wire.work_dir))
-            e = errinfo_set(&info, ERR_SYSTEM, 0, "preparing the interpreter");
+        e = get_ready(hooks, setup->wire.work_dir, &info);
     }
     if (program_tell_ready(go, e == ERR_OK ? NULL : &info) != ERR_OK || e != ERR_OK)
         _exit(PROGRAM_COULD_NOT_START);
-    run(hooks, setup);
+    run(hooks, setup->wire.source_dir, setup->lockdown.off);
 }
 
 /* In the template. */
@@ -373,4 +380,19 @@ int millrace_serve(int control, const char *versions, PyObject *host)
     while (e == ERR_OK)
         e = serve_one(control, &hooks, &setup);
     return e == ERR_CLOSED ? 0 : EXIT_PROTOCOL;
+}
+
+/* The one program of a container, whose runner executed us locked down: no fork is left to do. Returns only when it failed. */
+int millrace_alone(const char *work_dir, PyObject *host)
+{
+    struct hooks hooks;
+    struct errinfo info = {.code = ERR_OK};
+    enum err e = find_hooks(host, &hooks) ? ERR_OK : errinfo_set(&info, ERR_INVALID, 0, "finding the hooks");
+    if (e == ERR_OK) {
+        forget_frames();
+        e = get_ready(&hooks, work_dir, &info);
+    }
+    if (program_tell_ready(GO_FD, e == ERR_OK ? NULL : &info) != ERR_OK || e != ERR_OK)
+        return EXIT_PROTOCOL;
+    run(&hooks, work_dir, 0);
 }

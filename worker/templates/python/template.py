@@ -338,6 +338,9 @@ def assert_one_thread():
 def tell_failed(why):
     """A struct template_reply of type TEMPLATE_FAILED: the spawner reports the text and tries again later."""
     line = " ".join(f"{type(why).__name__}: {why}".split())
+    if "--alone" in sys.argv:  # a struct program_ready: the runner reports it
+        os.write(CONTROL_FD, struct.pack("=Iii116s", 0x4D525450, os.getpid(), 71, line.encode()[:115]))
+        return
     os.write(CONTROL_FD, struct.pack("=IIQii256s", 0x4D525450, 66, 0, 0, 0, line.encode()[:255]))
 
 
@@ -345,6 +348,7 @@ def start():
     parser = argparse.ArgumentParser()
     parser.add_argument("--lib", required=True)
     parser.add_argument("--set", choices=sorted(SETS), default="bare")
+    parser.add_argument("--alone", metavar="DIR", help="be the one program of this container, which works in DIR")
     options = parser.parse_args()
     gc.disable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -353,8 +357,10 @@ def start():
     warm_up()
     ctypes = importlib.import_module("ctypes")
     host = Host()
-    serve = ctypes.PyDLL(options.lib).millrace_serve
+    library = ctypes.PyDLL(options.lib)
+    serve, alone = library.millrace_serve, library.millrace_alone
     serve.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.py_object]
+    alone.argtypes = [ctypes.c_char_p, ctypes.py_object]
     os.closerange(CONTROL_FD + 1, 64)
     assert_one_thread()
     versions = f"python {sys.version.split()[0]}; set {options.set}"
@@ -362,6 +368,9 @@ def start():
     host.fork_hooks = take_fork_hooks()
     gc.collect()
     gc.freeze()
+    if options.alone:
+        host.folders = []  # it is in the /tmp where matplotlib made them
+        return lambda: alone(options.alone.encode(), host)
     return lambda: serve(CONTROL_FD, versions.encode(), host)
 
 
