@@ -130,31 +130,6 @@ static void on_queue_state(void *arg, bool ready, const char *why)
         uv_timer_start(&api->ask, on_ask, 0, OFFERS_ASK_MS);
 }
 
-static enum err open_queue(struct api *api, struct errinfo *info)
-{
-    const struct config *cfg = &api->config;
-    auto_buf url = BUF_INIT(4096);
-    config_redis_url(cfg, &url);
-    struct queue_options options = {
-        .redis_url = buf_cstr(&url),
-        .key_prefix = cfg->redis_key_prefix,
-        .partitions = (unsigned)cfg->partitions,
-        .development = cfg->profile == PROFILE_DEVELOPMENT,
-        .connect_timeout_ms = (int)cfg->redis_connect_timeout_ms,
-        .command_timeout_ms = (int)cfg->redis_timeout_ms,
-        .max_jobs = (uint64_t)cfg->queue_max_jobs,
-        .max_jobs_per_tenant = (uint64_t)cfg->queue_max_jobs_per_tenant,
-        .max_bytes = (uint64_t)cfg->queue_max_bytes,
-        .result_ttl_ms = cfg->job_result_ttl_ms,
-        .sync_result_ttl_ms = cfg->sync_result_ttl_ms,
-        .lease_ms = (uint32_t)cfg->lease_ms,
-        .heartbeat_ms = (uint32_t)cfg->heartbeat_ms,
-        .on_state = on_queue_state,
-        .arg = api,
-    };
-    return queue_open(&api->loop.uv, &options, &api->queue, info);
-}
-
 static enum err open_http(struct api *api, struct errinfo *info)
 {
     struct http_server_options options = {
@@ -211,7 +186,7 @@ static enum err start(struct program *p, struct errinfo *info)
     api->ask.data = api;
     e = objects_open(&api->objects, &api->loop.uv, &api->config, info);
     if (e == ERR_OK)
-        e = open_queue(api, info);
+        e = queue_open_configured(&api->loop.uv, &api->config, on_queue_state, api, &api->queue, info);
     if (e == ERR_OK)
         queue_set_objects(api->queue, api->objects.store);
     if (e == ERR_OK)

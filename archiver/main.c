@@ -233,25 +233,6 @@ static void on_queue_state(void *arg, bool ready, const char *why)
         log_limited(LOG_WARN, "Redis cannot be used", F_STR("why", a->redis_why));
 }
 
-static enum err open_queue(struct archiver *a, struct errinfo *info)
-{
-    const struct config *c = &a->config;
-    auto_buf url = BUF_INIT(4096);
-    config_redis_url(c, &url);
-    struct queue_options options = {
-        .redis_url = buf_cstr(&url),
-        .key_prefix = c->redis_key_prefix,
-        .partitions = (unsigned)c->partitions,
-        .development = c->profile == PROFILE_DEVELOPMENT,
-        .connect_timeout_ms = (int)c->redis_connect_timeout_ms,
-        .command_timeout_ms = (int)c->redis_timeout_ms,
-        .max_bytes = (uint64_t)c->queue_max_bytes,
-        .on_state = on_queue_state,
-        .arg = a,
-    };
-    return queue_open(&a->loop.uv, &options, &a->queue, info);
-}
-
 static enum err open_all(struct archiver *a, struct errinfo *info)
 {
     enum err e = loop_open(&a->loop, GRACE_MS, on_stop, a, info);
@@ -264,7 +245,7 @@ static enum err open_all(struct archiver *a, struct errinfo *info)
     if (e == ERR_OK)
         e = objects_open(&a->objects, &a->loop.uv, &a->config, info);
     if (e == ERR_OK)
-        e = open_queue(a, info);
+        e = queue_open_configured(&a->loop.uv, &a->config, on_queue_state, a, &a->queue, info);
     if (e == ERR_OK)
         e = archiver_http_open(a, info);
     if (e == ERR_OK)

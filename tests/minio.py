@@ -8,24 +8,13 @@ import secrets
 import ssl
 import subprocess
 
+from certificates import make_certificates
 from system import ROOT, free_port, wait_until
 
 
 def binary():
     told = subprocess.run([ROOT / "tools" / "minio"], stdout=subprocess.PIPE, text=True, check=True)
     return told.stdout.strip()
-
-
-def make_certificates(directory):
-    """ca.crt, and private.key with public.crt for 127.0.0.1 and localhost."""
-    def openssl(*argv):
-        subprocess.run(["openssl", *map(str, argv)], cwd=directory, check=True, capture_output=True)
-    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.crt", "-days", "2",
-            "-subj", "/CN=Test authority")
-    openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", "private.key", "-out", "server.csr", "-subj", "/CN=localhost")
-    (directory / "extensions").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
-    openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
-            "-extfile", "extensions", "-out", "public.crt")
 
 
 class Minio:

@@ -292,32 +292,6 @@ static enum err open_pools(struct worker *w)
     return pools_open(&options, &w->pools);
 }
 
-static enum err open_queue(struct worker *w, struct errinfo *info)
-{
-    const struct config *c = &w->config;
-    auto_buf url = BUF_INIT(4096);
-    config_redis_url(c, &url);
-    struct queue_options options = {
-        .redis_url = buf_cstr(&url),
-        .key_prefix = c->redis_key_prefix,
-        .partitions = (unsigned)c->partitions,
-        .development = c->profile == PROFILE_DEVELOPMENT,
-        .connect_timeout_ms = (int)c->redis_connect_timeout_ms,
-        .command_timeout_ms = (int)c->redis_timeout_ms,
-        .max_jobs = (uint64_t)c->queue_max_jobs,
-        .max_jobs_per_tenant = (uint64_t)c->queue_max_jobs_per_tenant,
-        .max_bytes = (uint64_t)c->queue_max_bytes,
-        .result_ttl_ms = c->job_result_ttl_ms,
-        .sync_result_ttl_ms = c->sync_result_ttl_ms,
-        .lease_ms = (uint32_t)c->lease_ms,
-        .heartbeat_ms = (uint32_t)c->heartbeat_ms,
-        .max_attempts = (uint32_t)c->job_max_attempts,
-        .on_state = on_queue_state,
-        .arg = w,
-    };
-    return queue_open(&w->loop.uv, &options, &w->queue, info);
-}
-
 static void open_files(struct worker *w)
 {
     const struct config *c = &w->config;
@@ -373,7 +347,7 @@ static enum err open_all(struct worker *w, struct errinfo *info)
     if (e == ERR_OK)
         e = objects_open(&w->objects, &w->loop.uv, &w->config, info);
     if (e == ERR_OK)
-        e = open_queue(w, info);
+        e = queue_open_configured(&w->loop.uv, &w->config, on_queue_state, w, &w->queue, info);
     if (e == ERR_OK)
         queue_set_objects(w->queue, w->objects.store);
     if (e != ERR_OK)

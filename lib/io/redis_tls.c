@@ -4,6 +4,7 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509_vfy.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 struct tls {
@@ -22,13 +23,21 @@ static enum err openssl_error(struct errinfo *info, enum err code, const char *w
     return errinfo_set(info, code, 0, "%s: %s", what, text);
 }
 
+static enum err trust(struct tls *t, const char *ca_file, struct errinfo *info)
+{
+    if (!ca_file || SSL_CTX_load_verify_locations(t->ctx, ca_file, NULL))
+        return ERR_OK;
+    char what[300];
+    snprintf(what, sizeof what, "REDIS_CA_FILE %.200s", ca_file);
+    return openssl_error(info, ERR_INVALID, what);
+}
+
 static bool set_up(struct tls *t, const char *host, const char *ca_file)
 {
     t->ctx = SSL_CTX_new(TLS_client_method());
     if (!t->ctx || !SSL_CTX_set_min_proto_version(t->ctx, TLS1_2_VERSION))
         return false;
-    if (ca_file ? !SSL_CTX_load_verify_locations(t->ctx, ca_file, NULL)
-                : !SSL_CTX_set_default_verify_paths(t->ctx))
+    if (!ca_file && !SSL_CTX_set_default_verify_paths(t->ctx))
         return false;
     SSL_CTX_set_verify(t->ctx, SSL_VERIFY_PEER, NULL);
     t->ssl = SSL_new(t->ctx);
@@ -57,12 +66,13 @@ enum err tls_new(const char *host, const char *ca_file, struct tls **ret_tls, st
     struct tls *t = calloc(1, sizeof *t);
     if (!t)
         return errinfo_set(info, ERR_NOMEM, 0, "TLS");
-    if (!set_up(t, host, ca_file)) {
+    enum err e = set_up(t, host, ca_file) ? trust(t, ca_file, info)
+                                          : openssl_error(info, ERR_SYSTEM, "TLS can not be set up");
+    if (e)
         tls_free(t);
-        return openssl_error(info, ERR_SYSTEM, "TLS can not be set up");
-    }
-    *ret_tls = t;
-    return ERR_OK;
+    else
+        *ret_tls = t;
+    return e;
 }
 
 void tls_free(struct tls *tls)

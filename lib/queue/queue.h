@@ -44,6 +44,11 @@ struct queue_options {
 /* Starts connecting and returns at once; loops for ever with a growing pause (bounded at 1 s) until close. */
 MUST_CHECK enum err queue_open(uv_loop_t *loop, const struct queue_options *options, struct queue **ret_queue,
                                struct errinfo *info);
+/* The same with the options that the settings of a program say. */
+struct config;
+MUST_CHECK enum err queue_open_configured(uv_loop_t *loop, const struct config *config,
+                                          void (*on_state)(void *arg, bool ready, const char *why), void *arg,
+                                          struct queue **ret_queue, struct errinfo *info);
 /* Outstanding callbacks run with QUEUE_UNAVAILABLE; `closed` (may be NULL) when the loop holds nothing of it. */
 void queue_close(struct queue *q, void (*closed)(void *arg), void *arg);
 /* Where archived logs are read from; must outlive the queue. Without it they are READER_UNAVAILABLE. */
