@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/list.h"
 #include "base/log.h"
+#include "base/percent.h"
 #include "io/s3_answer.h"
 #include "io/xml.h"
 #include "json/json.h"
@@ -162,17 +163,6 @@ static bool ask(struct s3_credentials *c, const char *method, const char *url, c
     return http_client_send(c->http, &options, cb, c, &c->call) == ERR_OK;
 }
 
-static void append_form(struct buf *out, const char *text)
-{
-    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~";
-    for (const char *p = text; *p; p++) {
-        if (strchr(plain, *p))
-            buf_append_char(out, *p);
-        else
-            buf_printf(out, "%%%02X", (unsigned char)*p);
-    }
-}
-
 /* A small file of secrets: one line. */
 static bool read_line(const char *path, char *out, size_t size)
 {
@@ -199,11 +189,11 @@ static const char *ask_sts(struct s3_credentials *c)
         return "cannot read the file of AWS_WEB_IDENTITY_TOKEN_FILE";
     auto_buf body = BUF_INIT(64 << 10);
     buf_append_cstr(&body, "Action=AssumeRoleWithWebIdentity&Version=2011-06-15&RoleSessionName=");
-    append_form(&body, session ? session : "millrace");
+    percent_encode(&body, session ? session : "millrace", false);
     buf_append_cstr(&body, "&RoleArn=");
-    append_form(&body, variable("AWS_ROLE_ARN"));
+    percent_encode(&body, variable("AWS_ROLE_ARN"), false);
     buf_append_cstr(&body, "&WebIdentityToken=");
-    append_form(&body, token);
+    percent_encode(&body, token, false);
     if (endpoint)
         snprintf(c->url, sizeof c->url, "%s/", endpoint);
     else

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "io/s3sign.h"
 
+#include "base/percent.h"
+
 #include "io/crypto.h"
 
 #include <assert.h>
@@ -16,19 +18,6 @@ void s3sign_date(int64_t wall_ms, char ret_date[S3_DATE_SIZE])
     struct tm tm;
     gmtime_r(&seconds, &tm);
     strftime(ret_date, S3_DATE_SIZE, "%Y%m%dT%H%M%SZ", &tm);
-}
-
-static void append_encoded(struct buf *out, const char *text, bool slash_stays)
-{
-    for (const char *p = text; *p; p++) {
-        char c = *p;
-        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                     strchr("-_.~", c) || (c == '/' && slash_stays);
-        if (plain)
-            buf_append_char(out, c);
-        else
-            buf_printf(out, "%%%02X", (unsigned char)c);
-    }
 }
 
 static int compare_pairs(const void *a, const void *b)
@@ -48,8 +37,8 @@ static void append_query(const struct s3sign_request *r, struct buf *out)
     for (size_t i = 0; i < r->query_count; i++) {
         buf_init(&texts[2 * i], CANONICAL_MAX);
         buf_init(&texts[2 * i + 1], CANONICAL_MAX);
-        append_encoded(&texts[2 * i], r->query[i].name, false);
-        append_encoded(&texts[2 * i + 1], r->query[i].value, false);
+        percent_encode(&texts[2 * i], r->query[i].name, false);
+        percent_encode(&texts[2 * i + 1], r->query[i].value, false);
         pairs[i] =
             (struct s3sign_pair){.name = buf_cstr(&texts[2 * i]), .value = buf_cstr(&texts[2 * i + 1])};
     }
@@ -63,7 +52,7 @@ static void append_query(const struct s3sign_request *r, struct buf *out)
 
 void s3sign_target(const struct s3sign_request *r, struct buf *out)
 {
-    append_encoded(out, r->path, true);
+    percent_encode(out, r->path, true);
     if (r->query_count)
         buf_append_char(out, '?');
     append_query(r, out);
@@ -86,7 +75,7 @@ static void append_canonical(const struct s3sign_request *r, const struct s3sign
                              struct buf *out)
 {
     buf_printf(out, "%s\n", r->method);
-    append_encoded(out, r->path, true);
+    percent_encode(out, r->path, true);
     buf_append_char(out, '\n');
     append_query(r, out);
     buf_append_char(out, '\n');
