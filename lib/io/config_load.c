@@ -3,12 +3,11 @@
 
 #include "base/cleanup.h"
 #include "base/dotenv.h"
+#include "io/small_file.h"
 #include "io/yaml.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
 
 enum { FILE_MAX = YAML_TEXT_MAX, YAML_MEMORY_MAX = 8 << 20 };
 
@@ -18,30 +17,6 @@ struct loading {
 };
 
 /* ---- files ---- */
-
-/* ERR_NOT_FOUND without an `info`; anything else that goes wrong has one. */
-static enum err read_small_file(int dir, const char *path, struct buf *out, struct errinfo *info)
-{
-    auto_fd fd = openat(dir, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    if (fd < 0)
-        return errno == ENOENT ? ERR_NOT_FOUND : errinfo_set(info, ERR_IO, errno, "cannot open %.100s", path);
-    struct stat st;
-    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
-        return errinfo_set(info, ERR_IO, 0, "%.100s is not a regular file", path);
-    for (;;) {
-        char *room = buf_reserve(out, 4096);
-        if (room == NULL)
-            return errinfo_set(info, ERR_FULL, 0, "%.100s has more than %d bytes", path, FILE_MAX);
-        ssize_t n = read(fd, room, 4096);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return errinfo_set(info, ERR_IO, errno, "cannot read %.100s", path);
-        if (n == 0)
-            return ERR_OK;
-        out->len += (size_t)n;
-    }
-}
 
 /* A path of the file is NAME, or its section and NAME. */
 static const struct config_row *row_of_path(const struct config_table *table, const char *path)
@@ -87,7 +62,7 @@ static void refuse_twice(const struct loading *l, const struct yaml_pairs *pairs
 static enum err load_yaml(const struct loading *l, const char *path, struct errinfo *info)
 {
     auto_buf text = BUF_INIT(FILE_MAX);
-    enum err e = read_small_file(AT_FDCWD, path, &text, info);
+    enum err e = small_file_read(AT_FDCWD, path, &text, info);
     if (e == ERR_NOT_FOUND)
         return errinfo_set(info, e, 0, "the configuration file %.120s does not exist", path);
     if (e != ERR_OK)
@@ -128,7 +103,7 @@ static enum err load_dotenv(const struct loading *l, const char *directory, stru
     if (dir < 0)
         return ERR_OK; /* no working directory, no .env in it */
     auto_buf text = BUF_INIT(FILE_MAX);
-    enum err e = read_small_file(dir, ".env", &text, info);
+    enum err e = small_file_read(dir, ".env", &text, info);
     if (e == ERR_NOT_FOUND)
         return ERR_OK;
     if (e == ERR_OK)

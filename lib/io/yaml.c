@@ -10,7 +10,10 @@ struct reader {
     yaml_parser_t parser;
     struct arena *memory;
     struct yaml_pair *pairs;
-    size_t count;
+    const char **keys; /* of the mappings that are open, the outermost first */
+    size_t count, key_count, pairs_max;
+    unsigned depth_max;
+    bool tree; /* items of lists are numbered */
     struct errinfo *info;
 };
 
@@ -61,10 +64,7 @@ static enum err check_scalar(struct reader *r, const yaml_event_t *event)
 
 static enum err add_pair(struct reader *r, const char *path, struct str value, const yaml_mark_t *mark)
 {
-    for (size_t i = 0; i < r->count; i++)
-        if (strcmp(r->pairs[i].path, path) == 0)
-            return refuse_at(r, mark, "this key was given before");
-    if (r->count == YAML_PAIRS_MAX)
+    if (r->count == r->pairs_max)
         return refuse_at(r, mark, "too many keys");
     r->pairs[r->count++] = (struct yaml_pair){
         .path = path, .value = arena_cstr(r->memory, value), .line = (unsigned)mark->line + 1};
@@ -96,28 +96,50 @@ static enum err read_sequence(struct reader *r, const char *path, const yaml_mar
 }
 
 static enum err read_mapping(struct reader *r, const char *path, unsigned depth);
+static enum err read_items(struct reader *r, const char *path, unsigned depth);
+
+static enum err read_node(struct reader *r, const yaml_event_t *event, const char *path,
+                          const yaml_mark_t *mark, unsigned depth)
+{
+    if (event->type == YAML_SCALAR_EVENT) {
+        enum err e = check_scalar(r, event);
+        return e != ERR_OK || is_null(event) ? e : add_pair(r, path, scalar_text(event), mark);
+    }
+    if (event->type == YAML_SEQUENCE_START_EVENT) {
+        if (event->data.sequence_start.anchor != NULL || event->data.sequence_start.tag != NULL)
+            return refuse_at(r, &event->start_mark, "anchors and tags are not allowed");
+        return r->tree ? read_items(r, path, depth + 1) : read_sequence(r, path, mark);
+    }
+    if (event->type == YAML_MAPPING_START_EVENT) {
+        if (event->data.mapping_start.anchor != NULL || event->data.mapping_start.tag != NULL)
+            return refuse_at(r, &event->start_mark, "anchors and tags are not allowed");
+        return read_mapping(r, path, depth + 1);
+    }
+    return refuse_at(r, &event->start_mark, "aliases are not allowed");
+}
+
+/* The items of a sequence whose start was read, each by its number. */
+static enum err read_items(struct reader *r, const char *path, unsigned depth)
+{
+    if (depth > r->depth_max)
+        return refuse_at(r, &r->parser.mark, "nested too deep");
+    for (size_t i = 0;; i++) {
+        auto_event event = {0};
+        enum err e = next_event(r, &event);
+        if (e != ERR_OK || event.type == YAML_SEQUENCE_END_EVENT)
+            return e;
+        const char *item = arena_printf(r->memory, "%s.%zu", path, i);
+        e = item ? read_node(r, &event, item, &event.start_mark, depth) : arena_status(r->memory);
+        if (e != ERR_OK)
+            return e;
+    }
+}
 
 static enum err read_value(struct reader *r, const char *path, const yaml_mark_t *mark, unsigned depth)
 {
     auto_event event = {0};
     enum err e = next_event(r, &event);
-    if (e != ERR_OK)
-        return e;
-    if (event.type == YAML_SCALAR_EVENT) {
-        e = check_scalar(r, &event);
-        return e != ERR_OK || is_null(&event) ? e : add_pair(r, path, scalar_text(&event), mark);
-    }
-    if (event.type == YAML_SEQUENCE_START_EVENT) {
-        if (event.data.sequence_start.anchor != NULL || event.data.sequence_start.tag != NULL)
-            return refuse_at(r, &event.start_mark, "anchors and tags are not allowed");
-        return read_sequence(r, path, mark);
-    }
-    if (event.type == YAML_MAPPING_START_EVENT) {
-        if (event.data.mapping_start.anchor != NULL || event.data.mapping_start.tag != NULL)
-            return refuse_at(r, &event.start_mark, "anchors and tags are not allowed");
-        return read_mapping(r, path, depth + 1);
-    }
-    return refuse_at(r, &event.start_mark, "aliases are not allowed");
+    return e != ERR_OK ? e : read_node(r, &event, path, mark, depth);
 }
 
 /* "" stands for the top. */
@@ -143,37 +165,34 @@ static enum err read_key(struct reader *r, const yaml_event_t *event, const char
     return ERR_OK;
 }
 
-static enum err check_new_key(struct reader *r, const struct yaml_pairs *keys, const char *path,
-                              const yaml_mark_t *mark)
+static enum err add_key(struct reader *r, size_t first, const char *path, const yaml_mark_t *mark)
 {
-    for (size_t i = 0; i < keys->count; i++)
-        if (strcmp(keys->items[i].path, path) == 0)
+    for (size_t i = first; i < r->key_count; i++)
+        if (strcmp(r->keys[i], path) == 0)
             return refuse_at(r, mark, "this key was given before");
-    return keys->count == YAML_PAIRS_MAX ? refuse_at(r, mark, "too many keys") : ERR_OK;
+    if (r->key_count == r->pairs_max)
+        return refuse_at(r, mark, "too many keys");
+    r->keys[r->key_count++] = path;
+    return ERR_OK;
 }
 
 static enum err read_mapping(struct reader *r, const char *path, unsigned depth)
 {
-    if (depth > YAML_DEPTH_MAX)
+    if (depth > r->depth_max)
         return refuse_at(r, &r->parser.mark, "nested too deep");
-    /* Keys without a value make no pair, so a mapping's own keys are compared among themselves too. */
-    struct yaml_pair *keys = arena_array(r->memory, YAML_PAIRS_MAX, sizeof *keys);
-    if (keys == NULL)
-        return errinfo_set(r->info, arena_status(r->memory), 0, "too many sections");
-    for (size_t count = 0;; count++) {
+    size_t first = r->key_count;
+    for (;;) {
         auto_event event = {0};
         enum err e = next_event(r, &event);
-        if (e != ERR_OK || event.type == YAML_MAPPING_END_EVENT)
+        if (e != ERR_OK || event.type == YAML_MAPPING_END_EVENT) {
+            r->key_count = first;
             return e;
+        }
         const char *key_path = "";
-        if ((e = read_key(r, &event, path, &key_path)) != ERR_OK)
-            return e;
-        e = check_new_key(r, &(struct yaml_pairs){.items = keys, .count = count}, key_path,
-                          &event.start_mark);
+        e = read_key(r, &event, path, &key_path);
+        e = e != ERR_OK ? e : add_key(r, first, key_path, &event.start_mark);
+        e = e != ERR_OK ? e : read_value(r, key_path, &event.start_mark, depth);
         if (e != ERR_OK)
-            return e;
-        keys[count].path = key_path;
-        if ((e = read_value(r, key_path, &event.start_mark, depth)) != ERR_OK)
             return e;
     }
 }
@@ -202,23 +221,41 @@ static enum err read_stream(struct reader *r)
     }
 }
 
-enum err yaml_parse(struct arena *memory, struct str text, struct yaml_pairs *ret_pairs, struct errinfo *info)
+static enum err parse(struct reader *r, struct str text, struct yaml_pairs *ret_pairs)
 {
     if (text.n > YAML_TEXT_MAX)
-        return errinfo_set(info, ERR_INVALID, 0, "longer than %d bytes", YAML_TEXT_MAX);
+        return errinfo_set(r->info, ERR_INVALID, 0, "longer than %d bytes", YAML_TEXT_MAX);
     if (!utf8_valid(text))
-        return errinfo_set(info, ERR_INVALID, 0, "not UTF-8");
-    struct reader r = {.memory = memory, .info = info};
-    r.pairs = arena_array(memory, YAML_PAIRS_MAX, sizeof *r.pairs);
-    if (r.pairs == NULL || !yaml_parser_initialize(&r.parser))
-        return errinfo_set(info, ERR_NOMEM, 0, "out of memory");
-    yaml_parser_set_encoding(&r.parser, YAML_UTF8_ENCODING);
-    yaml_parser_set_input_string(&r.parser, (const unsigned char *)text.p, text.n);
-    enum err e = read_stream(&r);
-    yaml_parser_delete(&r.parser);
+        return errinfo_set(r->info, ERR_INVALID, 0, "not UTF-8");
+    r->pairs = arena_array(r->memory, r->pairs_max, sizeof *r->pairs);
+    r->keys = arena_array(r->memory, r->pairs_max, sizeof *r->keys);
+    if (r->pairs == NULL || r->keys == NULL || !yaml_parser_initialize(&r->parser))
+        return errinfo_set(r->info, ERR_NOMEM, 0, "out of memory");
+    yaml_parser_set_encoding(&r->parser, YAML_UTF8_ENCODING);
+    yaml_parser_set_input_string(&r->parser, (const unsigned char *)text.p, text.n);
+    enum err e = read_stream(r);
+    yaml_parser_delete(&r->parser);
     if (e == ERR_OK)
-        *ret_pairs = (struct yaml_pairs){.items = r.pairs, .count = r.count};
+        *ret_pairs = (struct yaml_pairs){.items = r->pairs, .count = r->count};
     else if (e != ERR_INVALID)
-        return errinfo_set(info, e, 0, "%s", err_text(e));
+        return errinfo_set(r->info, e, 0, "%s", err_text(e));
     return e;
+}
+
+enum err yaml_parse(struct arena *memory, struct str text, struct yaml_pairs *ret_pairs, struct errinfo *info)
+{
+    struct reader r = {
+        .memory = memory, .info = info, .pairs_max = YAML_PAIRS_MAX, .depth_max = YAML_DEPTH_MAX};
+    return parse(&r, text, ret_pairs);
+}
+
+enum err yaml_parse_tree(struct arena *memory, struct str text, struct yaml_pairs *ret_pairs,
+                         struct errinfo *info)
+{
+    struct reader r = {.memory = memory,
+                       .info = info,
+                       .pairs_max = YAML_TREE_PAIRS_MAX,
+                       .depth_max = YAML_TREE_DEPTH_MAX,
+                       .tree = true};
+    return parse(&r, text, ret_pairs);
 }

@@ -19,10 +19,14 @@ struct yaml_pairs {
 };
 
 enum { YAML_DEPTH_MAX = 4, YAML_PAIRS_MAX = 1024, YAML_TEXT_MAX = 1 << 20 };
+enum { YAML_TREE_DEPTH_MAX = 16, YAML_TREE_PAIRS_MAX = 8192 };
 
 /* ERR_INVALID with line and reason; ERR_NOMEM. Everything lives in `memory`. A key without a value (or null)
    is left out. */
 MUST_CHECK enum err yaml_parse(struct arena *memory, struct str text, struct yaml_pairs *ret_pairs,
                                struct errinfo *info);
+/* As above, for files that are not ours: lists hold anything, their items are numbered ("users.0.name"). */
+MUST_CHECK enum err yaml_parse_tree(struct arena *memory, struct str text, struct yaml_pairs *ret_pairs,
+                                    struct errinfo *info);
 
 #endif
