@@ -8,6 +8,7 @@
 
 #include <assert.h>
 #include <curl/curl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,7 +31,7 @@ struct http_call {
     struct list link;
     struct http_client *client;
     CURL *easy;
-    struct curl_slist *headers;
+    struct curl_slist *headers, *connect_to;
     struct buf body; /* of the answer */
     char location[LOCATION_MAX];
     int retry_after_s;
@@ -39,6 +40,7 @@ struct http_call {
     size_t (*read)(void *arg, char *room, size_t size);
     bool (*data)(void *arg, int status, struct str bytes);
     void (*header)(void *arg, struct str name, struct str value);
+    void (*began)(void *arg, int status);
     struct list paused; /* client->resumed, when it is to go on */
     http_call_cb cb;
     void *arg;
@@ -80,6 +82,7 @@ static void call_release(struct http_call *call)
 {
     curl_easy_cleanup(call->easy);
     curl_slist_free_all(call->headers);
+    curl_slist_free_all(call->connect_to);
     buf_free(&call->body);
     free(call);
 }
@@ -240,14 +243,20 @@ void http_client_close(struct http_client *c, void (*closed)(void *arg), void *a
     uv_close((uv_handle_t *)&c->resume, handle_closed);
 }
 
+static int status_of(const struct http_call *call)
+{
+    long status = 0;
+    curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+    return (int)status;
+}
+
 static size_t on_body(char *data, size_t one, size_t n, void *arg)
 {
     (void)one;
     struct http_call *call = arg;
-    long status = 0;
-    curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+    int status = status_of(call);
     if (call->data && status >= 200 && status <= 299) {
-        call->receive_paused = !call->data(call->arg, (int)status, (struct str){.p = data, .n = n});
+        call->receive_paused = !call->data(call->arg, status, (struct str){.p = data, .n = n});
         return call->receive_paused ? CURL_WRITEFUNC_PAUSE : n;
     }
     buf_append(&call->body, data, n);
@@ -291,6 +300,8 @@ static size_t on_header(char *data, size_t one, size_t n, void *arg)
     int64_t seconds;
     if (call->header)
         tell_header(call, line);
+    if (call->began && (str_eq(line, STR("\r\n")) || str_eq(line, STR("\n"))))
+        call->began(call->arg, status_of(call));
     if (header_value(line, STR("location"), &value) && value.n < sizeof call->location)
         memcpy(call->location, value.p, value.n);
     else if (header_value(line, STR("retry-after"), &value) && !str_to_i64(value, &seconds) && seconds >= 0 &&
@@ -310,7 +321,46 @@ static enum err call_headers(struct http_call *call, const struct http_call_opti
         list = longer;
     }
     call->headers = list;
-    return list ? ERR_OK : ERR_NOMEM;
+    if (options->connect_to) {
+        char rule[512];
+        int n = snprintf(rule, sizeof rule, "::%s", options->connect_to);
+        call->connect_to = n > 0 && (size_t)n < sizeof rule ? curl_slist_append(NULL, rule) : NULL;
+    }
+    return list && (call->connect_to || !options->connect_to) ? ERR_OK : ERR_NOMEM;
+}
+
+static void set_blob(CURL *easy, CURLoption option, struct str pem)
+{
+    /* libcurl copies: its struct has no const. */
+    struct curl_blob blob = {.data = (void *)(uintptr_t)pem.p, .len = pem.n, .flags = CURL_BLOB_COPY};
+    if (pem.p)
+        curl_easy_setopt(easy, option, &blob);
+}
+
+/* Who the server is, and who we are to it. */
+static void setup_peer(struct http_call *call, const struct http_call_options *options)
+{
+    CURL *easy = call->easy;
+    if (options->ca_file)
+        curl_easy_setopt(easy, CURLOPT_CAINFO, options->ca_file);
+    if (options->ca_file || options->ca_pem.p)
+        curl_easy_setopt(easy, CURLOPT_CAPATH, NULL); /* the system's folder would be trusted as well */
+    set_blob(easy, CURLOPT_CAINFO_BLOB, options->ca_pem);
+    set_blob(easy, CURLOPT_SSLCERT_BLOB, options->cert_pem);
+    set_blob(easy, CURLOPT_SSLKEY_BLOB, options->key_pem);
+    if (options->insecure) {
+        curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
+        curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
+    }
+    if (options->unix_socket)
+        curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, options->unix_socket);
+    if (call->connect_to)
+        curl_easy_setopt(easy, CURLOPT_CONNECT_TO, call->connect_to);
+    if (options->keepalive) {
+        curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+        curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, 15L);
+        curl_easy_setopt(easy, CURLOPT_TCP_KEEPINTVL, 15L);
+    }
 }
 
 static void call_setup(struct http_call *call, const struct http_call_options *options)
@@ -336,16 +386,12 @@ static void call_setup(struct http_call *call, const struct http_call_options *o
         curl_easy_setopt(easy, CURLOPT_CONNECT_ONLY, 1L);
         curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
     }
-    if (options->unix_socket)
-        curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, options->unix_socket);
     if (options->body.p) {
         curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)options->body.n);
         curl_easy_setopt(easy, CURLOPT_COPYPOSTFIELDS, options->body.p);
     }
     if (!strcmp(options->method, "HEAD"))
         curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
-    if (options->ca_file)
-        curl_easy_setopt(easy, CURLOPT_CAINFO, options->ca_file);
     if (options->stall_ms) {
         curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
         curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, (long)(options->stall_ms + 999) / 1000);
@@ -372,14 +418,15 @@ enum err http_client_send(struct http_client *c, const struct http_call_options 
     call->read = options->read;
     call->data = options->data;
     call->header = options->header;
+    call->began = options->began;
     buf_init(&call->body, options->max_body ? options->max_body : DEFAULT_MAX_BODY);
     call->easy = curl_easy_init();
     if (!call->easy || call_headers(call, options)) {
-        curl_easy_cleanup(call->easy);
-        free(call);
+        call_release(call);
         return ERR_NOMEM;
     }
     call_setup(call, options);
+    setup_peer(call, options);
     list_append(&c->calls, &call->link);
     if (curl_multi_add_handle(c->multi, call->easy)) {
         http_call_cancel(call);

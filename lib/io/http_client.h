@@ -13,17 +13,22 @@ struct http_client;
 struct http_call; /* lives until its callback returned or http_call_cancel() */
 
 struct http_call_options {
-    const char *method;         /* "GET", "POST" ... */
-    const char *url;            /* http://, https:// */
-    const char *const *headers; /* "Name: value", ends with NULL; NULL: none */
-    struct str body;            /* copied; {NULL, 0}: none */
-    const char *unix_socket;    /* connect there instead of to the URL's host; NULL: no */
-    int connect_timeout_ms;     /* 0: 5 s */
-    int timeout_ms;             /* of the whole call; 0: none (the caller cancels) */
-    size_t max_body;            /* of the answer; 0: 1 MiB. Above it the call fails with ERR_FULL */
-    bool connect_only;          /* sends nothing; see http_raw_fd() */
-    int stall_ms;               /* the call fails with ERR_TIMEOUT after so long without a byte; 0: never */
-    const char *ca_file;        /* who signs servers; NULL: the system's */
+    const char *method;           /* "GET", "POST" ... */
+    const char *url;              /* http://, https:// */
+    const char *const *headers;   /* "Name: value", ends with NULL; NULL: none */
+    struct str body;              /* copied; {NULL, 0}: none */
+    const char *unix_socket;      /* connect there instead of to the URL's host; NULL: no */
+    int connect_timeout_ms;       /* 0: 5 s */
+    int timeout_ms;               /* of the whole call; 0: none (the caller cancels) */
+    size_t max_body;              /* of the answer; 0: 1 MiB. Above it the call fails with ERR_FULL */
+    bool connect_only;            /* sends nothing; see http_raw_fd() */
+    int stall_ms;                 /* the call fails with ERR_TIMEOUT after so long without a byte; 0: never */
+    const char *ca_file;          /* who signs servers; NULL: the system's */
+    struct str ca_pem;            /* the same as text, and wins; copied, as are the next two */
+    struct str cert_pem, key_pem; /* who we are; {NULL, 0}: nobody */
+    bool insecure;                /* whoever answers is the server */
+    const char *connect_to; /* "HOST:PORT" in place of the URL's, which stays the server's name; NULL: no */
+    bool keepalive;         /* the kernel asks every 15 s whether the peer is still there */
 
     /* A body that is asked for in pieces, `upload_size` bytes of them: at most `size` into `room`, 0 for "not now" until
        http_call_send_on(). It is sent once: a call that fails is begun anew by the caller. */
@@ -34,6 +39,7 @@ struct http_call_options {
        again some time after http_call_receive_on(). */
     bool (*data)(void *arg, int status, struct str bytes);
     void (*header)(void *arg, struct str name, struct str value); /* of the answer, as they come */
+    void (*began)(void *arg, int status);                         /* the header of the answer is complete */
 };
 
 struct http_answer {
