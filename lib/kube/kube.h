@@ -22,16 +22,17 @@ struct kube_watch;
 
 /* 0 or NULL: the default that stands beside it. */
 struct kube_options {
-    const char *kubeconfig; /* a file; NULL: the pod's own service account */
-    const char *context;    /* NULL: current-context */
-    bool allow_insecure;    /* insecure-skip-tls-verify and http:// are refused without it */
-    unsigned rate_per_s;    /* 50 */
-    unsigned burst;         /* 100 */
-    unsigned in_flight;     /* 8 */
-    unsigned waiting;       /* 4096 */
-    int try_ms;             /* 10,000: of one try */
-    int patience_ms;        /* 15,000: of a call with all its tries, from when it was made */
-    const char *user_agent; /* "millrace" */
+    const char *kubeconfig;      /* a file; NULL: the pod's own service account */
+    const char *context;         /* NULL: current-context */
+    const char *service_account; /* the folder of the pod's own; NULL: where the kubelet puts it */
+    bool allow_insecure;         /* insecure-skip-tls-verify and http:// are refused without it */
+    unsigned rate_per_s;         /* 50 */
+    unsigned burst;              /* 100 */
+    unsigned in_flight;          /* 8 */
+    unsigned waiting;            /* 4096 */
+    int try_ms;                  /* 10,000: of one try */
+    int patience_ms;             /* 15,000: of a call with all its tries, from when it was made */
+    const char *user_agent;      /* "millrace" */
 };
 
 /* Reads the credentials' files; no request is sent. ERR_INVALID, ERR_NOT_FOUND, ERR_DENIED ...: `info` names the file, the key
@@ -122,7 +123,7 @@ MUST_CHECK enum err kube_delete_all(struct kube *k, const struct kube_ref *ref, 
 
 struct kube_list {
     const char *labels, *fields; /* selectors; NULL: all */
-    unsigned limit;              /* of a page, at most 500; 0: 100 */
+    unsigned limit;              /* of a page, at most 250; 0: 100 */
     const char *next;            /* NULL: the first page. EXPIRED: begin again */
 };
 MUST_CHECK enum err kube_list(struct kube *k, const struct kube_ref *ref, const struct kube_list *list,
@@ -139,7 +140,7 @@ struct kube_patch {
 MUST_CHECK enum err kube_patch(struct kube *k, const struct kube_ref *ref, const struct kube_patch *patch,
                                int patience_ms, kube_cb cb, void *arg, struct kube_call **ret_call);
 
-/* May we? (SelfSubjectAccessReview). result->allowed; not allowed: message says "may not create pods in namespace x". */
+/* May we? (SelfSubjectAccessReview.) The answer is result->allowed. */
 struct kube_right {
     const char *verb, *group, *resource, *subresource; /* group "": core; subresource "": none */
     const char *ns;                                    /* NULL: kube_namespace(); "": of the whole cluster */
@@ -158,7 +159,7 @@ enum kube_watch_event {
     KUBE_WATCH_LISTING, /* a list begins (again): what is not SEEN until SYNCED has gone */
     KUBE_WATCH_SEEN,    /* object: new or changed, or part of the list */
     KUBE_WATCH_GONE,    /* object: as it was last */
-    KUBE_WATCH_SYNCED,  /* the list is complete */
+    KUBE_WATCH_SYNCED, /* the list is complete; also when the watch goes on after TROUBLE without a new list */
     KUBE_WATCH_TROUBLE, /* status: it goes on by itself after a growing pause; what is known may be old until the next event */
 };
 /* `object`: SEEN and GONE, else NULL. `status`: TROUBLE, else NULL. */

@@ -80,7 +80,4 @@ enum kube_trouble kube_pod_trouble(const struct kube_object *pod, const char **r
 const char *kube_trouble_name(enum kube_trouble trouble); /* "UNSCHEDULABLE" */
 const char *kube_trouble_text(enum kube_trouble trouble);
 
-/* 2026-01-31T10:20:30Z or with a fraction. ERR_INVALID. */
-MUST_CHECK enum err kube_time_read(struct str text, int64_t *ret_wall_ms);
-
 #endif
