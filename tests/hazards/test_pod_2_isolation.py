@@ -148,6 +148,26 @@ def test_a_listener_of_the_host_is_not_reached(pods):
         server.accept()
 
 
+OWN_NETWORK = "import os, socket, struct\nprint(os.readlink('/proc/self/ns/net'))\n"
+TOUCHES = {
+    "nothing": "pair = socket.socketpair(); [s.close() for s in pair]",  # what a program without a network may well use
+    "udp": "socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', 9))",
+    # IPV6_FLOWLABEL_MGR: a label that stays for a while after its socket.
+    "label": "socket.socket(socket.AF_INET6, socket.SOCK_DGRAM).setsockopt(41, 32, socket.inet_pton(socket.AF_INET6, '::1') + "
+             "struct.pack('!I', 0x12345) + struct.pack('=BBHHHI', 0, 1, 1, 60, 6, 0))",
+}
+
+
+@pytest.mark.parametrize("touch", TOUCHES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_network_namespace_serves_again_until_it_was_touched(pods, kind, touch):
+    code = f"{OWN_NETWORK}\ntry:\n    {TOUCHES[touch]}\nexcept OSError as e: assert e.errno == 101, e"
+    first, second = run(pods, kind, code, count=2)
+    assert (first["exit"]["exit_code"], first["stderr"]) == (0, b"")
+    assert first["stdout"].startswith(b"net:[")
+    assert (first["stdout"] == second["stdout"]) == (touch == "nothing")
+
+
 SYSCALLS = {
     "unshare user": "unshare(0x10000000)", "setns": "setns(0, 0)", "mount": "mount('a', '/mnt/data', 'tmpfs', 0, 0)",
     "ptrace": "ptrace(0, 0, 0, 0)", "bpf": "syscall(321, 0, 0, 0)", "perf": "syscall(298, 0, 0, 0, 0, 0)",

@@ -174,6 +174,14 @@ def write_on(attack):
     return "stopped" if len(facts["stdout"]) == 1000 else "reached"
 
 
+def network_counters(attack):
+    """What a dead pod sent nowhere is told to a later one by the counters of its network namespace."""
+    code = ("import socket\nsent = open('/proc/self/net/snmp').read().split('Ip:')[2].split()[11]\n"
+            "print('stopped' if sent == '0' else 'reached')\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+            "try: s.sendto(b'x', ('127.0.0.1', 9))\nexcept OSError: pass")
+    return attack.facts(code, count=2)[1]["stdout"].decode().strip()
+
+
 ATTACKS = {
     "net_namespace": connect, "ipc_namespace": queues, "uts_namespace": host_name, "cgroup_namespace": cgroup_path,
     "read_only_root": write_to_usr, "local_mask": see_local, "proc_hidepid": see_pid_1, "proc_masks": kernel_command_line,
@@ -181,7 +189,7 @@ ATTACKS = {
     "pids_limit": many_processes, "cpu_share": take_processor, "unique_ids": same_ids, "close_fds": see_descriptors,
     "rlimits": raise_limits, "oom_score": outlive_the_service, "no_capabilities": capabilities, "no_new_privs": new_privileges,
     "landlock": listen, "seccomp": keyring, "kill_all": daemon, "wall_limit": sleep_on, "cpu_limit": burn_on,
-    "output_limit": write_on,
+    "output_limit": write_on, "net_clean": network_counters,
 }
 
 

@@ -6,8 +6,10 @@
 #include "worker/runner/pod_fds.h"
 #include "worker/runner/runner_main.h"
 #include "worker/spawner/apply.h"
+#include "worker/spawner/clone_owned.h"
 #include "worker/spawner/fdmsg.h"
 #include "worker/spawner/helper_template.h"
+#include "worker/spawner/netns.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -33,11 +35,12 @@ struct helper {
     int control, filter, signals;
     unsigned off, owner;
     unsigned long clone_flags;
+    struct netns_pool nets;
 };
 
 /* Everything the child needs, made before it starts. */
 struct birth {
-    const struct helper *helper;
+    struct helper *helper;
     const struct helper_request *request;
     const int *fds;
     int go_read, go_write;     /* we close our end: the maps are written */
@@ -157,23 +160,22 @@ static enum err write_maps(const struct birth *b, int pid, struct errinfo *info)
     return e == ERR_OK ? write_map(dir, "uid_map", b->request->uid, info) : e;
 }
 
-/* A fork into new namespaces. The creator's effective id owns the user namespace; a template of that id may join it. */
-static int clone_as_owner(const struct birth *b, int *ret_pidfd)
+static enum err clone_child(const struct birth *b, int *ret_pid, int *ret_pidfd, struct errinfo *info)
 {
-    unsigned owner = b->request->program == PROGRAM_FORKED ? b->helper->owner : 0;
-    if (owner != 0 && syscall(SYS_setresuid, -1, owner, -1) != 0)
-        return -1;
-    long pid =
-        syscall(SYS_clone, b->helper->clone_flags | CLONE_PIDFD | SIGCHLD, NULL, ret_pidfd, NULL, NULL);
-    int why = errno;
+    struct helper *h = b->helper;
+    struct netns *net = NULL;
+    unsigned owner = b->request->program == PROGRAM_FORKED ? h->owner : 0;
+    enum err e = netns_enter(&h->nets, &net, info);
+    if (e != ERR_OK)
+        return e;
+    int pid = clone_owned(owner, (h->clone_flags & ~(unsigned long)CLONE_NEWNET) | CLONE_PIDFD, ret_pidfd);
     if (pid == 0)
         child_main(b);
-    if (owner != 0 && syscall(SYS_setresuid, -1, 0, -1) != 0)
-        _exit(71);  /* never go on with the wrong id */
-    if (owner != 0) /* the change took it away; the control socket's end ends us too */
-        prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-    errno = why;
-    return (int)pid;
+    if (pid < 0)
+        e = errinfo_set(info, ERR_SYSTEM, errno, "clone");
+    netns_leave(&h->nets, net, pid);
+    *ret_pid = pid;
+    return e;
 }
 
 static enum err wait_until_made(struct birth *b, struct errinfo *info)
@@ -189,8 +191,10 @@ static enum err wait_until_made(struct birth *b, struct errinfo *info)
 static enum err raise_child(struct birth *b, int *ret_pidfd, struct errinfo *info)
 {
     auto_fd pidfd = -1;
-    int pid = clone_as_owner(b, &pidfd);
-    enum err e = pid < 0 ? errinfo_set(info, ERR_SYSTEM, errno, "clone") : write_maps(b, pid, info);
+    int pid = -1;
+    enum err e = clone_child(b, &pid, &pidfd, info);
+    if (e == ERR_OK)
+        e = write_maps(b, pid, info);
     close(b->told_write);
     if (e != ERR_OK && pidfd >= 0)
         syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
@@ -276,8 +280,11 @@ static void reap(struct helper *h)
     struct signalfd_siginfo info[16];
     while (read(h->signals, info, sizeof info) > 0)
         ;
-    while (waitpid(-1, NULL, WNOHANG) > 0)
-        ;
+    for (pid_t pid = 1; pid > 0;) {
+        pid = waitpid(-1, NULL, WNOHANG);
+        if (pid > 0)
+            netns_on_exit(&h->nets, pid);
+    }
 }
 
 /* What of the top level the host has as links into /usr, and what as directories. */
@@ -348,8 +355,11 @@ static enum err set_up(struct helper *h, struct errinfo *info)
     h->filter = move_up(HELPER_FD_FILTER);
     h->signals = move_up(signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK));
     enum err e = build_root(h->off, info);
+    if (e == ERR_OK)
+        e = netns_open(&h->nets, h->off, h->owner, info);
     if (e != ERR_OK)
         return e;
+    h->nets.home = move_up(h->nets.home);
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     for (int fd = 3; fd < LOW_FDS; fd++) {
         if (null < 0 || (fd != null && dup3(null, fd, O_CLOEXEC) < 0))

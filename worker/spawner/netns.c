@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/spawner/netns.h"
+
+#include "base/cleanup.h"
+#include "worker/spawner/clone_owned.h"
+#include "worker/spawner/defence.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { IDLE_MAX = 64, TEXT_MAX = 16 * 1024 };
+
+struct netns {
+    struct list link;
+    int fd;
+    pid_t pid;
+};
+
+/* All that a program without a capability and without an interface that is up can move and read again. Of the first file only
+   the first line, the number of sockets, is the namespace's own. */
+static const struct {
+    const char *path;
+    bool first_line;
+} traces[] = {
+    {"/proc/self/net/sockstat", true},       {"/proc/self/net/snmp", false},
+    {"/proc/self/net/netstat", false},       {"/proc/self/net/snmp6", false},
+    {"/proc/self/net/ip6_flowlabel", false}, {"/proc/self/net/dev", false},
+    {"/proc/self/net/sctp/snmp", false},
+};
+enum { TRACES = sizeof traces / sizeof traces[0] };
+
+/* Of the first one, when it was made. */
+static struct {
+    bool known;
+    ssize_t n[TRACES]; /* -1: this kernel has no such file */
+    char text[TRACES][TEXT_MAX];
+} untouched;
+
+static ssize_t read_trace(int i, char *text)
+{
+    auto_fd fd = open(traces[i].path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, TEXT_MAX);
+    const char *line = n > 0 && traces[i].first_line ? memchr(text, '\n', (size_t)n) : NULL;
+    return line != NULL ? line - text : n;
+}
+
+/* We are in it. */
+static void learn(void)
+{
+    for (int i = 0; i < TRACES; i++)
+        untouched.n[i] = read_trace(i, untouched.text[i]);
+    untouched.known = true;
+}
+
+static bool is_untouched(void)
+{
+    static char text[TEXT_MAX];
+    for (int i = 0; i < TRACES; i++) {
+        ssize_t n = read_trace(i, text);
+        if (n != untouched.n[i] || n == TEXT_MAX ||
+            (n > 0 && memcmp(text, untouched.text[i], (size_t)n) != 0))
+            return false;
+    }
+    return true;
+}
+
+static void go(int fd)
+{
+    if (setns(fd, CLONE_NEWNET) != 0)
+        _exit(71); /* nothing of ours may run in a pod's */
+}
+
+static enum err open_of(pid_t pid, int *ret_fd, struct errinfo *info)
+{
+    char path[32];
+    snprintf(path, sizeof path, "/proc/%d/ns/net", (int)pid);
+    *ret_fd = open(path, O_RDONLY | O_CLOEXEC);
+    return *ret_fd >= 0 ? ERR_OK : errinfo_set(info, ERR_SYSTEM, errno, "open a network namespace");
+}
+
+static _Noreturn void wait_for_the_end(void)
+{
+    for (;;)
+        pause();
+}
+
+/* A process makes it and is gone again. */
+static enum err make(const struct netns_pool *p, struct netns **ret, struct errinfo *info)
+{
+    auto_free struct netns *n = calloc(1, sizeof *n);
+    if (n == NULL)
+        return errinfo_set(info, ERR_NOMEM, 0, "no memory for a network namespace");
+    int pid = clone_owned(p->owner, CLONE_NEWUSER | CLONE_NEWNET, NULL);
+    if (pid == 0)
+        wait_for_the_end();
+    if (pid < 0)
+        return errinfo_set(info, ERR_SYSTEM, errno, "make a network namespace");
+    enum err e = open_of(pid, &n->fd, info);
+    kill(pid, SIGKILL);
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+    if (e == ERR_OK)
+        *ret = steal_ptr(&n);
+    return e;
+}
+
+enum err netns_open(struct netns_pool *p, unsigned off, unsigned owner, struct errinfo *info)
+{
+    *p = (struct netns_pool){.on = defence_on(off, DEFENCE_NET_NAMESPACE),
+                             .checked = defence_on(off, DEFENCE_NET_CLEAN),
+                             .owner = owner};
+    list_init(&p->idle);
+    list_init(&p->used);
+    return open_of(getpid(), &p->home, info);
+}
+
+enum err netns_enter(struct netns_pool *p, struct netns **ret, struct errinfo *info)
+{
+    struct netns *n = list_first(&p->idle, struct netns, link);
+    enum err e = ERR_OK;
+    *ret = NULL;
+    if (!p->on)
+        return ERR_OK;
+    if (n != NULL) {
+        list_remove(&n->link);
+        p->idle_n--;
+    } else if ((e = make(p, &n, info)) != ERR_OK) {
+        return e;
+    }
+    go(n->fd);
+    if (!untouched.known)
+        learn();
+    *ret = n;
+    return ERR_OK;
+}
+
+static void give_up(struct netns *n)
+{
+    close(n->fd);
+    free(n);
+}
+
+/* The one that was used last is taken first: the kernel still has it in its caches. */
+static void keep(struct netns_pool *p, struct netns *n)
+{
+    if (p->idle_n == IDLE_MAX) {
+        give_up(n);
+        return;
+    }
+    list_append(p->idle.next, &n->link);
+    p->idle_n++;
+}
+
+void netns_leave(struct netns_pool *p, struct netns *n, pid_t pid)
+{
+    if (n == NULL)
+        return;
+    go(p->home);
+    n->pid = pid;
+    if (pid > 0)
+        list_append(&p->used, &n->link);
+    else
+        keep(p, n);
+}
+
+/* One that was touched is replaced at once, so that as many are idle as pods have needed at a time. */
+static void look_at(struct netns_pool *p, struct netns *n)
+{
+    struct errinfo info;
+    struct netns *fresh = NULL;
+    go(n->fd);
+    bool good = !p->checked || is_untouched();
+    go(p->home);
+    if (good) {
+        keep(p, n);
+        return;
+    }
+    give_up(n);
+    if (p->idle_n < IDLE_MAX && make(p, &fresh, &info) == ERR_OK) /* else the next pod makes its own */
+        keep(p, fresh);
+}
+
+void netns_on_exit(struct netns_pool *p, pid_t pid)
+{
+    list_each(n, &p->used, struct netns, link)
+    {
+        if (n->pid != pid)
+            continue;
+        list_remove(&n->link);
+        look_at(p, n);
+        return;
+    }
+}
