@@ -11,6 +11,7 @@
 #define MILLRACE_WORKER_BACKEND_H
 
 #include "base/str.h"
+#include "schema/reasons.h"
 #include "worker/frame.h"
 #include "worker/spawner/proto.h"
 
@@ -49,6 +50,7 @@ struct pod_event {
     struct frame_file file;
     struct frame_exit exit;
     struct pod_usage usage;
+    enum reason reason; /* LOST: what the job is told; REASON_POD_LOST where nothing more is known */
     const char *text;
 };
 typedef void (*pod_event_cb)(void *arg, const struct pod_event *event);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "worker/backend_local_internal.h"
+#include "worker/backend_local.h"
 
 #include "base/cleanup.h"
-#include "base/log.h"
+#include "base/list.h"
+#include "worker/pod_link.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -10,6 +11,41 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+    QUEUE_MAX = 4 * LOCAL_PODS_MAX
+}; /* requests that wait for room in the socket: 4 kinds of request a pod */
+
+struct local {
+    struct pod_backend base;
+    struct local_options options;
+    uv_loop_t *loop;
+    uv_poll_t poll;
+    struct list pods;
+    unsigned pod_count;
+    uint64_t last_tag;
+    struct spawner_request *queue; /* ring */
+    size_t head, queued;
+    int events;
+    bool gone;
+};
+
+struct local_pod {
+    struct pod pod;
+    struct local *local;
+    struct list link;
+    uint64_t tag; /* of its requests */
+    uint64_t id;  /* the spawner's; 0: not made yet */
+    bool ended;   /* the spawner has nothing of it any more */
+    bool have_final;
+    struct pod_usage final_usage;
+};
+
+static struct local_pod *local_of(struct pod *pod)
+{
+    return container_of(pod, struct local_pod, pod);
+}
 
 /* ---- requests to the spawner ---- */
 
@@ -53,110 +89,89 @@ static void flush_queue(struct local *l)
     watch_spawner(l);
 }
 
-static struct spawner_request request_for(const struct pod *pod, enum spawner_request_type type)
+static struct spawner_request request_for(const struct local_pod *lp, enum spawner_request_type type)
 {
-    return (struct spawner_request){.magic = SPAWNER_MAGIC, .type = type, .tag = pod->tag, .pod = pod->id};
+    return (struct spawner_request){.magic = SPAWNER_MAGIC, .type = type, .tag = lp->tag, .pod = lp->id};
 }
 
-static enum err ask_pod(struct pod *pod, enum spawner_request_type type)
+static enum err ask_pod(struct local_pod *lp, enum spawner_request_type type)
 {
-    struct spawner_request request = request_for(pod, type);
-    return ask(pod->local, &request);
+    struct spawner_request request = request_for(lp, type);
+    return ask(lp->local, &request);
 }
 
 /* ---- the end of a pod ---- */
 
-static void pod_closed(struct pod *pod)
+static void on_closed(uv_handle_t *handle)
 {
-    struct local *l = pod->local;
-    list_remove(&pod->link);
-    l->pod_count--;
-    buf_free(&pod->in);
-    buf_free(&pod->out);
-    if (pod->fd >= 0)
-        close(pod->fd);
-    pod_tell_type(pod, POD_GONE);
-    pod->magic = 0;
-    free(pod);
-}
-
-static void on_poll_closed(uv_handle_t *handle)
-{
-    pod_closed(handle->data);
+    struct local_pod *lp = local_of(handle->data);
+    list_remove(&lp->link);
+    lp->local->pod_count--;
+    pod_tell_gone(&lp->pod);
+    free(lp);
 }
 
 /* When it was both destroyed and nothing of it is left. The GONE is told from the loop, never from within a
  * call. */
-static void finish_if_over(struct pod *pod)
+static void finish_if_over(struct local_pod *lp)
 {
-    if (!pod->destroyed || !pod->ended || pod->closing)
-        return;
-    pod->closing = true;
-    if (!pod->polling)
-        uv_timer_init(pod->local->loop, &pod->timer);
-    pod->handle.data = pod;
-    uv_close(&pod->handle, on_poll_closed);
+    if (lp->pod.destroyed && lp->ended && !lp->pod.closing)
+        pod_close(&lp->pod, on_closed);
 }
 
 /* ---- replies of the spawner ---- */
 
-static struct pod *pod_by(struct local *l, uint64_t tag, uint64_t id)
+static struct local_pod *pod_by(struct local *l, uint64_t tag, uint64_t id)
 {
-    list_each(pod, &l->pods, struct pod, link) if (tag ? pod->tag == tag : pod->id == id) return pod;
+    list_each(lp, &l->pods, struct local_pod, link) if (tag ? lp->tag == tag : lp->id == id) return lp;
     return NULL;
 }
 
-static void on_created(struct pod *pod, const struct spawner_reply *reply, int *fd)
+static void on_created(struct local_pod *lp, const struct spawner_reply *reply, int *fd)
 {
-    pod->id = reply->pod;
-    pod->fd = steal_fd(fd);
-    if (pod->destroyed) {
-        if (ask_pod(pod, SPAWNER_DESTROY) != ERR_OK)
-            pod->ended = true;
-        finish_if_over(pod);
+    lp->id = reply->pod;
+    if (lp->pod.destroyed) {
+        if (ask_pod(lp, SPAWNER_DESTROY) != ERR_OK)
+            lp->ended = true;
+        finish_if_over(lp);
         return;
     }
-    if (pod->fd < 0 || uv_poll_init(pod->local->loop, &pod->poll, pod->fd) != 0) {
-        pod_tell_lost(pod, "the spawner sent no socket to the runner");
-        return;
-    }
-    pod->poll.data = pod;
-    pod->polling = true;
-    pod_watch(pod);
+    if (pod_connected(&lp->pod, steal_fd(fd)) != ERR_OK)
+        pod_tell_lost(&lp->pod, REASON_POD_LOST, "the spawner sent no socket to the runner");
 }
 
-static void on_gone(struct pod *pod, const struct spawner_reply *reply)
+static void on_gone(struct local_pod *lp, const struct spawner_reply *reply)
 {
-    pod->ended = true;
-    pod->have_final = true;
-    pod->final_usage = reply->usage;
+    lp->ended = true;
+    lp->have_final = true;
+    lp->final_usage = reply->usage;
     /* What the runner said last may still be in the socket: its end of file tells LOST. */
-    if (!pod->polling)
-        pod_tell_lost(pod, reply->text);
-    finish_if_over(pod);
+    if (!lp->pod.polling)
+        pod_tell_lost(&lp->pod, REASON_POD_LOST, reply->text);
+    finish_if_over(lp);
 }
 
 /* The request that failed is known by the phase: a pod without an id was not made. */
-static void on_failed(struct pod *pod, const struct spawner_reply *reply)
+static void on_failed(struct local_pod *lp, const struct spawner_reply *reply)
 {
-    if (pod->id == 0) {
-        pod->ended = true;
+    if (lp->id == 0) {
+        lp->ended = true;
         char text[SPAWNER_TEXT_MAX];
         snprintf(text, sizeof text, "%.*s", (int)sizeof reply->text - 1, reply->text);
-        pod_tell_lost(pod, text);
-        finish_if_over(pod);
+        pod_tell_lost(&lp->pod, REASON_POD_LOST, text);
+        finish_if_over(lp);
         return;
     }
-    if (pod->destroyed) {
-        pod->ended = true; /* it knows no such pod */
-        finish_if_over(pod);
+    if (lp->pod.destroyed) {
+        lp->ended = true; /* it knows no such pod */
+        finish_if_over(lp);
         return;
     }
-    if (pod->phase == LINK_READY)
-        pod_tell_type(pod, POD_LIMITS);
+    if (lp->pod.phase == LINK_READY)
+        pod_tell_type(&lp->pod, POD_LIMITS);
     else
-        pod_tell(pod,
-                 &(struct pod_event){.type = POD_USAGE, .ok = pod->have_final, .usage = pod->final_usage});
+        pod_tell(&lp->pod,
+                 &(struct pod_event){.type = POD_USAGE, .ok = lp->have_final, .usage = lp->final_usage});
 }
 
 static void on_reply(struct local *l, const struct spawner_reply *reply, int *fd)
@@ -165,26 +180,26 @@ static void on_reply(struct local *l, const struct spawner_reply *reply, int *fd
         l->options.on_hello(l->options.arg, reply->missing, reply->rootless != 0, reply->text);
         return;
     }
-    struct pod *pod = pod_by(l, reply->tag, reply->pod);
-    if (!pod)
+    struct local_pod *lp = pod_by(l, reply->tag, reply->pod);
+    if (!lp)
         return;
     switch ((enum spawner_reply_type)reply->type) {
     case SPAWNER_CREATED:
-        on_created(pod, reply, fd);
+        on_created(lp, reply, fd);
         return;
     case SPAWNER_CHANGED:
-        if (!pod->destroyed)
-            pod_tell(pod, &(struct pod_event){.type = POD_LIMITS, .ok = true});
+        if (!lp->pod.destroyed)
+            pod_tell(&lp->pod, &(struct pod_event){.type = POD_LIMITS, .ok = true});
         return;
     case SPAWNER_USAGED:
-        if (!pod->destroyed)
-            pod_tell(pod, &(struct pod_event){.type = POD_USAGE, .ok = true, .usage = reply->usage});
+        if (!lp->pod.destroyed)
+            pod_tell(&lp->pod, &(struct pod_event){.type = POD_USAGE, .ok = true, .usage = reply->usage});
         return;
     case SPAWNER_GONE:
-        on_gone(pod, reply);
+        on_gone(lp, reply);
         return;
     case SPAWNER_FAILED:
-        on_failed(pod, reply);
+        on_failed(lp, reply);
         return;
     case SPAWNER_HELLO:
         return;
@@ -239,11 +254,11 @@ static void spawner_gone(struct local *l, const char *why)
     l->gone = true;
     uv_poll_stop(&l->poll);
     l->options.on_gone(l->options.arg, why);
-    list_each(pod, &l->pods, struct pod, link)
+    list_each(lp, &l->pods, struct local_pod, link)
     {
-        pod->ended = true;
-        pod_tell_lost(pod, why);
-        finish_if_over(pod);
+        lp->ended = true;
+        pod_tell_lost(&lp->pod, REASON_POD_LOST, why);
+        finish_if_over(lp);
     }
 }
 
@@ -255,128 +270,60 @@ static struct pod *local_create(struct pod_backend *backend, const char *kind,
     struct local *l = container_of(backend, struct local, base);
     if (l->gone || l->pod_count == LOCAL_PODS_MAX)
         return NULL;
-    struct pod *pod = calloc(1, sizeof *pod);
-    if (!pod)
+    struct local_pod *lp = calloc(1, sizeof *lp);
+    if (!lp)
         return NULL;
-    *pod = (struct pod){.magic = POD_MAGIC, .local = l, .cb = cb, .arg = arg, .tag = ++l->last_tag, .fd = -1};
-    buf_init(&pod->in, READ_MAX);
-    buf_init(&pod->out, OUT_MAX);
-    struct spawner_request request = request_for(pod, SPAWNER_CREATE);
+    pod_init(&lp->pod, l->loop, cb, arg);
+    lp->local = l;
+    lp->tag = ++l->last_tag;
+    struct spawner_request request = request_for(lp, SPAWNER_CREATE);
     snprintf(request.kind, sizeof request.kind, "%s", kind);
     request.limits = *limits;
     if (ask(l, &request) != ERR_OK) {
-        free(pod);
+        free(lp);
         return NULL;
     }
-    list_append(&l->pods, &pod->link);
+    list_append(&l->pods, &lp->link);
     l->pod_count++;
-    return pod;
+    return &lp->pod;
 }
 
 static enum err local_limits(struct pod *pod, const struct pod_limits *limits)
 {
-    struct spawner_request request = request_for(pod, SPAWNER_LIMITS);
+    struct local_pod *lp = local_of(pod);
+    struct spawner_request request = request_for(lp, SPAWNER_LIMITS);
     request.limits = *limits;
-    return ask(pod->local, &request);
-}
-
-static enum err local_place(struct pod *pod, enum frame_type type, struct str payload)
-{
-    if (pod->phase != LINK_READY || pod->lost || pod->destroyed)
-        return ERR_CLOSED;
-    frame_append(&pod->out, type, payload.p, payload.n);
-    if (buf_status(&pod->out) != ERR_OK)
-        return ERR_CLOSED;
-    pod_write(pod);
-    pod->wants_room = pod->out.len - pod->out_done > PLACE_HELD_MAX;
-    return pod->wants_room ? ERR_AGAIN : ERR_OK;
-}
-
-static enum err local_run(struct pod *pod, const struct pod_run *run)
-{
-    if (pod->phase != LINK_READY || pod->lost)
-        return ERR_CLOSED;
-    size_t before = run->stdin_bytes.n < POD_STDIN_FIRST ? run->stdin_bytes.n : POD_STDIN_FIRST;
-    if (run->collect.n > 0)
-        frame_append(&pod->out, FRAME_COLLECT, run->collect.p, run->collect.n);
-    frame_append(&pod->out, FRAME_SPEC, run->spec.p, run->spec.n);
-    if (run->compiled.n > 0)
-        frame_append(&pod->out, FRAME_COMPILED_IN, run->compiled.p, run->compiled.n);
-    if (run->state.n > 0)
-        frame_append(&pod->out, FRAME_STATE_IN, run->state.p, run->state.n);
-    if (before > 0)
-        frame_append(&pod->out, FRAME_STDIN, run->stdin_bytes.p, before);
-    frame_append(&pod->out, FRAME_START, NULL, 0);
-    if (before < run->stdin_bytes.n)
-        frame_append(&pod->out, FRAME_STDIN, run->stdin_bytes.p + before, run->stdin_bytes.n - before);
-    if (run->stdin_eof && before < run->stdin_bytes.n)
-        frame_append(&pod->out, FRAME_STDIN_EOF, NULL, 0);
-    if (buf_status(&pod->out) != ERR_OK)
-        return buf_status(&pod->out);
-    pod->phase = LINK_STARTED_ASKED;
-    pod_write(pod);
-    return ERR_OK;
-}
-
-static enum err local_input(struct pod *pod, enum frame_type type, struct str bytes)
-{
-    if ((pod->phase != LINK_RUNNING && pod->phase != LINK_STARTED_ASKED) || pod->lost || pod->destroyed)
-        return ERR_CLOSED;
-    size_t most = type == FRAME_TOOL_RESULT ? TOOL_RESULTS_HELD_MAX : INPUT_HELD_MAX;
-    if (pod->out.len - pod->out_done + bytes.n > most)
-        return ERR_FULL;
-    frame_append(&pod->out, type, bytes.p, bytes.n);
-    if (buf_status(&pod->out) != ERR_OK)
-        return buf_status(&pod->out);
-    pod_write(pod);
-    return ERR_OK;
-}
-
-static void local_kill(struct pod *pod, enum pod_end why)
-{
-    if (pod->lost || pod->destroyed || !pod->polling)
-        return;
-    frame_append_u32(&pod->out, FRAME_KILL, (uint32_t)why);
-    pod_write(pod);
+    return ask(lp->local, &request);
 }
 
 static enum err local_usage(struct pod *pod)
 {
-    return ask_pod(pod, SPAWNER_USAGE);
-}
-
-static void local_pause(struct pod *pod, bool paused)
-{
-    if (pod->paused == paused)
-        return;
-    pod->paused = paused;
-    pod_watch(pod);
-    if (!paused)
-        pod_take_read(pod);
+    return ask_pod(local_of(pod), SPAWNER_USAGE);
 }
 
 static void local_destroy(struct pod *pod)
 {
+    struct local_pod *lp = local_of(pod);
     assert(!pod->destroyed);
     pod->destroyed = true;
-    pod_watch(pod);
-    if (!pod->ended && pod->id != 0 && ask_pod(pod, SPAWNER_DESTROY) != ERR_OK)
-        pod->ended = true;
-    if (pod->local->gone)
-        pod->ended = true;
-    finish_if_over(pod);
+    pod_watch(&lp->pod);
+    if (!lp->ended && lp->id != 0 && ask_pod(lp, SPAWNER_DESTROY) != ERR_OK)
+        lp->ended = true;
+    if (lp->local->gone)
+        lp->ended = true;
+    finish_if_over(lp);
 }
 
 static const struct pod_backend_ops local_ops = {
     .name = "local",
     .create = local_create,
     .limits = local_limits,
-    .place = local_place,
-    .run = local_run,
-    .input = local_input,
-    .kill = local_kill,
+    .place = pod_place,
+    .run = pod_run,
+    .input = pod_input,
+    .kill = pod_kill,
     .usage = local_usage,
-    .pause = local_pause,
+    .pause = pod_pause,
     .destroy = local_destroy,
 };
 

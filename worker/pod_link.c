@@ -1,12 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The stream to and from a pod's runner (frame.h), and what it leads to. */
+#include "worker/pod_link.h"
+
 #include "base/log.h"
-#include "worker/backend_local_internal.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+    READ_MAX = FRAME_HEADER_SIZE + FRAME_PAYLOAD_MAX,
+    READS_PER_WAKE = 4,  /* so that one loud pod leaves the loop to others */
+    OUT_MAX = 608 << 20, /* spec 16 MiB, stdin 64 MiB, state 512 MiB, frames */
+    INPUT_HELD_MAX = 16 << 20,
+    TOOL_RESULTS_HELD_MAX = 64 << 20,
+    PLACE_HELD_MAX = 256 << 10, /* of input files; then the reader of the store waits */
+    POD_MAGIC = 0x706f6421,
+};
 
 /* ---- telling ---- */
 
@@ -21,20 +32,20 @@ void pod_tell_type(struct pod *pod, enum pod_event_type type)
     pod_tell(pod, &(struct pod_event){.type = type});
 }
 
-void pod_tell_lost(struct pod *pod, const char *why)
+void pod_tell_lost(struct pod *pod, enum reason reason, const char *why)
 {
     if (pod->lost || pod->destroyed)
         return;
     pod->lost = true;
     pod_watch(pod);
-    pod_tell(pod, &(struct pod_event){.type = POD_LOST, .text = why});
+    pod_tell(pod, &(struct pod_event){.type = POD_LOST, .reason = reason, .text = why});
 }
 
 /* ---- the stream from the runner ---- */
 
 static bool wants_read(const struct pod *pod)
 {
-    return !pod->paused && !pod->lost && !pod->destroyed;
+    return !pod->paused && !pod->lost && !pod->destroyed && !pod->at_eof;
 }
 
 /* Which frames may come in which phase, and what they lead to. */
@@ -110,7 +121,7 @@ static enum err take_refusal(struct pod *pod, struct str payload, bool dead)
     if (pod->ready)
         pod_tell(pod, &(struct pod_event){.type = POD_REFUSED, .ok = dead, .text = text});
     else
-        pod_tell_lost(pod, text);
+        pod_tell_lost(pod, REASON_POD_LOST, text);
     return ERR_OK;
 }
 
@@ -241,7 +252,9 @@ static void pod_eof(struct pod *pod)
     if (pod->polling)
         uv_poll_stop(&pod->poll);
     pod->events = 0;
-    pod_tell_lost(pod, "the pod's runner is gone");
+    pod->at_eof = true;
+    if (!pod->on_eof || !pod->on_eof(pod))
+        pod_tell_lost(pod, REASON_POD_LOST, "the pod's runner is gone");
 }
 
 static void read_pod(struct pod *pod)
@@ -249,7 +262,7 @@ static void read_pod(struct pod *pod)
     for (int i = 0; i < READS_PER_WAKE && wants_read(pod); i++) {
         char *room = pod->in.len < READ_MAX ? buf_reserve(&pod->in, READ_MAX - pod->in.len) : NULL;
         if (!room) {
-            pod_tell_lost(pod, "no memory for a frame of the pod");
+            pod_tell_lost(pod, REASON_INTERNAL, "no memory for a frame of the pod");
             return;
         }
         size_t asked = READ_MAX - pod->in.len;
@@ -262,7 +275,8 @@ static void read_pod(struct pod *pod)
         }
         pod->in.len += (size_t)n;
         if (take_frames(pod) != ERR_OK) {
-            pod_tell_lost(pod, "pod_protocol: a frame that the protocol does not allow here");
+            pod_tell_lost(pod, REASON_POD_PROTOCOL,
+                          "pod_protocol: a frame that the protocol does not allow here");
             return;
         }
         if ((size_t)n < asked)
@@ -270,7 +284,7 @@ static void read_pod(struct pod *pod)
     }
 }
 
-void pod_write(struct pod *pod)
+static void pod_write(struct pod *pod)
 {
     while (pod->out_done < pod->out.len) {
         ssize_t n = send(pod->fd, pod->out.data + pod->out_done, pod->out.len - pod->out_done,
@@ -313,8 +327,8 @@ void pod_watch(struct pod *pod)
 {
     if (!pod->polling || pod->closing)
         return;
-    int events =
-        (wants_read(pod) ? UV_READABLE : 0) | (pod->out.len > pod->out_done && !pod->lost ? UV_WRITABLE : 0);
+    int events = (wants_read(pod) ? UV_READABLE : 0) |
+                 (pod->out.len > pod->out_done && !pod->lost && !pod->at_eof ? UV_WRITABLE : 0);
     if (events == pod->events)
         return;
     pod->events = events;
@@ -324,8 +338,127 @@ void pod_watch(struct pod *pod)
         uv_poll_stop(&pod->poll);
 }
 
-void pod_take_read(struct pod *pod)
+/* What was read before the pod was paused. */
+static void take_read(struct pod *pod)
 {
     if (pod->in.len > 0 && take_frames(pod) != ERR_OK)
-        pod_tell_lost(pod, "pod_protocol: a frame that the protocol does not allow here");
+        pod_tell_lost(pod, REASON_POD_PROTOCOL,
+                      "pod_protocol: a frame that the protocol does not allow here");
+}
+
+/* ---- what a backend's vtable takes from here ---- */
+
+enum err pod_place(struct pod *pod, enum frame_type type, struct str payload)
+{
+    if (pod->phase != LINK_READY || pod->lost || pod->destroyed)
+        return ERR_CLOSED;
+    frame_append(&pod->out, type, payload.p, payload.n);
+    if (buf_status(&pod->out) != ERR_OK)
+        return ERR_CLOSED;
+    pod_write(pod);
+    pod->wants_room = pod->out.len - pod->out_done > PLACE_HELD_MAX;
+    return pod->wants_room ? ERR_AGAIN : ERR_OK;
+}
+
+enum err pod_run(struct pod *pod, const struct pod_run *run)
+{
+    if (pod->phase != LINK_READY || pod->lost)
+        return ERR_CLOSED;
+    size_t before = run->stdin_bytes.n < POD_STDIN_FIRST ? run->stdin_bytes.n : POD_STDIN_FIRST;
+    if (run->collect.n > 0)
+        frame_append(&pod->out, FRAME_COLLECT, run->collect.p, run->collect.n);
+    frame_append(&pod->out, FRAME_SPEC, run->spec.p, run->spec.n);
+    if (run->compiled.n > 0)
+        frame_append(&pod->out, FRAME_COMPILED_IN, run->compiled.p, run->compiled.n);
+    if (run->state.n > 0)
+        frame_append(&pod->out, FRAME_STATE_IN, run->state.p, run->state.n);
+    if (before > 0)
+        frame_append(&pod->out, FRAME_STDIN, run->stdin_bytes.p, before);
+    frame_append(&pod->out, FRAME_START, NULL, 0);
+    if (before < run->stdin_bytes.n)
+        frame_append(&pod->out, FRAME_STDIN, run->stdin_bytes.p + before, run->stdin_bytes.n - before);
+    if (run->stdin_eof && before < run->stdin_bytes.n)
+        frame_append(&pod->out, FRAME_STDIN_EOF, NULL, 0);
+    if (buf_status(&pod->out) != ERR_OK)
+        return buf_status(&pod->out);
+    pod->phase = LINK_STARTED_ASKED;
+    pod_write(pod);
+    return ERR_OK;
+}
+
+enum err pod_input(struct pod *pod, enum frame_type type, struct str bytes)
+{
+    if ((pod->phase != LINK_RUNNING && pod->phase != LINK_STARTED_ASKED) || pod->lost || pod->destroyed)
+        return ERR_CLOSED;
+    size_t most = type == FRAME_TOOL_RESULT ? TOOL_RESULTS_HELD_MAX : INPUT_HELD_MAX;
+    if (pod->out.len - pod->out_done + bytes.n > most)
+        return ERR_FULL;
+    frame_append(&pod->out, type, bytes.p, bytes.n);
+    if (buf_status(&pod->out) != ERR_OK)
+        return buf_status(&pod->out);
+    pod_write(pod);
+    return ERR_OK;
+}
+
+void pod_kill(struct pod *pod, enum pod_end why)
+{
+    if (pod->lost || pod->destroyed || !pod->polling)
+        return;
+    frame_append_u32(&pod->out, FRAME_KILL, (uint32_t)why);
+    pod_write(pod);
+}
+
+void pod_pause(struct pod *pod, bool paused)
+{
+    if (pod->paused == paused)
+        return;
+    pod->paused = paused;
+    pod_watch(pod);
+    if (!paused)
+        take_read(pod);
+}
+
+/* ---- beginning and end ---- */
+
+void pod_init(struct pod *pod, uv_loop_t *loop, pod_event_cb cb, void *arg)
+{
+    *pod = (struct pod){.magic = POD_MAGIC, .loop = loop, .cb = cb, .arg = arg, .fd = -1};
+    buf_init(&pod->in, READ_MAX);
+    buf_init(&pod->out, OUT_MAX);
+}
+
+enum err pod_connected(struct pod *pod, int fd)
+{
+    pod->fd = fd;
+    if (fd < 0 || uv_poll_init(pod->loop, &pod->poll, fd) != 0)
+        return ERR_SYSTEM;
+    pod->poll.data = pod;
+    pod->polling = true;
+    pod_watch(pod);
+    return ERR_OK;
+}
+
+void pod_send_first(struct pod *pod, struct str bytes)
+{
+    buf_append_str(&pod->out, bytes);
+    pod_write(pod);
+}
+
+void pod_close(struct pod *pod, uv_close_cb closed)
+{
+    pod->closing = true;
+    if (!pod->polling)
+        uv_timer_init(pod->loop, &pod->timer);
+    pod->handle.data = pod;
+    uv_close(&pod->handle, closed);
+}
+
+void pod_tell_gone(struct pod *pod)
+{
+    buf_free(&pod->in);
+    buf_free(&pod->out);
+    if (pod->fd >= 0)
+        close(pod->fd);
+    pod_tell_type(pod, POD_GONE);
+    pod->magic = 0;
 }
