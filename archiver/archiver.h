@@ -42,6 +42,7 @@ struct archiver {
     struct mover *movers[ARCHIVER_MOVERS];
     struct state_mover *state_movers[ARCHIVER_MOVERS];
     uint64_t sweep_at;
+    bool sweeping;
     unsigned packs_busy;
     uint64_t pressure_at;
     const char *port_file;
@@ -72,6 +73,9 @@ void state_mover_close(struct state_mover *m);
 bool state_mover_busy(const struct state_mover *m);
 void state_mover_start(struct state_mover *m, unsigned partition);
 void states_looked(struct archiver *a, unsigned partition, bool failed, bool more);
+
+/* orphans.c: what a crash left in the object store. At most once in its interval, by one archiver. */
+void orphans_sweep(struct archiver *a);
 
 /* sessions.c: ends sessions that are due. */
 void sessions_start(struct archiver *a, unsigned partition);

@@ -18,9 +18,7 @@ enum {
     PRESSURE_EVERY_MS = 2000,
     FIRST_PAUSE_MS = 1000,
     LONGEST_PAUSE_MS = 60000,
-    GRACE_MS = 20000,
-    SWEEP_EVERY_MS = 3600 * 1000,
-    UPLOAD_AGE_MS = 24 * 3600 * 1000
+    GRACE_MS = 20000
 };
 
 static const char usage[] =
@@ -180,25 +178,6 @@ static void on_stop(void *arg)
     log_info("drains: takes no more");
 }
 
-static void on_swept(void *arg, const struct object_result *result)
-{
-    (void)arg;
-    if (result->e)
-        log_limited(LOG_WARN, "unfinished uploads could not be swept", F_STR("why", result->why));
-    else if (result->meta.size > 0)
-        log_info("unfinished uploads are gone", F_INT("count", result->meta.size));
-}
-
-/* What puts left in the object store that never came to their end. */
-static void sweep(struct archiver *a, uint64_t now)
-{
-    if (a->sweep_at > now)
-        return;
-    a->sweep_at = now + SWEEP_EVERY_MS;
-    if (object_sweep(a->objects.store, UPLOAD_AGE_MS, on_swept, a, NULL) != ERR_OK)
-        log_limited(LOG_WARN, "unfinished uploads could not be swept");
-}
-
 static void on_tick(uv_timer_t *timer)
 {
     struct archiver *a = timer->data;
@@ -209,7 +188,7 @@ static void on_tick(uv_timer_t *timer)
     }
     if (!archiver_ready(a, NULL))
         return;
-    sweep(a, now);
+    orphans_sweep(a);
     unsigned count = queue_partitions(a->queue);
     bool ask = a->pressure_at <= now;
     if (ask)

@@ -5,13 +5,14 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { PACKS_AT_ONCE = 64, DROPS_AT_ONCE = 1000 };
 
 struct doomed {
     struct archiver *a;
     unsigned partition;
-    char name[OBJECT_KEY_MAX + 1];
+    char name[OBJECT_KEY_MAX + 1], key[OBJECT_KEY_MAX + 1];
 };
 
 static void end(struct doomed *d)
@@ -28,6 +29,15 @@ static void on_gone(void *arg, enum queue_answer answer)
     end(d);
 }
 
+/* Nobody puts it any more, so what was put of it in parts is nobody's either. */
+static void on_ended(void *arg, const struct object_result *result)
+{
+    struct doomed *d = arg;
+    if (result->e == ERR_OK)
+        metrics_add(d->a->metrics, METRIC_SWEPT_UPLOADS, 0, 0, result->meta.size);
+    archive_pack_gone(d->a->queue, d->partition, str_of(d->name), on_gone, d);
+}
+
 /* Without success it stays marked, and is taken again when the lease is over. */
 static void on_deleted(void *arg, const struct object_result *result)
 {
@@ -39,13 +49,15 @@ static void on_deleted(void *arg, const struct object_result *result)
         return;
     }
     archiver_point("pack-deleted");
-    archive_pack_gone(d->a->queue, d->partition, str_of(d->name), on_gone, d);
+    if (strchr(d->name, '/')) /* written at once: only packs are large */
+        archive_pack_gone(d->a->queue, d->partition, str_of(d->name), on_gone, d);
+    else if (object_sweep(d->a->objects.store, d->key, 0, on_ended, d, NULL) != ERR_OK)
+        end(d);
 }
 
 /* A name with a slash is an object's key, another one a pack's id. */
 static void delete_object(struct archiver *a, unsigned partition, struct str name)
 {
-    char key[OBJECT_KEY_MAX + 1];
     struct id pack;
     struct doomed *d = name.n < sizeof d->name ? malloc(sizeof *d) : NULL;
     if (!d)
@@ -53,11 +65,11 @@ static void delete_object(struct archiver *a, unsigned partition, struct str nam
     d->a = a;
     d->partition = partition;
     snprintf(d->name, sizeof d->name, STR_FMT, STR_ARG(name));
-    snprintf(key, sizeof key, "%s", d->name);
+    snprintf(d->key, sizeof d->key, "%s", d->name);
     if (id_parse(name, &pack) == ERR_OK)
-        archive_pack_key(partition, &pack, key);
+        archive_pack_key(partition, &pack, d->key);
     a->packs_busy++;
-    if (object_delete(a->objects.store, key, on_deleted, d, NULL) == ERR_OK)
+    if (object_delete(a->objects.store, d->key, on_deleted, d, NULL) == ERR_OK)
         return;
     log_limited(LOG_ERROR, "a name that no object can have is to be deleted", F_STR("object", d->name));
     archive_pack_gone(a->queue, partition, name, on_gone, d);

@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+enum { SWEEP_GRACE_LEAST_MS = 3600 * 1000 };
+
 static const struct config_row rows[] = {
 #define X(section_, NAME, TYPE, field, fallback_, min_, max_, choices_, help_)                               \
     {.section = (section_),                                                                                  \
@@ -206,6 +208,9 @@ static void check(struct config_base *base)
         config_problem(
             base,
             "STATE_ARCHIVE_AFTER_SECONDS: must be less than STATE_TTL_SECONDS, or no state would ever be archived");
+    if (c->profile != PROFILE_DEVELOPMENT && c->archive_sweep_grace_ms < SWEEP_GRACE_LEAST_MS)
+        config_problem(
+            base, "ARCHIVE_SWEEP_GRACE_SECONDS: must be at least 3600, or what is being written could go");
     if (strpbrk(c->redis_key_prefix, "{}") != NULL)
         config_problem(base, "REDIS_KEY_PREFIX: must not hold { or }, which mark partitions");
 }

@@ -82,6 +82,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         time.sleep(rule.more["seconds"])
         self.answer(status, headers, body)
 
+    def hold(self, rule, status, headers, body):
+        """The store has done it; nobody is told before `go`. `reached` says that it has."""
+        rule.more["reached"].set()
+        rule.more["go"].wait(60)
+        self.cut()
+
     def no_etag(self, rule, status, headers, body):
         self.answer(status, [h for h in headers if h[0].lower() != "etag"], body)
 

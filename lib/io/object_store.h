@@ -158,9 +158,10 @@ MUST_CHECK enum err object_list(struct object_store *store, const char *prefix, 
                                 unsigned limit, object_cb cb, void *arg, struct object_op **ret_op);
 
 /* What puts left that never came to their end: uploads in parts that were begun more than `age_ms` ago (S3), temporary
-   files that nobody holds (directory). meta.size of the result is how many uploads went. For the archiver. */
-MUST_CHECK enum err object_sweep(struct object_store *store, int64_t age_ms, object_cb cb, void *arg,
-                                 struct object_op **ret_op);
+   files that nobody holds (directory). Only of keys that begin with `prefix`, "" for all: MinIO tells only of those of one
+   whole key. meta.size of the result is how many uploads went. For the archiver. */
+MUST_CHECK enum err object_sweep(struct object_store *store, const char *prefix, int64_t age_ms, object_cb cb,
+                                 void *arg, struct object_op **ret_op);
 
 /* No callback after it returns. A put or delete may still happen, whole. Not inside the operation's own `done`;
    inside `data` it is fine. `ret_op` of the calls above may be NULL. */

@@ -119,7 +119,7 @@ void s3_setup_start(struct s3_store *s);
 enum err s3_put(struct object_store *store, const char *key, struct store_source *source, bool if_absent,
                 object_cb cb, void *arg, struct object_op **ret_op);
 /* s3_sweep.c */
-enum err s3_sweep(struct object_store *store, int64_t age_ms, object_cb cb, void *arg,
+enum err s3_sweep(struct object_store *store, const char *prefix, int64_t age_ms, object_cb cb, void *arg,
                   struct object_op **ret_op);
 /* s3_get.c */
 enum err s3_get(struct object_store *store, const struct object_get *get, object_cb cb, void *arg,

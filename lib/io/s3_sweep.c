@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Ends uploads in parts that their writers left behind. One page of them at a time; the next sweep takes the next. (MinIO
-   lists none without their key, and ends them itself after a day.) */
+   lists none without their whole key, and ends them itself after a day.) */
 #include "io/s3.h"
 
 #include "base/clock.h"
@@ -17,6 +17,7 @@ struct left {
 
 struct sweep {
     int64_t before_ms;
+    char prefix[OBJECT_KEY_MAX + 1];
     struct left *left;
     size_t count, at;
 };
@@ -75,6 +76,8 @@ static void begin(struct s3_op *op)
     struct sweep *s = sweep_of(op);
     s->count = s->at = 0;
     s3_request(op, "GET", NULL);
+    if (s->prefix[0])
+        s3_query(op, "prefix", s->prefix);
     s3_query(op, "uploads", "");
     s3_send(op, on_listed);
 }
@@ -84,7 +87,7 @@ static void release(struct s3_op *op)
     free(sweep_of(op)->left);
 }
 
-enum err s3_sweep(struct object_store *store, int64_t age_ms, object_cb cb, void *arg,
+enum err s3_sweep(struct object_store *store, const char *prefix, int64_t age_ms, object_cb cb, void *arg,
                   struct object_op **ret_op)
 {
     struct sweep *s = calloc(1, sizeof *s);
@@ -96,6 +99,7 @@ enum err s3_sweep(struct object_store *store, int64_t age_ms, object_cb cb, void
         return ERR_NOMEM;
     }
     *s = (struct sweep){.before_ms = clock_wall_ms() - age_ms, .left = left};
+    snprintf(s->prefix, sizeof s->prefix, "%s", prefix);
     op->kind = s;
     op->release = release;
     *ret_op = &op->base;

@@ -34,6 +34,7 @@ static const struct {
     {"DROP", "drop", PART_NONE, ""},
     {"PACKS", "packs", PART_NONE, ""},
     {"SIDLE", "sidle", PART_NONE, ""},
+    {"SWEEP", "sweep", PART_NONE, ""},
 };
 
 void key_base(const struct queue *q, unsigned partition, struct buf *out)

@@ -3,14 +3,18 @@
 import json
 import os
 import pathlib
+import signal
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
 
 import redis
 import yaml
-from system import BIN, System, wait_until
+from minio import Minio
+from proxy import Proxy
+from system import BIN, BUILD, PLAIN_ENV, System, descendants, wait_until
 
 DAY = 24 * 3600 * 1000
 # What the archiver may do in Redis: everything but looking for keys.
@@ -65,7 +69,7 @@ class Scene:
         self.redis = redis.Redis.from_url(url, decode_responses=True)
         self.redis.execute_command("ACL", "SETUSER", "archiver", *ACL)
         self.archiver_url = "redis://archiver:archive@" + url.rsplit("@", 1)[-1].removeprefix("redis://")
-        self.objects = pathlib.Path(told["OBJECT_STORE_PATH"])
+        self.objects = pathlib.Path(told.get("OBJECT_STORE_PATH", self.directory / "no folder"))
         self.started = []
 
     def archiver(self, ready=True, **env):
@@ -171,8 +175,74 @@ class Scene:
         return done.stdout.splitlines() or ([done.stderr] if done.returncode else [])
 
 
+class S3Scene(Scene):
+    """The same on a real MinIO, behind a proxy that lies when it is told to."""
+
+    BUCKET = "archive-test"
+
+    def __init__(self, directory, **env):
+        self.minio = Minio(pathlib.Path(directory) / "minio")
+        self.proxy = Proxy(self.minio.endpoint)
+        super().__init__(pathlib.Path(directory) / "system", **{**self.minio.settings, "MINIO_ENDPOINT": self.proxy.endpoint,
+                                                                "MINIO_BUCKET": self.BUCKET, "MINIO_TIMEOUT": "3", **env})
+
+    def tool(self, *words):
+        """The store by hand (tests/store/store_tool.c)."""
+        env = {**PLAIN_ENV, "STORE_KIND": "s3", "STORE_ENDPOINT": self.minio.endpoint, "STORE_BUCKET": self.BUCKET,
+               "STORE_ACCESS_KEY": self.minio.access_key, "STORE_SECRET_KEY": self.minio.secret_key}
+        done = subprocess.run([BUILD / "store" / "store_tool"], env=env, input=" ".join(map(str, words)) + "\n", text=True,
+                              capture_output=True, timeout=60, check=True)
+        return json.loads(done.stdout)
+
+    def stop(self):
+        self.proxy.clear()
+        super().stop()
+        self.proxy.stop()
+        self.minio.stop()
+
+    def names(self):
+        """All objects' keys, as MinIO has them on its disk."""
+        bucket = self.minio.data / self.BUCKET
+        return {str(path.parent.relative_to(bucket)) for path in bucket.rglob("xl.meta")}
+
+    def packs(self):
+        return sorted(name.rsplit("/", 1)[1] for name in self.names() if name.startswith("archive.logs/"))
+
+    def named(self):
+        """All that anything in Redis names."""
+        found = {record.split()[2] for key in self.keys("*}:s:*:states") for record in self.redis.hvals(key)} - {"-"}
+        for key in self.keys("*}:s:*:files"):
+            session = key.split(":s:")[1].split(":")[0]
+            found |= {f"default/{session}/{json.loads(record)['hash']}-{file}" for file, record in self.redis.hgetall(key).items()}
+        for key in self.keys("*}:packs"):
+            partition = key.split("{")[1].split("}")[0]
+            found |= {name if "/" in name else f"archive.logs/{partition}/{name}" for name in self.redis.zrange(key, 0, -1)}
+        for key in self.keys("*}:drop"):
+            found |= set(self.redis.lrange(key, 0, -1))
+        return found
+
+    def unnamed(self):
+        return {name for name in self.names() - self.named() if not name.startswith(("sweep.owner/", "millrace-probe/"))}
+
+    def held(self, pattern):
+        """The next such request is done, and its answer kept back until `go`."""
+        return self.proxy.rule(pattern, "hold", 1, reached=threading.Event(), go=threading.Event()).more
+
+    def kill(self, part):
+        """kill -9 of the program; up starts it again."""
+        was = self.system.children(part)[0]
+        os.kill(worker_of(was["pid"]) if part == "worker" else was["pid"], signal.SIGKILL)
+        wait_until(f"another {part} is ready", lambda: self.system.children(part)[0]["restarts"] > was["restarts"]
+                   and self.system.is_ready(), 60)
+
+
+def worker_of(spawner):
+    """The worker is the spawner's child of that name."""
+    return next((pid for pid, (_, line) in descendants(spawner).items() if line.split()[0].endswith("millrace-worker")), spawner)
+
+
 def settle(what, condition, timeout=30):
     return wait_until(what, condition, timeout, 0.05)
 
 
-__all__ = ["Archiver", "BIN", "DAY", "Scene", "os", "settle", "time", "wait_until"]
+__all__ = ["Archiver", "BIN", "DAY", "S3Scene", "Scene", "os", "settle", "time", "wait_until"]

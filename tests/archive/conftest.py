@@ -1,10 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
-from archive import Scene
+from archive import S3Scene, Scene
 
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory, cluster):
     made = Scene(tmp_path_factory.mktemp("archive"), cluster=cluster)
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory):
+    made = S3Scene(tmp_path_factory.mktemp("s3"))
+    made.archiver().end()  # from now on the worker's janitor leaves logs alone
     yield made
     made.stop()

@@ -333,7 +333,7 @@ static void cmd_list(struct running *r, char **w)
 
 static void cmd_sweep(struct running *r, char **w)
 {
-    wait_for(r, object_sweep(store, strtoll(w[1], NULL, 10), on_done, r, &r->op));
+    wait_for(r, object_sweep(store, "", strtoll(w[1], NULL, 10), on_done, r, &r->op));
 }
 
 static void cmd_check(struct running *r, char **w)
