@@ -9,6 +9,7 @@
 #include "api/offers.h"
 #include "api/router.h"
 #include "base/list.h"
+#include "io/crypto.h"
 #include "io/http_server.h"
 #include "io/loop.h"
 #include "io/state_blob.h"
@@ -32,6 +33,8 @@ struct api {
     bool asking;
     struct list calls;     /* requests not yet answered */
     struct list followers; /* streams and long-polls */
+    struct list unparsed;  /* large bodies that wait (body.c) */
+    unsigned parsing;      /* those that the pool has */
     unsigned cancels;      /* sent for clients that left, not yet answered */
     uint64_t sends;        /* count of queue_send, which makes each safe to repeat */
     bool draining;
@@ -51,6 +54,8 @@ struct call {
     char idempotency[AUTH_USER_MAX + 1 + 256]; /* the user, and the key that it chose */
     bool unproven;                             /* no credential so far: the key may be in the body */
     struct list node;
+    struct body_work *body;          /* of a large body (body.c); else NULL */
+    json_t *json;                    /* the body, for a handler that goes on later; or NULL */
     char job_text[ID_LEN + 1];       /* what `param` is a view of, where the path has none */
     void *context;                   /* the handler's */
     void (*gone)(struct call *c);    /* may be NULL */
@@ -103,9 +108,9 @@ void job_write(const struct queue_job *job, struct buf *out);
 void followers_drain(struct api *api);
 /* False: the body is no JSON by its content type, and the client was told. */
 bool exec_is_json(struct call *c);
-/* A body as a run; `rules` says `sync` and `tools`. On refusal the client was told. */
-bool exec_parse(struct call *c, struct str body, const struct exec_rules *rules,
-                struct exec_request *ret_request);
+/* A body as a run; `rules` says `sync` and `tools`, `size` how long its text was. On refusal the client was told. */
+bool exec_take(struct call *c, json_t *body, size_t size, const struct exec_rules *rules,
+               struct exec_request *ret_request);
 /* A POST body as a run; on refusal the client was told. */
 bool exec_read(struct call *c, bool sync, struct exec_request *ret_request);
 /* Goes on with `next`, which owns the request then, once its session is known to be usable; or answers. */
@@ -118,7 +123,8 @@ void exec_abandon(struct api *api, struct str tenant, struct id job);
 /* Counts and logs an accepted job. */
 void exec_accepted(const struct api *api, enum language lang, enum queue_priority priority,
                    const struct queue_submitted *result);
-/* The hash of the body under which an Idempotency-Key repeats. */
+/* The hash of the body, under which an Idempotency-Key repeats; "" without a key. */
+void exec_body_hash(const struct call *c, struct str key, char ret_hex[SHA256_HEX_LEN + 1]);
 void exec_fill_submit(const struct call *c, const struct exec_request *request, struct str key,
                       const char *hash, bool sync, struct queue_submit *ret_submit);
 

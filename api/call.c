@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/app.h"
+#include "api/body.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -36,6 +37,8 @@ static void observe(struct call *c, int64_t started_ns)
 static void free_call(struct call *c)
 {
     list_remove(&c->node);
+    body_forget(c);
+    json_decref(c->json);
     free(c);
 }
 
@@ -263,7 +266,7 @@ void call_on_request(void *arg, struct http_request *r)
     }
     if (c->unproven)
         c->tenant = c->who.tenant;
-    handlers[c->route->handler](c);
+    body_ready(c, handlers[c->route->handler]);
 }
 
 void call_write_error(int status, const char *details, const char *request_id, struct buf *out)

@@ -2,10 +2,10 @@
 /* POST /exec: a job that is submitted, followed over this process's reply channel, and answered when it ends.
  */
 #include "api/app.h"
+#include "api/body.h"
 #include "api/view.h"
 
 #include "base/log.h"
-#include "io/crypto.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,8 +49,15 @@ bool exec_is_json(struct call *c)
     return false;
 }
 
-bool exec_parse(struct call *c, struct str body, const struct exec_rules *rules,
-                struct exec_request *ret_request)
+static bool refuse(struct call *c, const struct api_fault *fault)
+{
+    metrics_add(c->api->metrics, METRIC_JOBS_REFUSED, METRIC_REFUSED_INVALID, 0, 1);
+    call_refuse(c, fault);
+    return false;
+}
+
+bool exec_take(struct call *c, json_t *body, size_t size, const struct exec_rules *rules,
+               struct exec_request *ret_request)
 {
     struct exec_rules all = *rules;
     all.bounds = c->api->bounds;
@@ -58,17 +65,19 @@ bool exec_parse(struct call *c, struct str body, const struct exec_rules *rules,
     all.state = c->api->config.state_enabled && !rules->tools; /* it would hold up its session */
     all.refused = c->api->offers.refused;
     struct api_fault fault;
-    if (exec_request_parse(body, &all, ret_request, &fault) == ERR_OK)
-        return true;
-    metrics_add(c->api->metrics, METRIC_JOBS_REFUSED, METRIC_REFUSED_INVALID, 0, 1);
-    call_refuse(c, &fault);
-    return false;
+    return exec_request_read(body, size, &all, ret_request, &fault) == ERR_OK || refuse(c, &fault);
 }
 
 bool exec_read(struct call *c, bool sync, struct exec_request *ret_request)
 {
-    return exec_is_json(c) &&
-           exec_parse(c, http_body(c->request), &(struct exec_rules){.sync = sync}, ret_request);
+    auto_json body = NULL;
+    struct errinfo info;
+    struct api_fault fault;
+    if (!exec_is_json(c))
+        return false;
+    if (body_json(c, &body, &info) != ERR_OK)
+        return api_fault_set(&fault, CE_BAD_JSON, "%s", info.text) == ERR_OK || refuse(c, &fault);
+    return exec_take(c, body, http_body(c->request).n, &(struct exec_rules){.sync = sync}, ret_request);
 }
 
 bool exec_idempotency_key(struct call *c, struct str *ret_key)
@@ -87,6 +96,15 @@ bool exec_idempotency_key(struct call *c, struct str *ret_key)
     call_fail(c, CE_BAD_IDEMPOTENCY_KEY,
               "Idempotency-Key: must be one header of 1 to 255 visible ASCII characters");
     return false;
+}
+
+void exec_body_hash(const struct call *c, struct str key, char ret_hex[SHA256_HEX_LEN + 1])
+{
+    ret_hex[0] = '\0';
+    if (key.n == 0)
+        return;
+    struct sha256 digest = sha256_of(http_body(c->request));
+    sha256_hex(&digest, ret_hex);
 }
 
 void exec_fill_submit(const struct call *c, const struct exec_request *request, struct str key,
@@ -248,9 +266,8 @@ static void begin(struct call *c, struct exec_request *taken)
     run->priority = request.priority;
     c->context = run;
     c->gone = on_client_gone;
-    char hash[SHA256_HEX_LEN + 1] = "";
-    struct sha256 digest = sha256_of(http_body(c->request));
-    sha256_hex(&digest, hash);
+    char hash[SHA256_HEX_LEN + 1];
+    exec_body_hash(c, key, hash);
     struct queue_submit submit;
     exec_fill_submit(c, &request, key, hash, true, &submit);
     metrics_add(c->api->metrics, METRIC_JOBS_SUBMITTED, (unsigned)request.lang, (unsigned)request.priority,

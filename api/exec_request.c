@@ -439,19 +439,15 @@ static enum err read_all(struct draft *d, struct exec_request *request)
     return e == ERR_OK ? take_state(d, request) : e;
 }
 
-enum err exec_request_parse(struct str body, const struct exec_rules *rules, struct exec_request *ret_request,
-                            struct api_fault *fault)
+enum err exec_request_read(json_t *root, size_t size, const struct exec_rules *rules,
+                           struct exec_request *ret_request, struct api_fault *fault)
 {
-    struct errinfo info;
-    auto_json root = NULL;
-    if (json_parse(body, &root, &info) != ERR_OK)
-        return api_fault_set(fault, CE_BAD_JSON, "%s", info.text);
     if (!json_is_object(root))
         return api_fault_set(fault, CE_INVALID_FIELD, "the body must be an object, not %s",
                              json_type_text(root));
     struct draft d = {.body = root, .rules = rules, .fault = fault, .files = BUF_INIT(EXEC_FILES_BYTES)};
     /* Escapes make a character at most six; the body's own limit bounds it as well. */
-    struct exec_request request = {.canonical = BUF_INIT(8 * (body.n + 4096))};
+    struct exec_request request = {.canonical = BUF_INIT(8 * (size + 4096))};
     enum err e = read_all(&d, &request);
     if (e == ERR_OK) {
         write_canonical(&d, &request);
@@ -467,6 +463,16 @@ enum err exec_request_parse(struct str body, const struct exec_rules *rules, str
     else
         exec_request_free(&request);
     return e;
+}
+
+enum err exec_request_parse(struct str body, const struct exec_rules *rules, struct exec_request *ret_request,
+                            struct api_fault *fault)
+{
+    struct errinfo info;
+    auto_json root = NULL;
+    if (json_parse(body, &root, &info) != ERR_OK)
+        return api_fault_set(fault, CE_BAD_JSON, "%s", info.text);
+    return exec_request_read(root, body.n, rules, ret_request, fault);
 }
 
 void exec_request_free(struct exec_request *request)

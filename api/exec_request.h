@@ -44,7 +44,10 @@ struct exec_request {
     int64_t if_state_version; /* -1: any */
 };
 
-/* ERR_INVALID: `fault` says why; *ret_request is untouched. */
+/* ERR_INVALID: `fault` says why; *ret_request is untouched. `size`: bytes of the text that `root` was. */
+MUST_CHECK enum err exec_request_read(json_t *root, size_t size, const struct exec_rules *rules,
+                                      struct exec_request *ret_request, struct api_fault *fault);
+/* The same of a text. */
 MUST_CHECK enum err exec_request_parse(struct str body, const struct exec_rules *rules,
                                        struct exec_request *ret_request, struct api_fault *fault);
 void exec_request_free(struct exec_request *request);

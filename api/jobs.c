@@ -3,7 +3,6 @@
 #include "api/app.h"
 #include "api/view.h"
 
-#include "io/crypto.h"
 #include "json/json.h"
 
 #include <inttypes.h>
@@ -123,8 +122,7 @@ static void submit_job(struct call *c, struct exec_request *taken)
     struct waiting *w = good ? wait_for(c) : NULL;
     if (w != NULL) {
         char hash[SHA256_HEX_LEN + 1];
-        struct sha256 digest = sha256_of(http_body(c->request));
-        sha256_hex(&digest, hash);
+        exec_body_hash(c, key, hash);
         struct queue_submit submit;
         exec_fill_submit(c, &request, key, hash, false, &submit);
         metrics_add(c->api->metrics, METRIC_JOBS_SUBMITTED, (unsigned)request.lang,

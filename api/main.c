@@ -170,6 +170,7 @@ static enum err start(struct program *p, struct errinfo *info)
     struct api *api = &p->api;
     list_init(&api->calls);
     list_init(&api->followers);
+    list_init(&api->unparsed);
     api->started_wall_ms = clock_wall_ms();
     limits_configure(&api->config, &api->bounds);
     raise_file_limit();

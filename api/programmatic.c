@@ -253,23 +253,21 @@ static enum err check_timeout(struct draft *d)
     return api_fault_set(d->fault, CE_BAD_REQUEST, "timeout must be a positive number of milliseconds");
 }
 
-enum err programmatic_body(json_t *body, struct buf *out, struct api_fault *fault)
+enum err programmatic_body(json_t *body, size_t max_code, struct api_fault *fault)
 {
     struct draft d = {.body = body, .fault = fault};
     if (take_language(&d) != ERR_OK || take_code(&d) != ERR_OK || check_tools(&d) != ERR_OK ||
         check_timeout(&d) != ERR_OK)
         return ERR_INVALID;
-    auto_buf program = BUF_INIT(out->max);
+    if (d.code.n > max_code)
+        return api_fault_set(fault, CE_TOO_LARGE, "code: has %zu bytes; at most %zu are allowed", d.code.n,
+                             max_code);
+    auto_buf program = BUF_INIT(max_code); /* as much as a program may have */
     (d.language == TOOLS_PYTHON ? write_python : write_bash)(&d, &program);
-    bool fits = buf_status(&program) == ERR_OK;
-    if (fits) {
-        json_t *code = json_stringn_nocheck(program.data, program.len);
-        fits =
-            code != NULL && json_object_set_new(body, "code", code) == 0 &&
-            json_object_set_new(body, "lang", json_string(d.language == TOOLS_PYTHON ? "py" : "bash")) == 0;
-        json_object_del(body, "tools");
-    }
-    if (!fits || json_write(body, out) != ERR_OK)
+    json_t *code = buf_status(&program) == ERR_OK ? json_stringn_nocheck(program.data, program.len) : NULL;
+    if (code == NULL || json_object_set_new(body, "code", code) != 0 ||
+        json_object_set_new(body, "lang", json_string(d.language == TOOLS_PYTHON ? "py" : "bash")) != 0)
         return api_fault_set(fault, CE_TOO_LARGE, "code: with its tools it is too large");
+    (void)json_object_del(body, "tools"); /* it is there */
     return ERR_OK;
 }

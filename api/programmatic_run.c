@@ -3,6 +3,7 @@
    the calls that wait for results, or the end. A continuation reads the job's log from its start, so any api can take it, and a
    repeated one finds its results there already. */
 #include "api/app.h"
+#include "api/body.h"
 #include "api/programmatic.h"
 #include "api/tool_results.h"
 #include "api/view.h"
@@ -238,12 +239,13 @@ static void begin(struct call *c, json_t *body)
 {
     struct exec_request request;
     struct api_fault fault;
-    auto_buf text = BUF_INIT(2 * (size_t)c->api->config.max_body_bytes);
-    if (programmatic_body(body, &text, &fault) != ERR_OK) {
+    size_t max_code = (size_t)c->api->config.max_code_bytes;
+    if (programmatic_body(body, max_code, &fault) != ERR_OK) {
         call_refuse(c, &fault);
         return;
     }
-    if (!exec_parse(c, buf_str(&text), &(struct exec_rules){.sync = true, .tools = true}, &request))
+    if (!exec_take(c, body, http_body(c->request).n + max_code,
+                   &(struct exec_rules){.sync = true, .tools = true}, &request))
         return;
     struct round *r = new_round(c, true);
     if (r != NULL) {
@@ -268,10 +270,12 @@ static void go_on(struct call *c)
     struct round *r = new_round(c, false);
     if (r == NULL)
         return;
-    if (tool_answers_read(http_body(c->request), &r->answers, &fault) != ERR_OK) {
+    if (tool_answers_read(c->json, http_body(c->request), &r->answers, &fault) != ERR_OK) {
         call_refuse(take_call(r), &fault);
         return;
     }
+    json_decref(c->json); /* the answers are views of the text */
+    c->json = NULL;
     view_init(&r->view, job, job, (size_t)c->api->config.max_output_bytes + 64 * 1024);
     r->reader = log_reader_open(c->api->queue, c->tenant, job, STR(""), on_event, r);
 }
@@ -299,7 +303,7 @@ void handle_programmatic(struct call *c)
     struct errinfo info;
     if (!call_store_ready(c) || !exec_is_json(c))
         return;
-    if (json_parse(http_body(c->request), &body, &info) != ERR_OK) {
+    if (body_json(c, &body, &info) != ERR_OK) {
         call_fail(c, CE_BAD_JSON, "%s", info.text);
         return;
     }
@@ -308,6 +312,8 @@ void handle_programmatic(struct call *c)
         call_fail(c, CE_INVALID_FIELD, "the body must be an object");
     else if (token == NULL)
         begin(c, body);
-    else if (take_token(c, token))
+    else if (take_token(c, token)) {
+        c->json = json_incref(body);
         call_check_owner(c, go_on);
+    }
 }

@@ -174,12 +174,9 @@ static enum err read_list(const json_t *list, struct str raw, struct tool_answer
     return ERR_OK;
 }
 
-enum err tool_answers_read(struct str body, struct tool_answers *ret_answers, struct api_fault *fault)
+enum err tool_answers_read(const json_t *root, struct str body, struct tool_answers *ret_answers,
+                           struct api_fault *fault)
 {
-    auto_json root = NULL;
-    struct errinfo info;
-    if (json_parse(body, &root, &info) != ERR_OK)
-        return api_fault_set(fault, CE_BAD_JSON, "%s", info.text);
     const json_t *list = json_object_get(root, "tool_results");
     if (!json_is_array(list) || json_array_size(list) == 0)
         return api_fault_set(fault, CE_BAD_REQUEST, "tool_results must be a non-empty array");

@@ -38,8 +38,8 @@ struct tool_answers {
     size_t count;
 };
 
-/* ERR_INVALID: `fault` says why. */
-MUST_CHECK enum err tool_answers_read(struct str body, struct tool_answers *ret_answers,
+/* `body` is the text that `root` was. ERR_INVALID: `fault` says why. */
+MUST_CHECK enum err tool_answers_read(const json_t *root, struct str body, struct tool_answers *ret_answers,
                                       struct api_fault *fault);
 void tool_answers_free(struct tool_answers *answers);
 /* The data of the event that brings those that the log does not have yet; `out` stays empty when it has them all. ERR_INVALID: a call

@@ -50,6 +50,21 @@ struct str http_body(const struct http_request *r)
     return buf_str(&r->body);
 }
 
+void http_body_take(struct http_request *r, struct buf *ret_body)
+{
+    r->conn->env->body_bytes -= r->body.len;
+    *ret_body = r->body;
+    buf_init(&r->body, r->max_body);
+}
+
+void http_body_give(struct http_request *r, struct buf *body)
+{
+    r->conn->env->body_bytes += body->len;
+    buf_free(&r->body);
+    r->body = *body;
+    buf_init(body, 0);
+}
+
 bool http_has_body(const struct http_request *r)
 {
     return r->head.framing != HTTP_BODY_NONE;

@@ -73,6 +73,9 @@ unsigned http_header_count(const struct http_request *r, const char *name);
  */
 struct str http_query(const struct http_request *r, const char *name, bool *ret_present);
 struct str http_body(const struct http_request *r);
+/* For work in another thread, which the request may not outlive: the body becomes the caller's, who may give it back. */
+void http_body_take(struct http_request *r, struct buf *ret_body);
+void http_body_give(struct http_request *r, struct buf *body);
 bool http_has_body(const struct http_request *r); /* in on_head: one was announced, and is not empty */
 const char *
 http_request_id(const struct http_request *r);         /* fresh, 21 characters; sent back as X-Request-Id */
