@@ -91,7 +91,11 @@ static enum err err_of(CURLcode code, const struct http_call *call)
 {
     if (buf_status(&call->body))
         return buf_status(&call->body);
-    return code == CURLE_OK ? ERR_OK : code == CURLE_OPERATION_TIMEDOUT ? ERR_TIMEOUT : ERR_IO;
+    bool untrusted = code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE;
+    return code == CURLE_OK                   ? ERR_OK
+           : code == CURLE_OPERATION_TIMEDOUT ? ERR_TIMEOUT
+           : untrusted                        ? ERR_DENIED
+                                              : ERR_IO;
 }
 
 static void call_finish(struct http_call *call, CURLcode code)

@@ -50,7 +50,7 @@ struct http_answer {
 };
 
 /* `answer` is NULL unless e is ERR_OK (whatever the status is); `why` says in words what failed, else NULL.
-   ERR_IO: no connection, or it broke. ERR_TIMEOUT. ERR_FULL. Never called before http_client_send() returned.
+   ERR_IO: no connection, or it broke. ERR_DENIED: its certificate does not fit. ERR_TIMEOUT. ERR_FULL. Never called before http_client_send() returned.
  */
 typedef void (*http_call_cb)(void *arg, enum err e, const char *why, const struct http_answer *answer);
 

@@ -343,8 +343,11 @@ enum err ws_client_open(uv_loop_t *loop, struct http_client *http, const struct 
     buf_init(&ws->request, HEAD_MAX);
     ws_decoder_init(&ws->decoder, options->max_message ? options->max_message : 1 << 20);
     ws->decoder.from_server = true;
-    struct http_call_options call = {
-        .method = "GET", .url = options->url, .connect_timeout_ms = CONNECT_MS, .connect_only = true};
+    struct http_call_options call = {.method = "GET",
+                                     .url = options->url,
+                                     .ca_file = options->ca_file,
+                                     .connect_timeout_ms = CONNECT_MS,
+                                     .connect_only = true};
     enum err e = build_request(ws);
     e = e ? e : http_client_send(http, &call, on_connected, ws, &ws->call);
     if (e) {

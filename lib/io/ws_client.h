@@ -11,7 +11,8 @@ struct ws_client;
 struct ws_client_options {
     const char *url; /* http://, https:// */
     const char *const *headers;
-    size_t max_message; /* 0: 1 MiB */
+    const char *ca_file; /* NULL: the system's */
+    size_t max_message;  /* 0: 1 MiB */
     void (*on_open)(void *arg);
     void (*on_message)(void *arg, struct str text);
     void (*on_drain)(void *arg); /* everything that was sent has left; may be NULL */

@@ -26,6 +26,12 @@ void client_url(const struct client *c, const char *path, char out[CLIENT_URL_MA
     snprintf(out, CLIENT_URL_MAX, "%s%s", c->base, path);
 }
 
+const char *client_ca_file(const struct client *c)
+{
+    const char *file = c->config.client_ca_file;
+    return file && file[0] ? file : NULL;
+}
+
 static enum err find_api(struct client *c, struct errinfo *info)
 {
     struct config_request request = {0};
@@ -190,6 +196,7 @@ enum err client_call(struct client *c, const char *method, const char *path, str
     struct http_call_options options = {.method = method,
                                         .url = url,
                                         .headers = headers,
+                                        .ca_file = client_ca_file(c),
                                         .body = body,
                                         .timeout_ms = CALL_TIMEOUT_MS,
                                         .max_body = CLIENT_ANSWER_MAX};

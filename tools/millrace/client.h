@@ -26,6 +26,8 @@ void client_close(struct client *c);
 
 /* base + path. */
 void client_url(const struct client *c, const char *path, char out[CLIENT_URL_MAX]);
+/* Who signs the certificate of the API; NULL: the system's. */
+const char *client_ca_file(const struct client *c);
 
 struct client_answer {
     int status;

@@ -161,6 +161,7 @@ static void connect_ws(struct follow *f)
     client_url(f->client, path, url);
     struct ws_client_options options = {.url = url,
                                         .headers = f->client->headers,
+                                        .ca_file = client_ca_file(f->client),
                                         .max_message = MESSAGE_MAX,
                                         .on_open = on_open,
                                         .on_message = on_message,
@@ -214,6 +215,7 @@ static void catch_up(struct follow *f)
     struct http_call_options call = {.method = "GET",
                                      .url = url,
                                      .headers = f->client->headers,
+                                     .ca_file = client_ca_file(f->client),
                                      .timeout_ms = 30000,
                                      .max_body = CLIENT_ANSWER_MAX};
     if (http_client_send(f->client->http, &call, on_page, f, &f->poll))
