@@ -70,6 +70,9 @@ HANDLER_TABLE(X)
 /* What http_server is given. */
 void call_on_head(void *arg, struct http_request *r);
 void call_on_request(void *arg, struct http_request *r);
+void call_write_fields(void *arg, const struct http_request *r, struct buf *out);
+/* False: the client expects another service than this, and was told. */
+bool call_check_profile(struct call *c);
 void call_write_error(int status, const char *details, const char *request_id, struct buf *out);
 
 /* Answers; `c` is freed. */
@@ -120,6 +123,8 @@ void exec_settle_session(struct call *c, struct exec_request *request, bool stri
 bool exec_idempotency_key(struct call *c, struct str *ret_key);
 /* Cancels a job whose client left before its answer; a failure is logged. */
 void exec_abandon(struct api *api, struct str tenant, struct id job);
+/* A UUID, as clients give their programmatic requests. */
+bool request_id_valid(struct str id);
 /* Counts and logs an accepted job. */
 void exec_accepted(const struct api *api, enum language lang, enum queue_priority priority,
                    const struct queue_submitted *result);

@@ -248,6 +248,8 @@ void call_on_head(void *arg, struct http_request *r)
         refuse_route(c, &allow);
         return;
     }
+    if (!open && !call_check_profile(c))
+        return;
     if (c->route->handler == HANDLER_upload || c->route->handler == HANDLER_upload_batch) {
         upload_head(c);
         return;
@@ -264,8 +266,11 @@ void call_on_request(void *arg, struct http_request *r)
         refuse_key(c);
         return;
     }
-    if (c->unproven)
+    if (c->unproven) {
         c->tenant = c->who.tenant;
+        if (!call_check_profile(c))
+            return;
+    }
     body_ready(c, handlers[c->route->handler]);
 }
 

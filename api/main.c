@@ -139,6 +139,7 @@ static enum err open_http(struct api *api, struct errinfo *info)
         .on_head = call_on_head,
         .on_request = call_on_request,
         .write_error = call_write_error,
+        .write_fields = call_write_fields,
         .arg = api,
     };
     return http_server_open(&api->loop.uv, &options, &api->http, info);

@@ -9,10 +9,13 @@
 #include "api/view.h"
 
 #include "base/log.h"
+#include "queue/request.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define REQUEST_ID_HEADER "x-librechat-code-request-id"
 
 struct round {
     struct api *api;
@@ -24,14 +27,43 @@ struct round {
     struct tool_answers answers; /* of a continuation */
     enum language lang;
     enum queue_priority priority;
-    bool first; /* the request that brought the program */
-    bool asked; /* an answer of the queue is to come, which frees what has no client any more */
-    bool live;  /* what the log had is read, and the answers are in it */
-    bool known; /* the session is */
+    bool first;            /* the request that brought the program */
+    bool asked;            /* an answer of the queue is to come, which frees what has no client any more */
+    bool live;             /* what the log had is read, and the answers are in it */
+    bool known;            /* the session is */
+    struct ticket *ticket; /* NULL: the request has no id to be cancelled by */
 };
+
+/* The id that the client gave its request (CONTRACT 7). Outlives the round until the store has answered. */
+struct ticket {
+    struct api *api;
+    struct round *round; /* NULL once that is over */
+    struct str tenant;
+    char user[AUTH_USER_MAX + 1], id[40];
+    struct id job;
+    bool asked; /* the answer is to come */
+};
+
+static struct request_ref ref_of(const struct ticket *t)
+{
+    return (struct request_ref){.tenant = t->tenant, .user = str_of(t->user), .id = str_of(t->id)};
+}
+
+static void drop_ticket(struct ticket *t)
+{
+    t->round = NULL;
+    if (t->job.text[0] != '\0') {
+        struct request_ref ref = ref_of(t);
+        request_close(t->api->queue, &ref);
+    }
+    if (!t->asked)
+        free(t);
+}
 
 static void free_round(struct round *r)
 {
+    if (r->ticket != NULL)
+        drop_ticket(r->ticket);
     if (r->reader != NULL)
         log_reader_close(r->reader);
     if (r->call != NULL)
@@ -67,6 +99,70 @@ static void on_client_gone(struct call *c)
         leave(r);
 }
 
+/* ---- the client's id ---- */
+
+static void refuse(struct round *r, enum client_error error, const char *text)
+{
+    call_fail(take_call(r), error, "%s", text);
+}
+
+static void on_opened(void *arg, enum queue_answer answer)
+{
+    struct ticket *t = arg;
+    struct round *r = t->round;
+    t->asked = false;
+    if (answer == QUEUE_FENCED) /* cancelled before it was known */
+        exec_abandon(t->api, t->tenant, t->job);
+    if (r == NULL) {
+        free(t);
+        return;
+    }
+    if (answer != QUEUE_CONFLICT && answer != QUEUE_NOT_FOUND)
+        return;
+    t->job.text[0] = '\0'; /* not ours to close */
+    if (r->call == NULL)
+        return;
+    if (r->first)
+        exec_abandon(r->api, r->tenant, r->view.job);
+    refuse(r, CE_REQUEST_ID_IN_USE, "");
+}
+
+static void open_ticket(struct round *r)
+{
+    struct ticket *t = r->ticket;
+    if (t == NULL)
+        return;
+    t->job = r->view.job;
+    t->asked = true;
+    struct request_ref ref = ref_of(t);
+    request_open(t->api->queue, &ref, t->job, on_opened, t);
+}
+
+/* False: the header is malformed, and the client was told. */
+static bool take_request_id(struct call *c)
+{
+    unsigned count = http_header_count(c->request, REQUEST_ID_HEADER);
+    if (count == 0 || (count == 1 && request_id_valid(http_header(c->request, REQUEST_ID_HEADER))))
+        return true;
+    call_fail(c, CE_BAD_REQUEST, "Invalid programmatic request ID");
+    return false;
+}
+
+static bool new_ticket(struct round *r, const struct call *c)
+{
+    struct str id = http_header(c->request, REQUEST_ID_HEADER);
+    if (id.n == 0)
+        return true;
+    struct ticket *t = calloc(1, sizeof *t);
+    if (t == NULL)
+        return false;
+    *t = (struct ticket){.api = r->api, .round = r, .tenant = r->tenant};
+    snprintf(t->id, sizeof t->id, STR_FMT, STR_ARG(id));
+    snprintf(t->user, sizeof t->user, "%s", c->who.user);
+    r->ticket = t;
+    return true;
+}
+
 /* ---- answers ---- */
 
 static void answer_calls(struct round *r)
@@ -77,6 +173,7 @@ static void answer_calls(struct round *r)
         "{\"status\":\"tool_call_required\",\"continuation_token\":\"%s.%u\",\"session_id\":\"%s\",\"tool_calls\":",
         r->view.job.text, tool_calls_count(&r->calls), r->view.session.text);
     tool_calls_write_pending(&r->calls, r->view.attempt, &body);
+    view_write_partial(&r->view, &body);
     buf_append_cstr(&body, "}\n");
     call_json(take_call(r), 200, &body);
 }
@@ -88,11 +185,6 @@ static void answer_end(struct round *r)
     view_write_programmatic(&r->view, &body);
     buf_append_char(&body, '\n');
     call_json(take_call(r), 200, &body);
-}
-
-static void refuse(struct round *r, enum client_error error, const char *text)
-{
-    call_fail(take_call(r), error, "%s", text);
 }
 
 /* ---- the log ---- */
@@ -207,6 +299,7 @@ static void on_submitted(void *arg, enum queue_answer answer, const struct queue
         view_init(&r->view, result->job, result->session,
                   (size_t)r->api->config.max_output_bytes + 64 * 1024);
         r->known = r->live = true;
+        open_ticket(r);
         if (r->call == NULL)
             leave(r);
         else
@@ -232,7 +325,26 @@ static struct round *new_round(struct call *c, bool first)
     tool_calls_init(&r->calls);
     c->context = r;
     c->gone = on_client_gone;
+    if (!new_ticket(r, c)) {
+        call_fail(take_call(r), CE_INTERNAL, "out of memory");
+        return NULL;
+    }
     return r;
+}
+
+static void submit(struct call *c, struct exec_request *taken)
+{
+    struct exec_request request = *taken;
+    struct round *r = new_round(c, true);
+    if (r != NULL) {
+        struct queue_submit job;
+        exec_fill_submit(c, &request, (struct str){NULL, 0}, "", true, &job);
+        r->lang = request.lang;
+        r->priority = request.priority;
+        r->asked = true;
+        queue_submit(c->api->queue, &job, on_submitted, r);
+    }
+    exec_request_free(&request);
 }
 
 static void begin(struct call *c, json_t *body)
@@ -244,19 +356,9 @@ static void begin(struct call *c, json_t *body)
         call_refuse(c, &fault);
         return;
     }
-    if (!exec_take(c, body, http_body(c->request).n + max_code,
-                   &(struct exec_rules){.sync = true, .tools = true}, &request))
-        return;
-    struct round *r = new_round(c, true);
-    if (r != NULL) {
-        struct queue_submit submit;
-        exec_fill_submit(c, &request, (struct str){NULL, 0}, "", true, &submit);
-        r->lang = request.lang;
-        r->priority = request.priority;
-        r->asked = true;
-        queue_submit(c->api->queue, &submit, on_submitted, r);
-    }
-    exec_request_free(&request);
+    if (exec_take(c, body, http_body(c->request).n + max_code,
+                  &(struct exec_rules){.sync = true, .tools = true}, &request))
+        exec_settle_session(c, &request, false, submit);
 }
 
 /* ---- a continuation ---- */
@@ -277,6 +379,7 @@ static void go_on(struct call *c)
     json_decref(c->json); /* the answers are views of the text */
     c->json = NULL;
     view_init(&r->view, job, job, (size_t)c->api->config.max_output_bytes + 64 * 1024);
+    open_ticket(r);
     r->reader = log_reader_open(c->api->queue, c->tenant, job, STR(""), on_event, r);
 }
 
@@ -301,7 +404,7 @@ void handle_programmatic(struct call *c)
 {
     auto_json body = NULL;
     struct errinfo info;
-    if (!call_store_ready(c) || !exec_is_json(c))
+    if (!call_store_ready(c) || !exec_is_json(c) || !take_request_id(c))
         return;
     if (body_json(c, &body, &info) != ERR_OK) {
         call_fail(c, CE_BAD_JSON, "%s", info.text);

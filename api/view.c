@@ -360,6 +360,19 @@ void view_write_result(const struct view *v, struct buf *out)
     buf_append_char(out, '}');
 }
 
+void view_write_partial(const struct view *v, struct buf *out)
+{
+    static const char *const names[] = {"partial_stdout", "partial_stderr"};
+    for (int i = 0; i < 2; i++) {
+        if (v->output[i].len == 0)
+            continue;
+        auto_buf text = BUF_INIT(3 * v->output[i].len + 16);
+        utf8_sanitize(&text, buf_str(&v->output[i]));
+        buf_printf(out, ",\"%s\":", names[i]);
+        json_write_string(out, buf_str(&text));
+    }
+}
+
 static void write_programmatic_error(const struct facts *f, struct buf *out)
 {
     const json_t *code = json_object_get(f->end, "exit_code");

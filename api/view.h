@@ -53,6 +53,9 @@ void view_write_result(const struct view *v, struct buf *out);
 /* The last answer of a programmatic run (CONTRACT 4.2): status `completed` or `error`, with the text that clients know. */
 void view_write_programmatic(const struct view *v, struct buf *out);
 
+/* What came so far, while it waits for its tools: `partial_stdout` and `partial_stderr`, each where there is any. */
+void view_write_partial(const struct view *v, struct buf *out);
+
 /* The run was not started because its session's state has another version than the request wants: this one. */
 bool view_state_conflict(const struct view *v, uint64_t *ret_version);
 

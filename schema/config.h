@@ -23,6 +23,11 @@ extern const struct config_table config_table;
 enum config_profile { PROFILE_PRODUCTION, PROFILE_DEVELOPMENT };
 enum config_pod_backend { POD_BACKEND_LOCAL };
 enum config_object_store { CONFIG_OBJECT_STORE_DIRECTORY, CONFIG_OBJECT_STORE_S3 };
+enum config_execution_profile {
+    CONFIG_EXECUTION_PROFILE_BOTH,
+    CONFIG_EXECUTION_PROFILE_DEFAULT,
+    CONFIG_EXECUTION_PROFILE_STATEFUL,
+};
 enum config_log_format { LOG_FORMAT_AUTO, LOG_FORMAT_JSON, LOG_FORMAT_TEXT };
 /* log_level is an enum log_level of base/log.h. */
 

@@ -47,10 +47,15 @@ static void write_detail(const struct client_error_row *row, struct str detail, 
     buf_append_cstr(out, "}]");
 }
 
-/* The sentence for people is the precise one, except where a client compares it. */
+/* Clients compare `error` with it: the sentence for people is `message`. */
+static bool is_word(const struct client_error_row *row)
+{
+    return row->status == 429 || strcmp(row->text, row->type) == 0;
+}
+
 static const char *error_text(const struct client_error_row *row, const char *detail)
 {
-    return row->status == 429 || detail == NULL || detail[0] == '\0' ? row->text : detail;
+    return is_word(row) || detail == NULL || detail[0] == '\0' ? row->text : detail;
 }
 
 void client_error_write(enum client_error error, const char *detail, const char *request_id,
@@ -61,6 +66,10 @@ void client_error_write(enum client_error error, const char *detail, const char 
     bool precise = detail != NULL && detail[0] != '\0';
     buf_append_cstr(out, "{\"error\":");
     json_write_string(out, str_of(error_text(row, detail)));
+    if (is_word(row)) {
+        buf_append_cstr(out, ",\"message\":");
+        json_write_string(out, str_of(precise ? detail : fix));
+    }
     buf_append_cstr(out, ",\"error_type\":");
     json_write_string(out, str_of(row->type));
     buf_append_cstr(out, ",\"details\":");

@@ -19,7 +19,7 @@ struct client_error_row {
 
 const struct client_error_row *client_error_row(enum client_error error);
 
-/* {"error", "error_type", "details":[{"field","message","code"}] | null, "request_id"}, and with
+/* {"error", "message"?, "error_type", "details":[{"field","message","code"}] | null, "request_id"}, and with
    retry_after_s > 0 "retry_after_seconds". `detail` is a sentence "field: what is wrong" (base of the row's
    text when NULL or empty): what stands before the first ": " is the field, unless it holds a space. UTF-8.
  */

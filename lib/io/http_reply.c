@@ -38,6 +38,8 @@ static void write_head(struct http_conn *c, int status, const char *type, const 
         buf_printf(&c->out, "Content-Type: %s\r\n", type);
     for (; fields != NULL && fields->name != NULL; fields++)
         buf_printf(&c->out, "%s: %s\r\n", fields->name, fields->value);
+    if (c->env->options.write_fields != NULL)
+        c->env->options.write_fields(c->env->options.arg, c->request, &c->out);
     count_response(c->env, status);
 }
 

@@ -41,6 +41,8 @@ struct http_server_options {
     /* Writes the JSON body of an error that the server itself answers (400, 408, 413, 431 ...). NULL: a short
        one of its own. */
     void (*write_error)(int status, const char *details, const char *request_id, struct buf *out);
+    /* Adds header lines of its own ("Name: value\r\n") to every reply; `r` is NULL where there is no request yet. May be NULL. */
+    void (*write_fields)(void *arg, const struct http_request *r, struct buf *out);
 };
 
 MUST_CHECK enum err http_server_open(uv_loop_t *loop, const struct http_server_options *options,

@@ -71,7 +71,7 @@ void scripts_take_out(struct script_text *scripts, size_t count); /* scripts_off
 /* What the keys of a script are made of; what it does not declare may be empty. */
 struct keyset {
     unsigned partition;
-    struct str job, session, tenant, class_name, idem;
+    struct str job, session, tenant, class_name, idem, request;
 };
 /* Appends the key called `name` ("JOB", "LOG", ...) to `out`. */
 void key_write(const struct queue *q, const struct keyset *k, struct str name, struct buf *out);

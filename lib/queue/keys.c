@@ -2,7 +2,7 @@
 /* The key layout of PROTOCOL.md 4, as a table of parts. */
 #include "queue/internal.h"
 
-enum part { PART_JOB, PART_SESSION, PART_TENANT, PART_CLASS, PART_IDEM, PART_NONE };
+enum part { PART_JOB, PART_SESSION, PART_TENANT, PART_CLASS, PART_IDEM, PART_REQUEST, PART_NONE };
 
 static const struct {
     const char *name, *before;
@@ -33,6 +33,7 @@ static const struct {
     {"BLOBS", "s:", PART_SESSION, ":blobs"},
     {"DROP", "drop", PART_NONE, ""},
     {"PACKS", "packs", PART_NONE, ""},
+    {"REQUEST", "r:", PART_REQUEST, ""},
     {"SIDLE", "sidle", PART_NONE, ""},
     {"SWEEP", "sweep", PART_NONE, ""},
 };
@@ -45,8 +46,10 @@ void key_base(const struct queue *q, unsigned partition, struct buf *out)
 static struct str part_text(const struct keyset *k, enum part part)
 {
     const struct str parts[] = {
-        [PART_JOB] = k->job,          [PART_SESSION] = k->session, [PART_TENANT] = k->tenant,
-        [PART_CLASS] = k->class_name, [PART_IDEM] = k->idem,       [PART_NONE] = {0},
+        [PART_JOB] = k->job,       [PART_SESSION] = k->session,
+        [PART_TENANT] = k->tenant, [PART_CLASS] = k->class_name,
+        [PART_IDEM] = k->idem,     [PART_REQUEST] = k->request,
+        [PART_NONE] = {0},
     };
     return parts[part];
 }

@@ -167,7 +167,8 @@ static void error_bodies(void **state)
          "x\",\"error_type\":\"bad_json\",\"details\":[{\"field\":null,\"message\":"
          "\"not valid JSON: x\",\"code\":\"bad_json\"}],\"request_id\":\"r1\"}\n"},
         {CE_QUEUE_FULL, NULL, 7,
-         "{\"error\":\"rate_limited\",\"error_type\":\"queue_full\",\"details\":[{\"field\":null,\"message\":"
+         "{\"error\":\"rate_limited\",\"message\":\"the queue is full; retry after the seconds of Retry-After\","
+         "\"error_type\":\"queue_full\",\"details\":[{\"field\":null,\"message\":"
          "\"the queue is "
          "full; retry after the seconds of Retry-After\",\"code\":\"queue_full\"}],\"request_id\":\"r1\","
          "\"retry_after_seconds\":7}\n"},
