@@ -24,8 +24,10 @@ enum err small_file_read(int dir, const char *path, struct buf *out, struct erri
             continue;
         if (n < 0)
             return errinfo_set(info, ERR_IO, errno, "cannot read %.100s", path);
-        if (n == 0)
+        if (n == 0) {
+            *room = '\0';
             return ERR_OK;
+        }
         out->len += (size_t)n;
     }
 }

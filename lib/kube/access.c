@@ -284,7 +284,7 @@ enum err kube_access_load(const char *path, const char *context, bool allow_inse
 
 static enum err read_namespace(const char *path, struct kube_access *a, struct errinfo *info)
 {
-    auto_buf text = BUF_INIT(4096);
+    auto_buf text = BUF_INIT(64 << 10);
     enum err e = small_file_read(AT_FDCWD, path, &text, info);
     if (e && e != ERR_NOT_FOUND)
         return e;
