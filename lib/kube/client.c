@@ -37,11 +37,11 @@ static void call_unlink(struct kube_call *call)
 {
     struct kube *k = call->kube;
     list_remove(&call->link);
-    if (call->http || call->sent_ns)
+    if (call->sent)
         k->sent_count--;
     else
         k->waiting_count--;
-    call->sent_ns = 0;
+    call->sent = false;
 }
 
 void kube_call_cancel(struct kube_call *call)
@@ -211,6 +211,7 @@ static bool send_one(struct kube *k, struct kube_call *call)
     }
     call->tries++;
     call->sent_ns = clock_mono_ns();
+    call->sent = true;
     list_append(&k->sent, &call->link);
     k->sent_count++;
     return true;

@@ -26,7 +26,7 @@ struct kube {
     int64_t pause_end_ns, paused_ns;
     uint32_t random;
     struct kube_stats stats;
-    bool closing, pumping;
+    bool closing;
     unsigned open_parts; /* http, timer, watches: not yet closed */
     void (*closed)(void *arg);
     void *closed_arg;
@@ -47,6 +47,7 @@ struct kube_call {
     int64_t made_ns, end_ns; /* end: of its patience */
     int64_t next_ns;         /* not before */
     int64_t sent_ns;
+    bool sent; /* it is in kube->sent */
     bool one_try, refused, telling;
     bool lost;       /* a try may have worked without our knowing */
     bool find_again; /* a create: see kube.h */
