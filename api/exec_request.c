@@ -265,16 +265,16 @@ static enum err take_state(struct draft *d, struct exec_request *request)
     struct errinfo info;
     const json_t *wanted = json_object_get(d->body, "state"),
                  *version = json_object_get(d->body, "if_state_version");
-    bool can = request->lang == LANG_PY;
-    request->state = can && d->rules->state;
+    const enum language_state can = language_row(request->lang)->state;
+    request->state = can == STATE_ALWAYS && d->rules->state;
     request->if_state_version = -1;
     if (json_field_bool(d->body, "state", JSON_OPTIONAL, &request->state, &info) != ERR_OK ||
         json_field_int(d->body, "if_state_version", JSON_OPTIONAL, 0, INT64_MAX, "",
                        &request->if_state_version, &info) != ERR_OK)
         return api_fault_from(d->fault, &info);
-    if (json_is_true(wanted) && !can)
+    if (json_is_true(wanted) && can == STATE_NEVER)
         return api_fault_set(d->fault, CE_INVALID_FIELD,
-                             "state: is kept for Python only; leave it out for %s",
+                             "state: is kept for Python and Bash only; leave it out for %s",
                              language_row(request->lang)->id);
     if (json_is_true(wanted) && !d->rules->state)
         return api_fault_set(d->fault, CE_INVALID_FIELD,

@@ -17,6 +17,8 @@ enum language_naming {
     NAME_OF_CLASS, /* the source is named as Java's public class, and {main} is the class with main() */
 };
 
+enum language_state { STATE_NEVER, STATE_ALWAYS, STATE_ASKED };
+
 struct language_row { /* languages.def says what each is; what a row does not name is NULL or 0 */
     const char *id;   /* what requests, events and metrics say */
     const char *aliases, *text;
@@ -30,6 +32,7 @@ struct language_row { /* languages.def says what each is; what a row does not na
     const char *products;
     const char *warm;
     const char *const *needs;
+    enum language_state state;
     const char *packages, *version_of, *libraries;
     const char *const *etc;
     unsigned wall, memory; /* per cent; 0: 100 */

@@ -158,7 +158,9 @@ enum spec_tag {
     SPEC_STATE_MS = 22,       /* time that saving may take, on top of the wall-clock limit */
     SPEC_KEEP = 24,           /* u64: give the compiled program back when it has at most so many bytes */
     SPEC_STATE_ON_ERROR = 23, /* 1: saved also after an exception that nobody caught */
-    SPEC_TOOLS = 28,          /* u64 1: the program may call tools, over FRAME_TOOLS_SOCKET */
+    SPEC_STATE_SCRIPT =
+        25,          /* for a program that is executed: what its shell reads before it (template_proto.h) */
+    SPEC_TOOLS = 28, /* u64 1: the program may call tools, over FRAME_TOOLS_SOCKET */
 };
 
 /* What stands before the bytes of TOOL_CALL (a piece of a message without its length) and TOOL_RESULT (any bytes). */

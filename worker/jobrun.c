@@ -182,7 +182,7 @@ static void on_got(void *arg, struct pool_pod *pod, const char *why)
         got_pod(run, pod);
         return;
     }
-    if (run->state_run && !run->state_run->any_pod && !run->state_run->given) {
+    if (run->state_run && run->wait.never && !run->state_run->given) {
         run->state_run->any_pod = true;
         jobrun_take_pod(run);
         return;
@@ -196,9 +196,7 @@ void jobrun_take_pod(struct jobrun *run)
 {
     jobrun_compile_look(run);
     jobrun_set_state(run, JR_WAITING);
-    run->wait = (struct pool_wait){.got = on_got, .arg = run};
-    if (run->state_run && !run->state_run->any_pod)
-        run->wait.never = "cold"; /* only a warm interpreter restores and saves */
+    run->wait = (struct pool_wait){.got = on_got, .arg = run, .never = jobrun_state_never(run)};
     struct pool_pod *pod = pools_take(run->runs->options.pools, run->plan.kind, &run->wait);
     metrics_add(run->runs->options.metrics, pod ? METRIC_POOL_HITS : METRIC_POOL_MISSES, run->plan.lang, 0,
                 1);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The state of a run's session: fetched and checked before its pod is taken, and made a new version of by its finish. */
 #include "worker/jobrun_internal.h"
+#include "worker/spawner/kinds.h"
 #include "worker/spec.h"
+#include "worker/state_script.h"
 
 #include "base/log.h"
 
@@ -163,17 +165,26 @@ void jobrun_state_fetch(struct jobrun *run)
     q->state_read(q->arg, owner, s->session, on_view, run);
 }
 
+const char *jobrun_state_never(const struct jobrun *run)
+{
+    const char *cold = pod_kind_row(KIND_COLD)->name;
+    bool asked = run->state_run != NULL && !run->state_run->any_pod;
+    return asked && strcmp(run->plan.kind, cold) != 0 ? cold
+                                                      : NULL; /* a shell is executed, and needs no warm one */
+}
+
 struct str jobrun_state_release(struct jobrun *run, struct str *ret_spec)
 {
     struct run_state *s = run->state_run;
     const struct jobruns_state *options = &run->runs->options.state;
     struct buf *spec = &run->plan.spec;
-    if (!s->specified && !pool_pod_is(run->pod, "cold")) {
+    if (!s->specified && !s->any_pod) {
         s->specified = true;
         spec_put_u64(spec, SPEC_STATE_MAX, (uint64_t)options->max_bytes);
         spec_put_u64(spec, SPEC_STATE_SIZE, s->raw.len);
         spec_put_u64(spec, SPEC_STATE_MS, (uint64_t)options->time_ms);
         spec_put_u64(spec, SPEC_STATE_ON_ERROR, options->on_error);
+        state_script_put(&run->plan, run->request.env, (uint64_t)options->max_bytes, options->on_error);
     }
     *ret_spec = buf_str(spec);
     return buf_str(&s->raw);

@@ -139,14 +139,18 @@ enum err run_plan_build(const struct run_request *request, bool stdin_open, stru
         return e;
     const struct language_row *row = language_row(lang);
     auto_buf spec = BUF_INIT(SPEC_SIZE_MAX);
-    char source_name[SOURCE_NAME_MAX], usual[SOURCE_NAME_MAX];
+    char source_name[SOURCE_NAME_MAX], usual[SOURCE_NAME_MAX], full_name[SOURCE_NAME_MAX + 16];
     struct java_names names = {.main_class = ""};
     if (row->naming == NAME_OF_CLASS)
         java_names_find(request->code, &names);
     snprintf(usual, sizeof usual, "%s%s", names.file_class, names.file_class[0] ? ".java" : row->source_name);
     name_source(request, usual, source_name);
+    /* A shell that keeps its working directory begins there: its source is named from the root. */
+    snprintf(full_name, sizeof full_name, "/mnt/data/%s", source_name);
     struct places places = {
-        .source = source_name, .out = row->out ? row->out : POD_PROGRAM, .main_class = names.main_class};
+        .source = row->state == STATE_ASKED && request->state != RUN_STATE_NONE ? full_name : source_name,
+        .out = row->out ? row->out : POD_PROGRAM,
+        .main_class = names.main_class};
     snprintf(places.memory, sizeof places.memory, "%" PRIu64, request->limits.memory_bytes);
     put_command(&spec, SPEC_ARGV, row->run, &places);
     put_command(&spec, SPEC_COMPILE_ARGV, row->compile, &places);

@@ -51,6 +51,7 @@ static const struct {
     [SPEC_STATE_SIZE] = {SHAPE_U64, offsetof(struct spec, state_size)},
     [SPEC_STATE_MS] = {SHAPE_U64, offsetof(struct spec, state_ms)},
     [SPEC_KEEP] = {SHAPE_U64, offsetof(struct spec, keep)},
+    [SPEC_STATE_SCRIPT] = {SHAPE_BYTES, offsetof(struct spec, state_script)},
     [SPEC_STATE_ON_ERROR] = {SHAPE_FLAG, offsetof(struct spec, state_on_error)},
 };
 

@@ -22,6 +22,7 @@ struct spec {
     struct str source;
     uint64_t wall_ms, cpu_ms, output_bytes, nofile, fsize, nproc; /* 0: not given */
     uint64_t state_max, state_size, state_ms;                     /* state_max 0: the run keeps no state */
+    struct str state_script;
     bool stdin_open, state_on_error;
     uint64_t keep; /* bytes of a compiled program that is given back */
     bool tools;    /* it may call tools */

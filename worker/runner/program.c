@@ -5,6 +5,7 @@
 #include "worker/runner/job.h"
 #include "worker/runner/mediator.h"
 #include "worker/runner/pod_fds.h"
+#include "worker/runner/program_state.h"
 #include "worker/spawner/defence.h"
 #include "worker/spec.h"
 #include "worker/templates/template_proto.h"
@@ -30,6 +31,13 @@ static _Noreturn void say_failed(int go, const struct errinfo *info)
     snprintf(r.text, sizeof r.text, "%.*s", (int)sizeof r.text - 1, info->text);
     (void)!send(go, &r, sizeof r, MSG_NOSIGNAL); /* the runner is all there is to tell */
     _exit(JOB_NOT_STARTED);
+}
+
+static void say_ready(int go)
+{
+    struct program_ready ready = {.magic = TEMPLATE_MAGIC, .pid = getpid()};
+    if (send(go, &ready, sizeof ready, MSG_NOSIGNAL) != (ssize_t)sizeof ready)
+        _exit(JOB_NOT_STARTED);
 }
 
 /* "0" means the writer itself. */
@@ -105,13 +113,19 @@ static enum err become(const struct program_start *s, struct lockdown *l, struct
     /* What a compiler writes is bounded by the pod's file systems: a program may be larger than its files may. */
     if (argv == &spec->compile_argv)
         spec->fsize = 0;
+    if (e == ERR_OK && spec->state_max > 0)
+        e = program_state_open(GO_FD, spec, info);
     if (e == ERR_OK)
         e = lockdown_limits(0, spec, s->off, info);
     if (e == ERR_OK)
         e = lock(l, info);
     if (e != ERR_OK)
         return e;
+    if (spec->state_max > 0)
+        say_ready(GO_FD); /* its end of the socket stays open, so that its closing says nothing */
     execve(argv->at[0], argv->at, spec->env.at);
+    if (spec->state_max > 0)
+        _exit(JOB_NOT_STARTED); /* it was called ready */
     return errinfo_set(info, ERR_SYSTEM, errno, "execute %s", argv->at[0]);
 }
 
@@ -142,9 +156,7 @@ _Noreturn void program_main(const struct program_start *s)
         say_failed(s->go, &info);
     if (s->warm != NULL)
         become_interpreter(s, &l);
-    struct program_ready ready = {.magic = TEMPLATE_MAGIC, .pid = getpid()};
-    if (send(GO_FD, &ready, sizeof ready, MSG_NOSIGNAL) != (ssize_t)sizeof ready)
-        _exit(JOB_NOT_STARTED);
+    say_ready(GO_FD);
     size_t len = 0;
     char *bytes = job_wait(GO_FD, &len);
     if (spec_parse(bytes, len, &spec) != ERR_OK)

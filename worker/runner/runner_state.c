@@ -37,6 +37,8 @@ void state_program_ended(struct runner *r)
     if (!r->state_run.ended)
         return;
     memcpy(&told, r->state_run.told, sizeof told);
+    if ((told.status & PROGRAM_ENDS_ITSELF) && r->state != RUN_KILLING)
+        return;
     r->exit.exit_code = told.status & 0xff;
     r->exit.signal = 0;
 }

@@ -114,8 +114,17 @@ struct program_ready {
    to the socket too: what it can say there is the exit status and the state of its own run. */
 struct program_ended {
     uint32_t magic;
-    int32_t status; /* exit status of the program: saving its state does not change it any more */
+    int32_t
+        status; /* exit status of the program: saving its state does not change it any more; or PROGRAM_ENDS_ITSELF */
 };
+
+/* Bit of program_ended.status: how the process ends then counts, by a signal too; the status counts if it has to be killed. */
+enum { PROGRAM_ENDS_ITSELF = 256 };
+
+/* A program that is executed and keeps state (a shell) finds these descriptors: the go socket, a file in memory with the state
+   that it begins with and may write to afterwards, and SPEC_STATE_SCRIPT, which its BASH_ENV names. */
+enum { PROGRAM_FD_GO = 250, PROGRAM_FD_STATE = 251, PROGRAM_FD_SCRIPT = 252 };
+#define PROGRAM_SCRIPT_ENV "BASH_ENV=/proc/self/fd/252"
 
 enum state_record {
     STATE_RECORD_BYTES = 1,   /* of the state, in order */
