@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/auth_token.h"
 
+#include "api/jwk.h"
 #include "base/base64.h"
 #include "io/crypto.h"
 #include "io/public_key.h"
@@ -49,15 +50,19 @@ static enum err read_file(const char *path, struct buf *out, struct errinfo *inf
     return ERR_OK;
 }
 
-/* A path, PEM with real or written line ends ("\n"), or all of that PEM in base64. */
+/* A path, PEM with real or written line ends ("\n"), JSON, or one of the latter two in base64. */
 static enum err key_text(const char *item, struct buf *out, struct errinfo *info)
 {
     if (item[0] == '/')
         return read_file(item, out, info);
+    if (item[0] == '{') {
+        buf_append_cstr(out, item);
+        return buf_status(out);
+    }
     if (strncmp(item, "-----", 5) != 0)
         return base64_decode(out, str_of(item)) == ERR_OK
                    ? ERR_OK
-                   : errinfo_set(info, ERR_INVALID, 0, "neither PEM, nor base64, nor a path");
+                   : errinfo_set(info, ERR_INVALID, 0, "neither PEM, nor JSON, nor base64, nor a path");
     for (const char *p = item; *p != '\0'; p++) {
         bool written = p[0] == '\\' && p[1] == 'n';
         buf_append_char(out, written ? '\n' : *p);
@@ -68,21 +73,36 @@ static enum err key_text(const char *item, struct buf *out, struct errinfo *info
 
 static enum err add_key(struct auth_tokens *t, const char *item, struct errinfo *info)
 {
-    auto_buf pem = BUF_INIT(2 * PEM_MAX);
-    enum err e = key_text(item, &pem, info);
-    if (e == ERR_OK)
-        e = public_key_read(buf_str(&pem), (enum signature_algorithm)t->config->codeapi_jwt_algorithm,
-                            &t->keys[t->key_count], info);
-    if (e == ERR_OK)
-        t->key_count++;
+    auto_buf text = BUF_INIT(2 * PEM_MAX);
+    enum signature_algorithm algorithm = (enum signature_algorithm)t->config->codeapi_jwt_algorithm;
+    enum err e = key_text(item, &text, info);
+    if (e != ERR_OK)
+        return e;
+    if (str_starts(str_trim(buf_str(&text)), STR("{")))
+        return jwk_read(buf_str(&text), algorithm, t->keys, KEYS_MAX, &t->key_count, info);
+    if (t->key_count == KEYS_MAX)
+        return errinfo_set(info, ERR_INVALID, 0, "more than %d keys", KEYS_MAX);
+    e = public_key_read(buf_str(&text), algorithm, &t->keys[t->key_count], info);
+    t->key_count += e == ERR_OK;
     return e;
+}
+
+static enum err add_keys(struct auth_tokens *t, struct errinfo *info)
+{
+    const struct config_list *list = &t->config->codeapi_jwt_public_key;
+    const char *jwk = t->config->codeapi_jwt_public_jwk;
+    for (size_t i = 0; i < list->count; i++)
+        if (add_key(t, list->items[i], info) != ERR_OK)
+            return errinfo_wrap(info, "CODEAPI_JWT_PUBLIC_KEY");
+    if (jwk[0] != '\0' && add_key(t, jwk, info) != ERR_OK)
+        return errinfo_wrap(info, "CODEAPI_JWT_PUBLIC_JWK_JSON");
+    return ERR_OK;
 }
 
 enum err auth_tokens_open(const struct config *config, struct auth_tokens **ret_tokens, struct errinfo *info)
 {
-    const struct config_list *list = &config->codeapi_jwt_public_key;
     *ret_tokens = NULL;
-    if (list->count == 0)
+    if (config->codeapi_jwt_public_key.count == 0 && config->codeapi_jwt_public_jwk[0] == '\0')
         return ERR_OK;
     struct auth_tokens *t = calloc(1, sizeof *t);
     if (t == NULL || (t->tenants = calloc(TENANTS_MAX, sizeof *t->tenants)) == NULL) {
@@ -98,13 +118,8 @@ enum err auth_tokens_open(const struct config *config, struct auth_tokens **ret_
         .skew_s = config->codeapi_jwt_skew_ms / 1000,
         .max_ttl_s = config->codeapi_jwt_max_ttl_ms / 1000,
     };
-    enum err e =
-        list->count <= KEYS_MAX ? ERR_OK : errinfo_set(info, ERR_INVALID, 0, "at most %d keys", KEYS_MAX);
-    for (size_t i = 0; e == ERR_OK && i < list->count; i++)
-        e = add_key(t, list->items[i], info);
-    if (e != ERR_OK) {
+    if (add_keys(t, info) != ERR_OK) {
         auth_tokens_close(t);
-        (void)errinfo_wrap(info, "CODEAPI_JWT_PUBLIC_KEY");
         return ERR_INVALID;
     }
     *ret_tokens = t;
@@ -183,7 +198,7 @@ static enum err judge(struct auth_tokens *t, const struct jwt *jwt, int64_t now_
     struct jwt_facts facts;
     enum err e = jwt_check_header(jwt, &t->rules, info);
     if (e == ERR_OK && !signed_by_us(t, jwt))
-        e = errinfo_set(info, ERR_DENIED, 0, "the signature is not by CODEAPI_JWT_PUBLIC_KEY");
+        e = errinfo_set(info, ERR_DENIED, 0, "the signature is by none of our keys");
     if (e == ERR_OK)
         e = jwt_check_claims(jwt, &t->rules, now_s, &facts, info);
     if (e != ERR_OK)

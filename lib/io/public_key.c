@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "io/public_key.h"
 
+#include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/param_build.h>
 #include <openssl/pem.h>
 #include <stdlib.h>
 
@@ -38,12 +40,10 @@ static EVP_PKEY *read_pem(struct str pem)
     return key;
 }
 
-enum err public_key_read(struct str pem, enum signature_algorithm algorithm, struct public_key **ret_key,
-                         struct errinfo *info)
+/* Takes `key`. */
+static enum err bind(EVP_PKEY *key, enum signature_algorithm algorithm, struct public_key **ret_key,
+                     struct errinfo *info)
 {
-    EVP_PKEY *key = read_pem(pem);
-    if (key == NULL)
-        return errinfo_set(info, ERR_INVALID, 0, "not a public key in PEM (-----BEGIN PUBLIC KEY-----)");
     if (EVP_PKEY_get_base_id(key) != algorithms[algorithm].type ||
         EVP_PKEY_get_bits(key) < algorithms[algorithm].bits_min) {
         EVP_PKEY_free(key);
@@ -58,6 +58,54 @@ enum err public_key_read(struct str pem, enum signature_algorithm algorithm, str
     *made = (struct public_key){.key = key, .algorithm = algorithm};
     *ret_key = made;
     return ERR_OK;
+}
+
+enum err public_key_read(struct str pem, enum signature_algorithm algorithm, struct public_key **ret_key,
+                         struct errinfo *info)
+{
+    EVP_PKEY *key = read_pem(pem);
+    if (key == NULL)
+        return errinfo_set(info, ERR_INVALID, 0, "not a public key in PEM (-----BEGIN PUBLIC KEY-----)");
+    return bind(key, algorithm, ret_key, info);
+}
+
+static EVP_PKEY *make_rsa(struct str modulus, struct str exponent)
+{
+    EVP_PKEY *key = NULL;
+    BIGNUM *n = BN_bin2bn((const unsigned char *)modulus.p, (int)modulus.n, NULL);
+    BIGNUM *e = BN_bin2bn((const unsigned char *)exponent.p, (int)exponent.n, NULL);
+    OSSL_PARAM_BLD *parts = OSSL_PARAM_BLD_new();
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "RSA", NULL);
+    OSSL_PARAM *params = NULL;
+    if (n != NULL && e != NULL && parts != NULL &&
+        OSSL_PARAM_BLD_push_BN(parts, OSSL_PKEY_PARAM_RSA_N, n) == 1 &&
+        OSSL_PARAM_BLD_push_BN(parts, OSSL_PKEY_PARAM_RSA_E, e) == 1)
+        params = OSSL_PARAM_BLD_to_param(parts);
+    if (params == NULL || ctx == NULL || EVP_PKEY_fromdata_init(ctx) != 1 ||
+        EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_PUBLIC_KEY, params) != 1)
+        key = NULL;
+    OSSL_PARAM_free(params);
+    EVP_PKEY_CTX_free(ctx);
+    OSSL_PARAM_BLD_free(parts);
+    BN_free(e);
+    BN_free(n);
+    return key;
+}
+
+enum err public_key_make(struct str first, struct str second, enum signature_algorithm algorithm,
+                         struct public_key **ret_key, struct errinfo *info)
+{
+    EVP_PKEY *key = NULL;
+    if (first.n == 0 || first.n > PEM_MAX || second.n > PEM_MAX)
+        return errinfo_set(info, ERR_INVALID, 0, "not a public key");
+    if (algorithm == SIGNATURE_RS256)
+        key = second.n > 0 ? make_rsa(first, second) : NULL;
+    else
+        key = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, (const unsigned char *)first.p, first.n);
+    ERR_clear_error();
+    return key != NULL
+               ? bind(key, algorithm, ret_key, info)
+               : errinfo_set(info, ERR_INVALID, 0, "not a public key for %s", algorithms[algorithm].name);
 }
 
 void public_key_free(struct public_key *key)

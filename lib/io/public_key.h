@@ -22,6 +22,9 @@ struct public_key;
    less than 2048 bits. */
 MUST_CHECK enum err public_key_read(struct str pem, enum signature_algorithm algorithm,
                                     struct public_key **ret_key, struct errinfo *info);
+/* The same from its numbers, big-endian: for EDDSA the 32 bytes in `first`; for RS256 modulus and exponent. */
+MUST_CHECK enum err public_key_make(struct str first, struct str second, enum signature_algorithm algorithm,
+                                    struct public_key **ret_key, struct errinfo *info);
 void public_key_free(struct public_key *key);
 bool public_key_verify(const struct public_key *key, struct str data, struct str signature);
 

@@ -20,12 +20,16 @@ def url64(data):
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-class Signer:
-    """An Ed25519 key, and tokens as LibreChat mints them."""
+KINDS = {"EdDSA": (["ed25519"], ["-rawin"]),
+         "RS256": (["rsa", "-pkeyopt", "rsa_keygen_bits:2048"], ["-rawin", "-digest", "sha256"])}
 
-    def __init__(self, directory):
-        self.key, self.input = directory / "key.pem", directory / "input"
-        self.openssl("genpkey", "-algorithm", "ed25519", "-out", self.key)
+
+class Signer:
+    """A key, and tokens as LibreChat mints them."""
+
+    def __init__(self, directory, algorithm="EdDSA"):
+        self.algorithm, self.key, self.input = algorithm, directory / f"{algorithm}.pem", directory / "input"
+        self.openssl("genpkey", "-algorithm", *KINDS[algorithm][0], "-out", self.key)
         self.public = self.openssl("pkey", "-in", self.key, "-pubout").decode()
 
     @staticmethod
@@ -35,10 +39,17 @@ class Signer:
     def token(self, header=None, **changed):
         now = int(time.time())
         claims = {**ISSUED, "iat": now, "nbf": now, "exp": now + 300, **changed}
-        head = {"alg": "EdDSA", "typ": "JWT", "kid": "lc-codeapi-2026-05", **(header or {})}
+        head = {"alg": self.algorithm, "typ": "JWT", "kid": "lc-codeapi-2026-05", **(header or {})}
         signed = f"{url64(json.dumps(head).encode())}.{url64(json.dumps(claims).encode())}"
         self.input.write_text(signed)
-        return f"{signed}.{url64(self.openssl('pkeyutl', '-sign', '-inkey', self.key, '-rawin', '-in', self.input))}"
+        return f"{signed}.{url64(self.openssl('pkeyutl', '-sign', '-inkey', self.key, *KINDS[self.algorithm][1], '-in', self.input))}"
+
+    @property
+    def jwk(self):
+        if self.algorithm == "EdDSA":
+            return {"kty": "OKP", "crv": "Ed25519", "x": url64(base64.b64decode("".join(self.public.splitlines()[1:-1]))[-32:])}
+        modulus = self.openssl("rsa", "-in", self.key, "-noout", "-modulus").decode().split("=")[1].strip()
+        return {"kty": "RSA", "alg": "RS256", "use": "sig", "kid": "one", "e": "AQAB", "n": url64(bytes.fromhex(modulus))}
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +149,26 @@ def test_the_token_says_who_it_is(guarded, signer):
     assert httpx.get(f"{guarded.url}/v1/jobs/{job}", headers={"x-api-key": "acme-key-0123456789"}).status_code == 200
     wrong = {**bearer(signer.token(aud="other")), "x-api-key": guarded.key}
     assert run(guarded, wrong).status_code == 200  # any valid one is enough
+
+
+def test_a_set_of_keys_with_the_algorithm_pinned(tmp_path, make_system, signer):
+    """RS256 from a file that also has LibreChat's other key, which is of no use here."""
+    rsa, other = Signer(tmp_path, "RS256"), Signer(tmp_path, "EdDSA")
+    (tmp_path / "keys.json").write_text(json.dumps({"keys": [other.jwk, rsa.jwk]}))
+    system = make_system(env={"CODEAPI_JWT_PUBLIC_JWK_JSON": str(tmp_path / "keys.json"), "CODEAPI_JWT_ALGORITHM": "RS256",
+                              "CODEAPI_JWT_KID": "lc-codeapi-2026-05"})
+    now = int(time.time())
+    assert run(system, bearer(rsa.token())).json()["stdout"] == "1\n"
+    assert run(system, bearer(rsa.token(iat=now - 320, nbf=now - 320, exp=now - 20))).status_code == 200  # within the leeway
+    refused = {"expired": rsa.token(iat=now - 360, nbf=now - 360, exp=now - 60), "EdDSA": other.token(), "kid": rsa.token(header={"kid": "x"}),
+               "said": other.token(header={"alg": "RS256"}), "HS256": rsa.token(header={"alg": "HS256"}), "none": rsa.token(header={"alg": "none"})}
+    assert {what: run(system, bearer(token)).status_code for what, token in refused.items()} == dict.fromkeys(refused, 401)
+
+
+def test_one_key_as_json(make_system, signer):
+    system = make_system(env={"CODEAPI_JWT_PUBLIC_JWK_JSON": json.dumps(signer.jwk)})
+    assert run(system, bearer(signer.token())).json()["stdout"] == "1\n"
+    assert run(system, bearer(signer.token()[:-4] + "AAAA")).status_code == 401
 
 
 @pytest.mark.parametrize("setting", [{"AUTH_TRUSTED_NETWORKS": "127.0.0.0/8"}, {"AUTH_ENABLED": "false"}])

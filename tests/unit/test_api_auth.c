@@ -276,6 +276,24 @@ static void test_forms_of_a_key(void **state)
         assert_non_null(strstr(info.text, "CODEAPI_JWT_PUBLIC_KEY"));
         config_release(&config.base);
     }
+    static const char *const jwk[][2] = {
+        {"{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"" ED_X "\"}]}", NULL},
+        {"{\"kty\":\"OKP\"}", "CODEAPI_JWT_PUBLIC_JWK_JSON"},
+        {"/nowhere/keys.json", "CODEAPI_JWT_PUBLIC_JWK_JSON"},
+    };
+    for (size_t i = 0; i < sizeof jwk / sizeof jwk[0]; i++) {
+        configure_with(&config, (const char *const[]){"CODEAPI_JWT_PUBLIC_JWK_JSON", jwk[i][0],
+                                                      "CODEAPI_JWT_TENANTS", "legacy:default", NULL});
+        enum err e = auth_open(&a, &config, &info);
+        assert_int_equal(e, jwk[i][1] == NULL ? ERR_OK : ERR_INVALID);
+        if (e == ERR_OK) {
+            assert_string_equal(who(&a, NULL, "Bearer " ED_TOKEN), "default/" USER);
+            auth_close(&a);
+        } else {
+            assert_non_null(strstr(info.text, jwk[i][1]));
+        }
+        config_release(&config.base);
+    }
     assert_int_equal(
         try_configure(&config, (const char *const[]){"CODEAPI_JWT_TENANTS", "legacy", NULL}, &info),
         ERR_INVALID);

@@ -20,6 +20,13 @@ enum { TOKENS_FROM_S = 1790000000, TOKENS_TTL_S = 300 };
     "HH+7/5yKSS9CToLnfN6nvR3QsFwF1vbRTJJwBIM7+DH80tSM9v6TKOoCwoFYzjxT\n" \
     "cwIDAQAB\n" \
     "-----END PUBLIC KEY-----\n"
+/* The same as members of a JSON Web Key. */
+#define ED_X "XtCQqGgQveuO3MAiHSPN9DX2yKuhejSKo7GWkIYjwpc"
+#define RSA_N \
+    "mNNd4FDO6h2LNJeO1mCZg4dLQYPGi1X2zFfj3NL1tBnASyRfGlAO1sTHLuk-5_PbY33ivu9HgdT6bxk0JWhk3nczeQ" \
+    "sFMezmeFZDResJSqlbw6a7ZI3aRPNOyWYbNEbD9aHo3Vsc-cnayLgBl5m3exTR8bhhK72h9Eg_07PMr3gj6cS8McP0" \
+    "dGymLAk6ey6f0hBcwTZ7uB_82gfaX-_OUPlw94Qp4LOzMs0VVXkctJDM6d23exhPqI1LII_vvkro9PRu8NPvmm7Zod" \
+    "XLmh-zHH-7_5yKSS9CToLnfN6nvR3QsFwF1vbRTJJwBIM7-DH80tSM9v6TKOoCwoFYzjxTcw"
 #define SMALL_PUBLIC \
     "-----BEGIN PUBLIC KEY-----\n" \
     "MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQCZDg6z4rduVkUGQP0mOrEZ46PG\n" \
