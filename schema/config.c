@@ -185,6 +185,75 @@ static void check_objects(struct config *c)
         config_problem(&c->base, "MINIO_ENDPOINT: must be host[:port]; MINIO_SECURE=true asks for https");
 }
 
+/* A quantity of Kubernetes: digits, perhaps a fraction, and a suffix. */
+static bool quantity_valid(struct str s)
+{
+    static const char *const suffixes[] = {"", "m", "k", "M", "G", "T", "Ki", "Mi", "Gi", "Ti"};
+    size_t n = 0;
+    while (n < s.n && ((s.p[n] >= '0' && s.p[n] <= '9') || (s.p[n] == '.' && n > 0)))
+        n++;
+    struct str suffix = {.p = s.p + n, .n = s.n - n};
+    for (size_t i = 0; n > 0 && i < sizeof suffixes / sizeof suffixes[0]; i++)
+        if (str_eq(suffix, str_of(suffixes[i])))
+            return true;
+    return false;
+}
+
+static void check_quantity(struct config *c, const char *name, struct str value)
+{
+    if (!quantity_valid(value))
+        config_problem(&c->base, "%s: \"%.*s\" must be a quantity like 500m, 1 or 512Mi", name,
+                       (int)(value.n < 64 ? value.n : 64), value.n > 0 ? value.p : "");
+}
+
+bool config_k8s_resource(const char *item, struct str *ret_language, struct str *ret_what,
+                         struct str *ret_value)
+{
+    static const char *const known[] = {"cpu_limit", "memory_limit", "cpu_request", "memory_request"};
+    struct str rest = str_of(item);
+    *ret_language = str_split(&rest, '.');
+    *ret_what = str_split(&rest, '=');
+    *ret_value = rest;
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (str_eq(*ret_what, str_of(known[i])))
+            return ret_language->n > 0 && rest.n > 0;
+    return false;
+}
+
+static void check_pairs(struct config *c, const char *name, const struct config_list *list)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        struct str rest = str_of(list->items[i]);
+        struct str key = str_split(&rest, '=');
+        if (key.n == 0 || rest.n == 0)
+            config_problem(&c->base, "%s: \"%.64s\" must be name=value", name, list->items[i]);
+    }
+}
+
+static void check_kubernetes(struct config *c)
+{
+    struct str language, what, value;
+    check_quantity(c, "K8S_CPU_LIMIT", str_of(c->k8s_cpu_limit));
+    check_quantity(c, "K8S_MEMORY_LIMIT", str_of(c->k8s_memory_limit));
+    check_quantity(c, "K8S_CPU_REQUEST", str_of(c->k8s_cpu_request));
+    check_quantity(c, "K8S_MEMORY_REQUEST", str_of(c->k8s_memory_request));
+    for (size_t i = 0; i < c->k8s_language_resources.count; i++) {
+        if (!config_k8s_resource(c->k8s_language_resources.items[i], &language, &what, &value))
+            config_problem(&c->base,
+                           "K8S_LANGUAGE_RESOURCES: \"%.64s\" must be language.cpu_limit=1, or memory_limit, "
+                           "cpu_request or memory_request",
+                           c->k8s_language_resources.items[i]);
+        else
+            check_quantity(c, "K8S_LANGUAGE_RESOURCES", value);
+    }
+    check_pairs(c, "K8S_IMAGES", &c->k8s_images);
+    check_pairs(c, "K8S_POD_LABELS", &c->k8s_pod_labels);
+    if ((c->k8s_seccomp_profile_type == K8S_SECCOMP_LOCALHOST) != (c->k8s_seccomp_profile[0] != '\0'))
+        config_problem(
+            &c->base,
+            "K8S_SECCOMP_PROFILE: goes with K8S_SECCOMP_PROFILE_TYPE=Localhost, and is needed then");
+}
+
 static void check(struct config_base *base)
 {
     struct config *c = (struct config *)base;
@@ -204,6 +273,7 @@ static void check(struct config_base *base)
     if (c->max_file_bytes > c->max_total_file_bytes)
         config_problem(base, "MAX_FILE_SIZE_MB: must not be above MAX_TOTAL_FILE_SIZE_MB");
     check_objects(c);
+    check_kubernetes(c);
     if (c->state_archive_enabled && c->state_archive_after_ms >= c->state_ttl_ms)
         config_problem(
             base,

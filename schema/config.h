@@ -21,7 +21,9 @@ extern const struct config_table config_table;
 
 /* Values of the ENUM fields, in the order of their choices. */
 enum config_profile { PROFILE_PRODUCTION, PROFILE_DEVELOPMENT };
-enum config_pod_backend { POD_BACKEND_LOCAL };
+enum config_pod_backend { POD_BACKEND_LOCAL, POD_BACKEND_KUBERNETES };
+enum config_pull_policy { K8S_PULL_IF_NOT_PRESENT, K8S_PULL_ALWAYS, K8S_PULL_NEVER };
+enum config_seccomp_profile { K8S_SECCOMP_RUNTIME_DEFAULT, K8S_SECCOMP_LOCALHOST, K8S_SECCOMP_UNCONFINED };
 enum config_object_store { CONFIG_OBJECT_STORE_DIRECTORY, CONFIG_OBJECT_STORE_S3 };
 enum config_execution_profile {
     CONFIG_EXECUTION_PROFILE_BOTH,
@@ -44,6 +46,10 @@ bool config_key_at(const struct config *config, size_t index, struct config_key 
 bool config_token_tenant(const struct config *config, struct str claim, struct str *ret_tenant);
 /* One or more of A-Z a-z 0-9 _ and -. */
 bool config_word_valid(struct str s);
+
+/* `java.memory_limit=1Gi` of K8S_LANGUAGE_RESOURCES: views of `item`. False: not of that shape. */
+bool config_k8s_resource(const char *item, struct str *ret_language, struct str *ret_what,
+                         struct str *ret_value);
 
 /* SESSION_TTL_HOURS in milliseconds; for ever is a hundred years. */
 int64_t config_session_ttl_ms(const struct config *config);

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "worker/pool_plan.h"
 #include "json/json.h"
 
 #include <assert.h>
@@ -96,7 +97,7 @@ static void replace_pod(struct jobrun *run, const char *why)
     metrics_add(run->runs->options.metrics, METRIC_PODS_REPLACED, 0, 0, 1);
     run->released = false;
     run->released_ns = 0;
-    run->loaded = run->pod_lost = false;
+    run->loaded = run->pod_lost = run->facts.lost = false;
     jobrun_drop_pod(run, true);
     if (run->pods_tried >= PODS_PER_JOB)
         jobrun_return(run, REASON_NO_POD);
@@ -163,7 +164,7 @@ static void got_pod(struct jobrun *run, struct pool_pod *pod)
     run->pods_tried++;
     pool_pod_hold(pod, on_pod, run);
     struct pod_limits limits = wanted_limits(run);
-    if (same_limits(&limits, &run->runs->options.pod_limits)) {
+    if (!jobrun_ops(run)->limits || same_limits(&limits, &run->runs->options.pod_limits)) {
         jobrun_after_limits(run);
         return;
     }
@@ -189,14 +190,15 @@ static void on_got(void *arg, struct pool_pod *pod, const char *why)
     }
     log_warn("no pod can be had, the job is handed back", F_JOB(run->job.text, run->attempt),
              F_STR("why", why));
-    jobrun_return(run, REASON_NO_POD);
+    jobrun_return(run, run->wait.reason);
 }
 
 void jobrun_take_pod(struct jobrun *run)
 {
     jobrun_compile_look(run);
     jobrun_set_state(run, JR_WAITING);
-    run->wait = (struct pool_wait){.got = on_got, .arg = run, .never = jobrun_state_never(run)};
+    run->wait = (struct pool_wait){
+        .got = on_got, .arg = run, .never = jobrun_state_never(run), .reason = REASON_NO_POD};
     struct pool_pod *pod = pools_take(run->runs->options.pools, run->plan.kind, &run->wait);
     metrics_add(run->runs->options.metrics, pod ? METRIC_POOL_HITS : METRIC_POOL_MISSES, run->plan.lang, 0,
                 1);
@@ -267,7 +269,7 @@ static void ask_usage(struct jobrun *run)
     jobrun_set_state(run, JR_ENDING);
     run->facts.wall_ns = clock_mono_ns() - run->released_ns;
     jobrun_set_deadline(run, USAGE_GRACE_MS);
-    if (jobrun_ops(run)->usage(run->pod->pod) != ERR_OK)
+    if (!jobrun_ops(run)->usage || jobrun_ops(run)->usage(run->pod->pod) != ERR_OK)
         jobrun_finish(run);
 }
 
@@ -277,11 +279,11 @@ static void on_exit_told(struct jobrun *run, const struct frame_exit *exit)
     run->facts.exit = *exit;
     if (run->state != JR_RUNNING && run->state != JR_STARTING)
         return;
-    if (!exit->counted) {
+    if (!exit->counted && jobrun_ops(run)->usage) {
         ask_usage(run);
         return;
     }
-    run->facts.used = true;
+    run->facts.used = exit->counted;
     run->facts.usage = (struct pod_usage){.cpu_ns = exit->pod_cpu_ns,
                                           .memory_peak_bytes = exit->pod_peak_bytes,
                                           .oom_kills = exit->pod_oom_kills};
@@ -317,9 +319,11 @@ static void on_refused(struct jobrun *run, const char *why, bool dead)
         replace_pod(run, why);
 }
 
-static void on_lost(struct jobrun *run, const char *why)
+static void on_lost(struct jobrun *run, const struct pod_event *event)
 {
-    run->pod_lost = true;
+    const char *why = event->text;
+    run->pod_lost = run->facts.lost = true;
+    run->facts.lost_reason = event->reason;
     switch (run->state) {
     case JR_LIMITING:
     case JR_LOADING:
@@ -391,7 +395,7 @@ static void on_pod(void *arg, const struct pod_event *event)
         on_usage(run, event);
         return;
     case POD_LOST:
-        on_lost(run, event->text);
+        on_lost(run, event);
         return;
     case POD_TOOL_CALL:
         jobrun_on_tool_call(run, event->bytes);
@@ -449,6 +453,8 @@ static enum err read_job(struct jobrun *run, const struct claimed_job *job, stru
         return errinfo_set(info, ERR_INVALID, 0, "files: this worker has no object store");
     bool open = run->request.stdin_open || run->request.stdin_bytes.len > POD_STDIN_FIRST;
     e = run_plan_build(&run->request, open, &run->plan, info);
+    if (e == ERR_OK && run->runs->options.pods_by_language)
+        run->plan.kind = pool_plan_image_kind(run->plan.lang, run->plan.kind);
     if (e == ERR_OK && run->request.tools)
         e = run_tools_open(job->last_input, &run->tools);
     if (e == ERR_OK && files)

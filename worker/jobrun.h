@@ -74,6 +74,7 @@ struct jobruns_options {
     struct pools *pools;
     struct metrics *metrics;
     struct pod_limits pod_limits; /* what pods are made with */
+    bool pods_by_language;        /* the kinds are those of pool_plan_images() */
     const char *const
         *missing; /* by language: what it cannot run without, or NULL; NULL: nothing is missing */
     const struct file_services *files; /* NULL: runs have no files */

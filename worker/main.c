@@ -23,7 +23,10 @@ enum {
     CREATE_CONCURRENCY = 8,
     TMP_MB = 64,
     WORK_INODES = 16384,
-    CLOSE_GRACE_MS = 5000
+    CLOSE_GRACE_MS = 5000,
+    START_EXTRA_MS = 5000,
+    REMOTE_PAUSE_MS = 30000,
+    REMOTE_SLOTS = 64,
 };
 
 static const char usage[] =
@@ -39,7 +42,7 @@ static const char usage[] =
 bool worker_ready(const struct worker *w, const char **ret_why)
 {
     const char *why = w->stopping                   ? "the worker drains"
-                      : !w->hello                   ? "the spawner has not answered"
+                      : !w->hello && !w->kubernetes ? "the spawner has not answered"
                       : !queue_ready(w->queue)      ? "Redis cannot be used"
                       : !pools_idle(w->pools, "py") ? "no Python pod is ready yet"
                                                     : NULL;
@@ -168,6 +171,12 @@ static void on_queue_closed(void *arg)
     objects_close(&w->objects, on_all_closed, w);
 }
 
+static void on_backend_closed(void *arg)
+{
+    struct worker *w = arg;
+    queue_close(w->queue, on_queue_closed, w);
+}
+
 /* The second half of a drain: no job is left. */
 static void close_when_empty(struct worker *w)
 {
@@ -181,7 +190,10 @@ static void close_when_empty(struct worker *w)
     if (pools_count(w->pools) > 0 && !w->spawner_lost)
         return;
     uv_timer_stop(&w->tick);
-    queue_close(w->queue, on_queue_closed, w);
+    if (w->kubernetes)
+        kubernetes_close(w->backend, on_backend_closed, w);
+    else
+        on_backend_closed(w);
 }
 
 static void on_stop(void *arg)
@@ -274,13 +286,17 @@ static enum err open_pools(struct worker *w)
 {
     const struct config *c = &w->config;
     struct pool_kind kinds[POOL_KINDS_MAX];
-    size_t n = pool_plan(c, pool_plan_there, kinds);
+    size_t n = w->kubernetes ? pool_plan_images(c, kinds) : pool_plan(c, pool_plan_there, kinds);
     struct pools_options options = {
         .backend = w->backend,
         .kinds = kinds,
         .kind_count = n,
         .limits = pod_limits(c),
-        .create_concurrency = CREATE_CONCURRENCY,
+        .create_concurrency = w->kubernetes ? (unsigned)c->pod_pool_parallel_batch : CREATE_CONCURRENCY,
+        .remote = w->kubernetes,
+        .start_ms = w->kubernetes ? c->k8s_pod_start_ms + START_EXTRA_MS
+                                  : 0, /* the backend knows more than the pool */
+        .pause_max_ms = w->kubernetes ? REMOTE_PAUSE_MS : 0,
         .now_ns = clock_mono_ns,
         .changed = on_changed,
         .arg = w,
@@ -288,7 +304,8 @@ static enum err open_pools(struct worker *w)
     unsigned wanted = 2 * w->slots + CREATE_CONCURRENCY;
     for (size_t i = 0; i < n; i++)
         wanted += kinds[i].size;
-    options.max_pods = wanted < LOCAL_PODS_MAX ? wanted : LOCAL_PODS_MAX;
+    unsigned most = w->kubernetes ? KUBERNETES_PODS_MAX : LOCAL_PODS_MAX;
+    options.max_pods = wanted < most ? wanted : most;
     return pools_open(&options, &w->pools);
 }
 
@@ -318,9 +335,17 @@ static void open_name(struct worker *w)
     snprintf(w->name, sizeof w->name, "%s-%.8s", host, id_new().text);
 }
 
+static bool in_an_image(const char *path)
+{
+    (void)path;
+    return true;
+}
+
 static enum err open_toolchains(struct worker *w, struct errinfo *info)
 {
-    if (toolchains_look(toolchain_there, TOOLCHAIN_PACKAGES, &w->toolchains) != ERR_OK)
+    /* Images are made from the same table; one that lacks something is refused by its runner. */
+    if (toolchains_look(w->kubernetes ? in_an_image : toolchain_there,
+                        w->kubernetes ? "/" : TOOLCHAIN_PACKAGES, &w->toolchains) != ERR_OK)
         return errinfo_set(info, ERR_NOMEM, 0, "out of memory");
     auto_buf missing = BUF_INIT(4096);
     toolchains_missing(&w->toolchains, &missing);
@@ -330,16 +355,24 @@ static enum err open_toolchains(struct worker *w, struct errinfo *info)
     return ERR_OK;
 }
 
-static enum err open_all(struct worker *w, struct errinfo *info)
+static enum err open_backend(struct worker *w, struct errinfo *info)
 {
+    if (w->kubernetes) {
+        struct kubernetes_options options = {.config = &w->config, .worker = w->name, .keys = &w->state_keys};
+        return kubernetes_open(&w->loop.uv, &options, &w->backend, info);
+    }
     struct local_options local = {.on_hello = on_hello, .on_gone = on_spawner_gone, .arg = w};
     enum err e = spawner_fd(&local.fd, info);
-    if (e == ERR_OK)
-        e = open_toolchains(w, info);
+    return e == ERR_OK ? local_open(&w->loop.uv, &local, &w->backend, info) : e;
+}
+
+static enum err open_all(struct worker *w, struct errinfo *info)
+{
+    enum err e = open_toolchains(w, info);
     if (e == ERR_OK)
         e = loop_open(&w->loop, (int)w->config.drain_ms + CLOSE_GRACE_MS, on_stop, w, info);
     if (e == ERR_OK)
-        e = local_open(&w->loop.uv, &local, &w->backend, info);
+        e = open_backend(w, info);
     if (e == ERR_OK)
         e = open_pools(w);
     if (e == ERR_OK)
@@ -374,6 +407,7 @@ static enum err open_all(struct worker *w, struct errinfo *info)
         .pools = w->pools,
         .metrics = w->metrics,
         .pod_limits = pod_limits(&w->config),
+        .pods_by_language = w->kubernetes,
         .tools_pause_ms = w->config.programmatic_pause_ms,
         .missing = w->toolchains.missing,
         .changed = on_changed,
@@ -442,8 +476,10 @@ int main(int argc, char **argv)
         return fail(&info);
     open_log(&w.config);
     open_name(&w);
+    w.kubernetes = w.config.pod_backend == POD_BACKEND_KUBERNETES;
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     w.slots = w.config.worker_slots ? (unsigned)w.config.worker_slots
+              : w.kubernetes        ? REMOTE_SLOTS
                                     : SLOTS_PER_CORE * (unsigned)(cores > 0 ? cores : 1);
     if (open_all(&w, &info) != ERR_OK)
         return fail(&info);

@@ -92,6 +92,8 @@ struct outcome outcome_decide(const struct outcome_facts *f)
     if (!f->exited) {
         if (f->killed == PE_OWN && f->used && f->usage.oom_kills > 0)
             return ends[PE_MEMORY];
+        if (f->killed == PE_OWN && f->lost)
+            return (struct outcome){.type = EV_FAILED, .reason = f->lost_reason};
         return ends[f->killed == PE_OWN ? PE_WORKER_GONE : f->killed];
     }
     if (f->exit.end == PE_OWN && ended_by_oom(f))

@@ -15,6 +15,8 @@ struct outcome_facts {
     struct frame_exit stage;
     bool used; /* usage is there */
     struct pod_usage usage;
+    bool lost; /* the pod was, and why */
+    enum reason lost_reason;
     enum pod_end killed; /* why the worker ended it, PE_OWN: it did not */
     const char *refused; /* why the program could not start, one line; else NULL */
     enum reason refused_reason;

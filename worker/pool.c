@@ -26,6 +26,7 @@ struct pool {
     int64_t retry_ns;  /* no creation before */
     bool proved;       /* a pod of it became ready once */
     char why[160];
+    enum reason reason;
     struct pool_stats stats;
 };
 
@@ -107,12 +108,15 @@ static void doom(struct pool_pod *pp)
 }
 
 /* A pod of the pool could not be made: later tries are further apart. */
-static void pool_failed(struct pool *pool, const char *why)
+static void pool_failed(struct pool *pool, enum reason reason, const char *why)
 {
-    int64_t pause = (int64_t)BACKOFF_FIRST_MS << (pool->failures < 8 ? pool->failures : 8);
+    const struct pools_options *options = &pool->pools->options;
+    int64_t most = options->pause_max_ms ? options->pause_max_ms : BACKOFF_MAX_MS;
+    int64_t pause = (int64_t)BACKOFF_FIRST_MS << (pool->failures < 12 ? pool->failures : 12);
     pool->failures++;
+    pool->reason = reason;
     pool->stats.failed++;
-    pool->retry_ns = now_ns(pool->pools) + (pause < BACKOFF_MAX_MS ? pause : BACKOFF_MAX_MS) * MS_NS;
+    pool->retry_ns = now_ns(pool->pools) + (pause < most ? pause : most) * MS_NS;
     snprintf(pool->why, sizeof pool->why, "%s", why && *why ? why : "no reason told");
     if (pool->failures % FAILURES_A_LINE == 1)
         log_warn("a pod could not be made", F_STR("kind", pool->kind.name), F_STR("why", pool->why),
@@ -196,6 +200,7 @@ static void divert_waits(struct pool *pool)
             continue;
         wait_remove(pool, wait);
         if (alone) {
+            wait->reason = pool->reason;
             wait->got(wait->arg, NULL, pool->why);
             continue;
         }
@@ -275,9 +280,9 @@ static void fill(struct pools *pools)
         /* Beside running jobs the background makes one at a time, two when a pool is nearly empty: what it makes takes the
            processors from the jobs (p50 of one client 8 ms with two at a time, 5 to 6 with one; all else alike). */
         bool busy = total(pools, POD_ST_RUNNING) + total(pools, POD_ST_CLAIMED) > 0;
-        unsigned background_limit = !busy                 ? pools->options.create_concurrency
-                                    : nearly_empty(pools) ? 2 * BUSY_CONCURRENCY
-                                                          : BUSY_CONCURRENCY;
+        unsigned background_limit = !busy || pools->options.remote ? pools->options.create_concurrency
+                                    : nearly_empty(pools)          ? 2 * BUSY_CONCURRENCY
+                                                                   : BUSY_CONCURRENCY;
         if (starting >= pools->options.create_concurrency || pools_count(pools) >= pools->options.max_pods)
             break;
         struct pool *pool = neediest(pools, starting < background_limit);
@@ -304,11 +309,17 @@ static void pod_ready(struct pool_pod *pp)
     tell_changed(pool->pools);
 }
 
-static void pod_lost_unheld(struct pool_pod *pp, const char *why)
+/* There was no program that could lose its pod. */
+static enum reason unmade(const struct pod_event *event)
+{
+    return event->type == POD_LOST && event->reason != REASON_POD_LOST ? event->reason : REASON_NO_POD;
+}
+
+static void pod_lost_unheld(struct pool_pod *pp, const struct pod_event *event)
 {
     struct pool *pool = pp->pool;
     if (pp->state == POD_ST_STARTING)
-        pool_failed(pool, why);
+        pool_failed(pool, unmade(event), event->text);
     else
         pool->stats.lost++;
     doom(pp);
@@ -338,7 +349,7 @@ static void on_pod_event(void *arg, const struct pod_event *event)
     else if (event->type == POD_READY && pp->state == POD_ST_STARTING)
         pod_ready(pp);
     else if ((event->type == POD_LOST || event->type == POD_REFUSED) && pp->state < POD_ST_CLAIMED)
-        pod_lost_unheld(pp, event->text);
+        pod_lost_unheld(pp, event);
 }
 
 /* ---- for jobs ---- */
@@ -448,12 +459,13 @@ enum err pools_open(const struct pools_options *options, struct pools **ret_pool
 
 static void doom_hung(struct pool *pool)
 {
-    int64_t oldest = now_ns(pool->pools) - POOL_START_SECONDS * 1000 * MS_NS;
+    int64_t start_ms = pool->pools->options.start_ms;
+    int64_t oldest = now_ns(pool->pools) - (start_ms ? start_ms : POOL_START_SECONDS * 1000) * MS_NS;
     list_each(pp, &pool->in_state[POD_ST_STARTING], struct pool_pod, link)
     {
         if (pp->since_ns > oldest)
             continue;
-        pool_failed(pool, "it did not become ready in time");
+        pool_failed(pool, REASON_NO_POD, "it did not become ready in time");
         doom(pp);
     }
 }
@@ -517,6 +529,7 @@ size_t pools_stats(const struct pools *pools, struct pool_stats *ret_stats, size
         ret_stats[i].kind = pool->kind.name;
         ret_stats[i].size = pool->kind.size;
         ret_stats[i].why = pool->why;
+        ret_stats[i].reason = pool->reason;
         ret_stats[i].failures = pool->failures;
         ret_stats[i].missing = pool->kind.missing;
         memcpy(ret_stats[i].pods, pool->count, sizeof pool->count);

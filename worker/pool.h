@@ -47,6 +47,7 @@ struct pool_wait {
         *never; /* a kind that will not do, also as a fallback: better wait POOL_PATIENCE_SECONDS; or NULL */
     int64_t since_ns;
     bool waiting;
+    enum reason reason; /* with `why`: what the job is told */
 };
 
 struct pool_kind {
@@ -67,6 +68,9 @@ struct pools_options {
     struct pod_limits limits;    /* every pod is made with these */
     unsigned max_pods;           /* all kinds, whatever their state */
     unsigned create_concurrency; /* when jobs wait or a pool is nearly empty; else few */
+    bool remote;                 /* making pods takes nothing of this host: always as many */
+    int64_t start_ms;            /* from making to ready; 0: POOL_START_SECONDS */
+    int64_t pause_max_ms;        /* between two tries to make one that fail; 0: 1 s */
     int64_t (*now_ns)(void);
     void (*changed)(void *arg); /* after pods became ready or went; may be NULL */
     void *arg;
@@ -108,8 +112,9 @@ struct pool_stats {
     uint64_t hits, misses, fallbacks, created, failed, lost, replaced;
     int64_t waited_ns; /* by all misses together */
     uint64_t ready;
-    int64_t made_ns; /* from the asking to READY, by all `ready` together */
-    const char *why; /* why the kind cannot be made at present; "" otherwise */
+    int64_t made_ns;    /* from the asking to READY, by all `ready` together */
+    const char *why;    /* why the kind cannot be made at present; "" otherwise */
+    enum reason reason; /* with `why` */
 };
 size_t pools_stats(const struct pools *pools, struct pool_stats *ret_stats, size_t max);
 

@@ -81,3 +81,29 @@ size_t pool_plan(const struct config *c, bool (*there)(const char *path),
     }
     return KIND_COUNT;
 }
+
+const char *pool_plan_image_kind(enum language lang, const char *kind)
+{
+    return strcmp(kind, pod_kind_row(KIND_COLD)->name) == 0 ? language_row(lang)->id : kind;
+}
+
+size_t pool_plan_images(const struct config *c, struct pool_kind kinds[POOL_KINDS_MAX])
+{
+    static_assert((int)LANG_COUNT + 2 <= (int)POOL_KINDS_MAX, "a pool for each language and package set");
+    size_t n = 0;
+    for (unsigned i = 0; i < LANG_COUNT; i++) {
+        const struct language_row *lang = language_row((enum language)i);
+        const char *kind = *lang->warm ? lang->warm : lang->id;
+        kinds[n++] = (struct pool_kind){
+            .name = kind, .size = c->pod_pool_enabled ? setting_of_language(c, lang) : 0, .later = i > 0};
+    }
+    for (unsigned i = 0; i < KIND_COUNT && n < POOL_KINDS_MAX; i++) {
+        const struct pod_kind_row *row = pod_kind_row((enum pod_kind)i);
+        if (row->imports)
+            kinds[n++] = (struct pool_kind){.name = row->name,
+                                            .size = c->pod_pool_enabled ? setting(c, row->setting) : 0,
+                                            .fallback = row->fallback,
+                                            .later = true};
+    }
+    return n;
+}

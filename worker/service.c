@@ -99,10 +99,11 @@ static json_t *pools_json(const struct worker *w)
     json_t *all = json_object();
     for (size_t i = 0; i < n; i++)
         json_object_set_new(all, stats[i].kind,
-                            json_pack("{s:i, s:i, s:i, s:i, s:s, s:s}", "size", (int)stats[i].size, "ready",
-                                      (int)stats[i].pods[POD_ST_IDLE], "running",
+                            json_pack("{s:i, s:i, s:i, s:i, s:s, s:s, s:s}", "size", (int)stats[i].size,
+                                      "ready", (int)stats[i].pods[POD_ST_IDLE], "running",
                                       (int)stats[i].pods[POD_ST_RUNNING], "failures", (int)stats[i].failures,
-                                      "why", stats[i].why, "missing",
+                                      "why", stats[i].why, "reason",
+                                      *stats[i].why ? reason_row(stats[i].reason)->name : "", "missing",
                                       stats[i].missing ? stats[i].missing : ""));
     return all;
 }
@@ -169,6 +170,25 @@ static int page_metrics(struct worker *w, struct buf *out)
     return 200;
 }
 
+static int page_kubernetes(struct worker *w, struct buf *out)
+{
+    if (!w->kubernetes) {
+        buf_append_cstr(out, "{\"error\":\"POD_BACKEND is not kubernetes\"}");
+        return 404;
+    }
+    auto_buf health = BUF_INIT(PAGE_MAX);
+    json_t *cluster = NULL;
+    kubernetes_health(w->backend, &health);
+    const char *why = kubernetes_why_not(w->backend);
+    if (json_parse(buf_str(&health), &cluster, NULL) != ERR_OK)
+        cluster = json_object();
+    auto_json root = json_pack("{s:s, s:s, s:o, s:o}", "status", why ? "failing" : "ok", "why",
+                               why ? why : "", "cluster", cluster, "pools", pools_json(w));
+    if (!root || json_write(root, out) != ERR_OK)
+        buf_append_cstr(out, "{\"status\":\"error\"}");
+    return why ? 503 : 200;
+}
+
 #define JSON_TYPE "application/json"
 static const struct page {
     const char *path, *type;
@@ -177,9 +197,11 @@ static const struct page {
     {"/health", JSON_TYPE, page_health},
     {"/ready", JSON_TYPE, page_ready},
     {"/metrics", METRICS_CONTENT_TYPE, page_metrics},
+    {"/health/kubernetes", JSON_TYPE, page_kubernetes},
 };
 enum { PAGE_COUNT = sizeof pages / sizeof pages[0] };
-const char *const worker_routes[PAGE_COUNT + 1] = {"/health", "/ready", "/metrics", NULL};
+const char *const worker_routes[PAGE_COUNT + 1] = {"/health", "/ready", "/metrics", "/health/kubernetes",
+                                                   NULL};
 
 static void on_request(void *arg, struct http_request *r)
 {

@@ -7,6 +7,7 @@
 #include "io/loop.h"
 #include "queue/objects.h"
 #include "schema/config.h"
+#include "worker/backend_kubernetes.h"
 #include "worker/backend_local.h"
 #include "worker/jobrun.h"
 #include "worker/run_files.h"
@@ -16,6 +17,7 @@ struct worker {
     struct config config;
     struct loop loop;
     struct pod_backend *backend;
+    bool kubernetes; /* it is one of these */
     struct pools *pools;
     struct jobruns *runs;
     struct compile_cache *compiled;

@@ -139,7 +139,7 @@ static inline void fake_tell(struct pod *pod, struct pod_event event)
 
 static inline void fake_says(struct pod *pod, enum pod_event_type type)
 {
-    fake_tell(pod, (struct pod_event){.type = type, .text = "the test says so"});
+    fake_tell(pod, (struct pod_event){.type = type, .reason = REASON_POD_LOST, .text = "the test says so"});
 }
 
 /* Every pod that was destroyed is gone. */

@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Leases: one ConfigMap for each worker, the owner of its pods, renewed by it. Whoever finds one that nobody renewed for
+   K8S_LEASE_SECONDS by its own clock takes it over by an update that only one can win; its pods that wait are orphans for the
+   pool to use, the others are deleted. A lease without pods that was taken over is deleted. */
+#include "worker/kube_internal.h"
+
+#include "base/clock.h"
+#include "base/id.h"
+#include "base/log.h"
+#include "worker/kube_reasons.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SECOND_NS 1000000000LL
+enum { BODY_MAX = 4096, RENEWALS = 3, RETRY_SECONDS = 1, ORPHAN_SECONDS = 60 };
+
+struct lease_call {
+    struct kubernetes *k;
+    struct kube_lease *lease;
+};
+
+static struct kube_ref lease_ref(const struct kube_lease *lease, const struct kubernetes *k)
+{
+    return (struct kube_ref){.kind = KUBE_KIND_CONFIG_MAP, .ns = k->ns, .name = lease->name};
+}
+
+static int64_t lease_ns(const struct kubernetes *k)
+{
+    return k->options.config->k8s_lease_ms * (SECOND_NS / 1000);
+}
+
+static struct kube_lease *lease_add(struct kubernetes *k)
+{
+    struct kube_lease *lease = k->lease_count < KUBE_LEASES_MAX ? calloc(1, sizeof *lease) : NULL;
+    if (!lease)
+        return NULL;
+    k->lease_count++;
+    list_append(&k->leases, &lease->link);
+    return lease;
+}
+
+static void lease_remove(struct kubernetes *k, struct kube_lease *lease)
+{
+    list_remove(&lease->link);
+    k->lease_count--;
+    free(lease);
+}
+
+static struct lease_call *call_about(struct kubernetes *k, struct kube_lease *lease)
+{
+    struct lease_call *call = calloc(1, sizeof *call);
+    if (call)
+        *call = (struct lease_call){.k = k, .lease = lease};
+    return call;
+}
+
+bool kube_lease_ready(const struct kubernetes *k)
+{
+    return k->own && k->own->uid[0] != '\0' && k->pods_watch && kube_watch_synced(k->pods_watch);
+}
+
+/* ---- our own ---- */
+
+static void blame(struct kubernetes *k, const struct kube_result *result)
+{
+    if (k->why[0] == '\0')
+        log_warn("no pods can be made", F_STR("why", result->message));
+    k->reason = kube_answer_reason(result->reason);
+    kube_text(k->why, sizeof k->why, result->message);
+}
+
+static void on_made(void *arg, const struct kube_result *result)
+{
+    struct lease_call call = *(struct lease_call *)arg;
+    free(arg);
+    call.lease->busy = false;
+    call.lease->renew_ns = kube_now() + RETRY_SECONDS * SECOND_NS;
+    if (result->reason != KUBE_OK || !result->object) {
+        blame(call.k, result);
+        return;
+    }
+    call.k->why[0] = '\0';
+    kube_text(call.lease->uid, sizeof call.lease->uid, result->object->uid);
+    call.lease->renew_ns = kube_now() + lease_ns(call.k) / RENEWALS;
+}
+
+static void make_own(struct kubernetes *k)
+{
+    auto_buf body = BUF_INIT(BODY_MAX);
+    struct kube_lease *lease = k->own;
+    struct kube_lease_plan plan = {
+        .name = lease->name, .deployment = k->deployment, .worker = k->worker, .renewed_ms = clock_wall_ms()};
+    struct kube_ref ref = lease_ref(lease, k);
+    struct lease_call *call = call_about(k, lease);
+    lease->busy = call && kube_lease_json(&plan, &body) == ERR_OK &&
+                  kube_create(k->kube, &ref, buf_str(&body), 0, on_made, call, NULL) == ERR_OK;
+    if (!lease->busy) {
+        free(call);
+        lease->renew_ns = kube_now() + RETRY_SECONDS * SECOND_NS;
+    }
+}
+
+static void begin_own(struct kubernetes *k)
+{
+    struct id id = id_new();
+    k->own = lease_add(k);
+    if (!k->own)
+        return;
+    k->own->ours = k->own->own = k->own->listed = true;
+    snprintf(k->own->name, sizeof k->own->name, "millrace-%.16s-x", id.text);
+    for (char *p = k->own->name; *p; p++)
+        *p = *p == '_' ? 'x' : (char)tolower((unsigned char)*p);
+}
+
+/* ---- renewing, and taking over ---- */
+
+static void on_renewed(void *arg, const struct kube_result *result)
+{
+    struct lease_call call = *(struct lease_call *)arg;
+    struct kubernetes *k = call.k;
+    struct kube_lease *lease = call.lease;
+    free(arg);
+    lease->busy = false;
+    lease->renew_ns = kube_now() + lease_ns(k) / RENEWALS;
+    if (result->reason == KUBE_OK) {
+        if (!lease->ours) {
+            lease->ours = true;
+            log_info("the lease of a dead worker is taken over", F_STR("lease", lease->name));
+        }
+        k->why[0] = lease->own ? '\0' : k->why[0];
+        return;
+    }
+    if (!lease->ours) { /* another was quicker */
+        lease->changed_ns = kube_now();
+        return;
+    }
+    lease->renew_ns = kube_now() + RETRY_SECONDS * SECOND_NS;
+    if (result->reason == KUBE_NOT_FOUND && lease->own)
+        lease->uid[0] = '\0'; /* somebody deleted it, and with it its pods: it is made again */
+    else if (lease->own)
+        blame(k, result);
+}
+
+static void renew(struct kubernetes *k, struct kube_lease *lease)
+{
+    char now[24];
+    snprintf(now, sizeof now, "%" PRId64, clock_wall_ms());
+    const struct kube_change data[] = {{"holder", k->worker}, {"renewed", now}};
+    struct kube_patch patch = {.data = data, .data_count = 2, .uid = lease->uid};
+    struct kube_ref ref = lease_ref(lease, k);
+    struct lease_call *call = call_about(k, lease);
+    if (!lease->ours)
+        patch.resource_version = lease->version;
+    lease->busy = call && kube_patch(k->kube, &ref, &patch, 0, on_renewed, call, NULL) == ERR_OK;
+    if (!lease->busy)
+        free(call);
+}
+
+/* ---- the pods of a lease that was taken over ---- */
+
+struct kube_orphan *kube_orphan_take(struct kubernetes *k, const char *kind)
+{
+    list_each(o, &k->orphans, struct kube_orphan, link)
+    {
+        if (strcmp(o->kind, kind) != 0)
+            continue;
+        list_remove(&o->link);
+        k->orphan_count--;
+        return o;
+    }
+    return NULL;
+}
+
+void kube_orphan_gone(struct kubernetes *k, const char *name)
+{
+    list_each(o, &k->orphans, struct kube_orphan, link)
+    {
+        if (strcmp(o->name, name) != 0)
+            continue;
+        list_remove(&o->link);
+        k->orphan_count--;
+        free(o);
+        return;
+    }
+}
+
+static void on_swept(void *arg, const struct kube_result *result)
+{
+    struct kubernetes *k = arg;
+    if (result->reason == KUBE_OK)
+        k->swept++; /* else the deletion of the lease takes it along */
+}
+
+static void sweep(struct kubernetes *k, const char *name, const char *uid)
+{
+    struct kube_ref ref = {.kind = KUBE_KIND_POD, .ns = k->ns, .name = name};
+    struct kube_delete how = {.grace_s = -1, .uid = uid};
+    if (kube_delete(k->kube, &ref, &how, 0, on_swept, k, NULL) != ERR_OK)
+        log_limited(LOG_WARN, "the pod of a dead worker cannot be swept yet", F_STR("pod", name));
+}
+
+/* Whether it waits for a job or works for nobody is the runner's to say: one that works lets nobody in. */
+static void take_in(struct kubernetes *k, struct kube_lease *lease, const struct kube_object *pod)
+{
+    const char *kind = kube_object_label(pod, KUBE_LABEL_KIND);
+    bool usable = kind && strlen(kind) < KUBE_KIND_MAX && pod->deleted_ms == 0 && pod->pod.ip[0] &&
+                  pod->pod.phase == KUBE_RUNNING && kube_pod_trouble(pod, NULL) == KUBE_TROUBLE_NONE;
+    struct kube_orphan *o = usable && k->orphan_count < KUBE_ORPHANS_MAX ? calloc(1, sizeof *o) : NULL;
+    if (!o) {
+        sweep(k, pod->name, pod->uid);
+        return;
+    }
+    o->lease = lease;
+    o->since_ns = kube_now();
+    kube_text(o->name, sizeof o->name, pod->name);
+    kube_text(o->uid, sizeof o->uid, pod->uid);
+    kube_text(o->kind, sizeof o->kind, kind);
+    kube_text(o->ip, sizeof o->ip, pod->pod.ip);
+    list_append(&k->orphans, &o->link);
+    k->orphan_count++;
+}
+
+static void list_pods(struct kubernetes *k, struct kube_lease *lease, const char *next);
+
+static void on_listed(void *arg, const struct kube_result *result)
+{
+    struct lease_call call = *(struct lease_call *)arg;
+    free(arg);
+    call.lease->busy = false;
+    if (result->reason != KUBE_OK)
+        return; /* again, with the next tick */
+    for (size_t i = 0; i < result->count; i++)
+        take_in(call.k, call.lease, &result->items[i]);
+    if (result->next)
+        list_pods(call.k, call.lease, result->next);
+    else
+        call.lease->listed = true;
+}
+
+static void list_pods(struct kubernetes *k, struct kube_lease *lease, const char *next)
+{
+    char labels[2 * KUBE_NAME_MAX];
+    snprintf(labels, sizeof labels, "%s=%s", KUBE_LABEL_LEASE, lease->name);
+    struct kube_list list = {.labels = labels, .next = next};
+    struct kube_ref ref = {.kind = KUBE_KIND_POD, .ns = k->ns};
+    struct lease_call *call = call_about(k, lease);
+    lease->busy = call && kube_list(k->kube, &ref, &list, 0, on_listed, call, NULL) == ERR_OK;
+    if (!lease->busy)
+        free(call);
+}
+
+static void sweep_orphans(struct kubernetes *k, int64_t now)
+{
+    list_each(o, &k->orphans, struct kube_orphan, link)
+    {
+        if (now - o->since_ns < ORPHAN_SECONDS * SECOND_NS)
+            continue;
+        sweep(k, o->name, o->uid);
+        list_remove(&o->link);
+        k->orphan_count--;
+        free(o);
+    }
+}
+
+/* ---- giving up ---- */
+
+static bool has_pods(const struct kubernetes *k, const struct kube_lease *lease)
+{
+    list_each(o, &k->orphans, struct kube_orphan, link) if (o->lease == lease) return true;
+    list_each(kp, &k->pods, struct kube_pod_of, link) if (kp->lease == lease) return true;
+    return false;
+}
+
+static void on_dropped(void *arg, const struct kube_result *result)
+{
+    struct lease_call *call = arg;
+    struct kube_lease *lease = call->lease;
+    lease->busy = false;
+    if (result->reason == KUBE_OK || result->reason == KUBE_NOT_FOUND || result->reason == KUBE_CONFLICT)
+        lease_remove(call->k, lease);
+    else
+        lease->renew_ns = kube_now() + RETRY_SECONDS * SECOND_NS;
+    free(call);
+}
+
+static void drop(struct kubernetes *k, struct kube_lease *lease)
+{
+    struct kube_ref ref = lease_ref(lease, k);
+    struct kube_delete how = {.grace_s = -1, .uid = lease->uid, .background = true};
+    struct lease_call *call = call_about(k, lease);
+    lease->dropping = true;
+    lease->busy = call && kube_delete(k->kube, &ref, &how, 0, on_dropped, call, NULL) == ERR_OK;
+    if (!lease->busy)
+        free(call);
+}
+
+unsigned kube_lease_drop_all(struct kubernetes *k)
+{
+    unsigned left = 0;
+    list_each(lease, &k->leases, struct kube_lease, link)
+    {
+        if (lease == k->own)
+            k->own = NULL;
+        if (!lease->ours || !lease->uid[0])
+            continue;
+        left++;
+        if (!lease->busy && !lease->dropping)
+            drop(k, lease);
+    }
+    return left;
+}
+
+/* ---- the watch of all leases ---- */
+
+static struct kube_lease *lease_named(struct kubernetes *k, const char *name)
+{
+    list_each(lease, &k->leases, struct kube_lease, link) if (strcmp(lease->name, name) == 0) return lease;
+    return NULL;
+}
+
+static void lease_seen(struct kubernetes *k, const struct kube_object *o)
+{
+    const char *renewed = kube_object_data(o, "renewed");
+    struct kube_lease *lease = lease_named(k, o->name);
+    if (!lease) {
+        lease = lease_add(k);
+        if (!lease)
+            return;
+        kube_text(lease->name, sizeof lease->name, o->name);
+    }
+    kube_text(lease->version, sizeof lease->version, o->resource_version);
+    if (!lease->ours)
+        kube_text(lease->uid, sizeof lease->uid, o->uid);
+    if (lease->changed_ns != 0 && renewed && strcmp(renewed, lease->renewed) == 0)
+        return;
+    kube_text(lease->renewed, sizeof lease->renewed, renewed);
+    lease->changed_ns = kube_now();
+}
+
+static void on_lease(void *arg, enum kube_watch_event event, const struct kube_object *o,
+                     const struct kube_status *status)
+{
+    struct kubernetes *k = arg;
+    struct kube_lease *lease = o ? lease_named(k, o->name) : NULL;
+    (void)status;
+    if (event == KUBE_WATCH_SEEN)
+        lease_seen(k, o);
+    else if (event == KUBE_WATCH_GONE && lease && !lease->ours && !lease->busy)
+        lease_remove(k, lease);
+}
+
+static void watch_leases(struct kubernetes *k)
+{
+    char labels[128];
+    snprintf(labels, sizeof labels, "%s=%s", KUBE_LABEL_DEPLOYMENT, k->deployment);
+    struct kube_watch_options options = {.ref = {.kind = KUBE_KIND_CONFIG_MAP, .ns = k->ns},
+                                         .labels = labels};
+    if (kube_watch_open(k->kube, &options, on_lease, k, &k->leases_watch) != ERR_OK)
+        log_limited(LOG_ERROR, "the leases cannot be watched: no memory");
+}
+
+/* ---- the clock ---- */
+
+static void keep(struct kubernetes *k, struct kube_lease *lease, int64_t now)
+{
+    if (lease->busy)
+        return;
+    if (!lease->ours) {
+        if (kube_watch_synced(k->leases_watch) && now - lease->changed_ns > lease_ns(k))
+            renew(k, lease);
+        return;
+    }
+    if (!lease->listed)
+        list_pods(k, lease, NULL);
+    else if (!lease->own && !has_pods(k, lease))
+        drop(k, lease);
+    else if (now >= lease->renew_ns && lease->uid[0] == '\0')
+        make_own(k);
+    else if (now >= lease->renew_ns)
+        renew(k, lease);
+}
+
+void kube_lease_tick(struct kubernetes *k)
+{
+    int64_t now = kube_now();
+    if (!k->own)
+        begin_own(k);
+    if (!k->leases_watch)
+        watch_leases(k);
+    if (!k->leases_watch)
+        return;
+    list_each(lease, &k->leases, struct kube_lease, link) keep(k, lease, now);
+    sweep_orphans(k, now);
+}
+
+void kube_leases_free(struct kubernetes *k)
+{
+    list_each(o, &k->orphans, struct kube_orphan, link) free(o);
+    list_each(lease, &k->leases, struct kube_lease, link) free(lease);
+}
