@@ -315,6 +315,10 @@ static void count_pod(struct runner *r)
     e->pod_oom_kills = kills > r->oom_base ? kills - r->oom_base : 0;
     e->pod_cpu_ns = cpu > r->cpu_base_ns ? cpu - r->cpu_base_ns : 0;
     e->counted = 1;
+    if (r->contained && r->warm != NULL) { /* the process began long before its job */
+        e->user_ns = e->pod_cpu_ns;
+        e->system_ns = 0;
+    }
 }
 
 static void give_files(struct runner *r)
