@@ -15,17 +15,24 @@ FIRST_GENERATION = VERSIONS[0]
 LATER = VERSIONS[1:]
 
 
+# The factories of the package behind the rows of the matrix; a version that lacks one has no such tool. Rows not named here
+# are of execute_code, which every version has.
+FACTORIES = {"bash_tool": "createBashExecutionTool", "files of all tools": "createBashExecutionTool", "run_tools_with_code": "createProgrammaticToolCallingTool",
+             "run_tools_with_bash": "createBashProgrammaticToolCallingTool"}
+
+
 class ToolError(Exception):
     """What the model is shown when the tool throws."""
 
 
 class Client:
-    def __init__(self, version, url, key):
+    def __init__(self, version, url, key, base=None):
+        """`base`: what the installation's setting has; else the API below /v1."""
         self.version, self.url, self.key, self.count = version, url, key, itertools.count(1)
         cache = subprocess.run([HERE / "install", "--where"], check=True, capture_output=True, text=True).stdout.strip()
         self.process = subprocess.Popen(
             ["/usr/bin/node", HERE / "driver.cjs", f"{cache}/agents-{version}"], text=True,
-            env={**PLAIN_ENV, "LIBRECHAT_CODE_BASEURL": f"{url}/v1"}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            env={**PLAIN_ENV, "LIBRECHAT_CODE_BASEURL": base or f"{url}/v1"}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             cwd="/tmp")
         self.makes = json.loads(self.process.stdout.readline())["ready"]
 

@@ -2,7 +2,7 @@
 """Files from call to call, as the hosts of each generation carry them: references in the later ones, the session's id in the first."""
 import pytest
 
-from clients import FIRST_GENERATION, versions
+from clients import FIRST_GENERATION, LATER, versions
 
 
 def carried(artifact):
@@ -36,8 +36,8 @@ class TestFiles:
         assert "b.txt" not in after or (after["b.txt"]["id"], after["b.txt"]["inherited"]) == (before["b.txt"], True)
 
 
-@versions("3.6.15", "3.9.2")
-@pytest.mark.matrix("files")
+@versions(*LATER)
+@pytest.mark.matrix("files of all tools")
 class TestFilesOfOtherTools:
     def test_bash_and_programmatic(self, client):
         _, artifact = client.bash("mkdir -p out && echo 7 > out/n.txt")
@@ -47,3 +47,7 @@ class TestFilesOfOtherTools:
         content, made = client.programmatic(code, [echo], call=carried(artifact))
         assert content.startswith("stdout:\n7\n")
         assert "r.txt" in [file["name"] for file in made["files"]]
+        content, made = client.bash_programmatic("cat out/n.txt; echo_back '{\"city\":\"b\"}' | jq -r .city > b.txt; cat b.txt", [echo],
+                                                 call=carried(artifact))
+        assert content.startswith("stdout:\n7\nb\n")
+        assert "b.txt" in [file["name"] for file in made["files"]]
