@@ -6,6 +6,8 @@ import pytest
 def pytest_addoption(parser):
     parser.addoption("--redis", choices=("own", "cluster"), default="own",
                      help="the store of the systems: up's own Redis, or one with cluster-enabled yes and 8 partitions")
+    parser.addoption("--backend", choices=("local", "kubernetes"), default="local",
+                     help="where the systems' programs run: in pods of this machine, or of a Kubernetes made for the tests")
 
 
 @pytest.fixture(scope="session")
@@ -20,12 +22,31 @@ def finish(system):
 
 
 @pytest.fixture(scope="session")
-def system(tmp_path_factory, cluster):
+def backend(request, tmp_path_factory):
+    """What a System needs to know of where its pods are: {} for this machine."""
+    if request.config.getoption("--backend") == "local":
+        return {}
+    from kubeimages import pods_of
+    return pods_of(request.getfixturevalue("kubernetes"), tmp_path_factory.mktemp("images"))
+
+
+@pytest.fixture(scope="session")
+def system(tmp_path_factory, cluster, backend):
     """Two APIs, one worker; shared by all tests that harm nothing. At the end nothing may be left of it."""
     from system import System
-    made = System(tmp_path_factory.mktemp("system"), apis=2, workers=1, cluster=cluster)
+    made = System(tmp_path_factory.mktemp("system"), apis=2, workers=1, cluster=cluster, **backend)
     yield made
     finish(made)
+
+
+@pytest.fixture(scope="session")
+def kubernetes(tmp_path_factory):
+    """A real Kubernetes, shared by all tests that leave it as it was. At the end nothing may be left of it."""
+    from kubecluster import Cluster
+    made = Cluster(tmp_path_factory.mktemp("kubernetes"))
+    yield made
+    made.stop()
+    assert made.residue() == []
 
 
 @pytest.fixture

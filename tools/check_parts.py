@@ -188,6 +188,8 @@ PARTS = [
     Part("archive", "logs and state in the object store: races, kills, faults", pytest(["tests/archive"]), ["build-test"]),
     Part("faults", "crashes, pauses, chaos",
          pytest(["tests/faults"], "--ignore=tests/faults/test_fairness.py"), ["build-test"]),
+    Part("kubernetes", "on a real Kubernetes of one node: the cluster, our images, pods as a backend", pytest(["tests/kubernetes"]),
+         ["build-test"]),
     Part("sanitized", "the first walk with the sanitizers' build",
          pytest(["tests/integration/test_1_walk.py", "tests/integration/test_2_jobs.py"], preset="asan"),
          ["build-asan"]),

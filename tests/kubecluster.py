@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A real Kubernetes of one node for tests: tests/kube makes it in namespaces of its own, and takes all of it away."""
+import json
+import os
+import pathlib
+import subprocess
+
+from system import ROOT, descendants, parents, wait_until
+
+SCRIPTS = ROOT / "tests" / "kube"
+
+
+def programs():
+    """The folder of kubectl and the others; builds them when they are not in the cache."""
+    told = subprocess.run([SCRIPTS / "build"], stdout=subprocess.PIPE, text=True, check=True)
+    return pathlib.Path(told.stdout.strip())
+
+
+class Cluster:
+    def __init__(self, directory):
+        self.programs = programs()
+        self.state = pathlib.Path(directory).resolve() / "kubernetes"
+        up = subprocess.run([SCRIPTS / "up", self.state], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                            timeout=400, check=False)
+        assert up.returncode == 0, up.stderr
+        self.kubeconfig = pathlib.Path(up.stdout.strip())
+        self.number = int((self.state / "number").read_text())
+        self.server = f"https://10.88.{self.number}.2"
+        self.init = int((self.state / "init.pid").read_text())
+        self.seen = descendants(self.init)
+
+    def kubectl(self, *argv, stdin="", timeout=60, check=True):
+        """Its standard output."""
+        told = subprocess.run(
+            [self.programs / "kubectl", "--kubeconfig", self.kubeconfig, "--cache-dir", self.state / "kubectl",
+             *map(str, argv)], input=stdin, capture_output=True, text=True, timeout=timeout, check=False)
+        assert told.returncode == 0 or not check, f"kubectl {argv}: {told.stderr}"
+        return told.stdout
+
+    def apply(self, *objects):
+        self.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+
+    def get(self, what, name, namespace="default"):
+        """The object, or None when there is none."""
+        told = self.kubectl("-n", namespace, "get", what, name, "-o", "json", "--ignore-not-found")
+        return json.loads(told) if told else None
+
+    def list(self, what, namespace="default", **labels):
+        chosen = ["-l", ",".join(f"{key}={value}" for key, value in labels.items())] if labels else []
+        return json.loads(self.kubectl("-n", namespace, "get", what, *chosen, "-o", "json"))["items"]
+
+    def namespace(self, name, level="restricted"):
+        """Made, with its default service account, without which no pod is taken."""
+        self.apply({"apiVersion": "v1", "kind": "Namespace",
+                    "metadata": {"name": name, "labels": {"pod-security.kubernetes.io/enforce": level}}})
+        wait_until("the namespace's service account", lambda: self.get("serviceaccount", "default", name), 60, 0.1)
+        return name
+
+    def import_images(self, *archives):
+        subprocess.run([SCRIPTS / "import", self.state, *archives], check=True, capture_output=True, timeout=300)
+
+    def processes(self, name):
+        """Pids of a program of the cluster, by the name it was called by: etcd, kube-apiserver, kubelet, containerd ..."""
+        return [pid for pid, line in descendants(self.init).items() if os.path.basename(line.split(" ", 1)[0]) == name]
+
+    def signal(self, name, number):
+        """SIGSTOP: gone silent; SIGCONT: back; SIGKILL: it is started again at once."""
+        found = self.processes(name)
+        assert found, f"no {name} runs in the cluster"
+        for pid in found:
+            os.kill(pid, number)
+
+    def stop(self):
+        self.seen |= descendants(self.init)
+        down = subprocess.run([SCRIPTS / "down", self.state], capture_output=True, text=True, timeout=120, check=False)
+        assert down.returncode == 0, down.stdout + down.stderr
+
+    def residue(self):
+        """What is left after stop(): has to be nothing."""
+        left = [f"process {pid}: {line}" for pid, line in self.seen.items() if parents().get(pid, (0, ""))[1] == line]
+        left += [f"cgroup {path}" for path in pathlib.Path("/sys/fs/cgroup").glob(f"*/millrace-kube-{self.number}")]
+        left += [f"link mrkube{self.number}"] * os.path.exists(f"/sys/class/net/mrkube{self.number}")
+        return left + [str(self.state)] * self.state.exists()
+
+
+def hardened_pod(name, image, command=None, **container):
+    """A pod of the shape that ours have, as Pod Security `restricted` wants it."""
+    return {
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": name}},
+        "spec": {
+            "automountServiceAccountToken": False, "enableServiceLinks": False, "restartPolicy": "Never",
+            "activeDeadlineSeconds": 900, "terminationGracePeriodSeconds": 1,
+            "dnsPolicy": "None", "dnsConfig": {"nameservers": ["127.0.0.1"]},
+            "securityContext": {"runAsNonRoot": True, "runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532,
+                                "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [{
+                "name": "run", "image": image, "imagePullPolicy": "Never", **({"command": command} if command else {}),
+                "securityContext": {"allowPrivilegeEscalation": False, "privileged": False, "readOnlyRootFilesystem": True,
+                                    "capabilities": {"drop": ["ALL"]}},
+                "resources": {"requests": {"cpu": "10m", "memory": "32Mi", "ephemeral-storage": "16Mi"},
+                              "limits": {"cpu": "1", "memory": "256Mi", "ephemeral-storage": "128Mi"}},
+                "volumeMounts": [{"name": "work", "mountPath": "/mnt/data"}, {"name": "tmp", "mountPath": "/tmp"}],
+                **container}],
+            "volumes": [{"name": "work", "emptyDir": {"medium": "Memory", "sizeLimit": "32Mi"}},
+                        {"name": "tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "32Mi"}}]}}

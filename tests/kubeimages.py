@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The project's images for the cluster of a test: made by tools/images with the programs of the build under test."""
+import hashlib
+import io
+import json
+import pathlib
+import subprocess
+import tarfile
+
+from system import BUILD, ROOT
+
+REGISTRY, TAG = "millrace.test/run", "test"
+
+
+def reference(name):
+    return f"{REGISTRY}-{name}:{TAG}"
+
+
+def make(folder, *names):
+    """{name: archive}."""
+    told = subprocess.run([ROOT / "tools" / "images", "--registry", REGISTRY, "--tag", TAG, "--output", folder, "--build", BUILD, *names],
+                          capture_output=True, text=True, timeout=1800, check=False)
+    assert told.returncode == 0, told.stderr[-3000:]
+    return {name: pathlib.Path(folder) / f"{name}.tar" for name in names}
+
+
+class Archive:
+    """What an engine would read of it; every digest is held against its bytes."""
+
+    def __init__(self, path):
+        self.tar = tarfile.open(path)
+        self.index = json.loads(self.read("index.json"))
+        self.descriptor = self.index["manifests"][0]
+        self.manifest = json.loads(self.blob(self.descriptor))
+        self.config = json.loads(self.blob(self.manifest["config"]))
+
+    def read(self, name):
+        return self.tar.extractfile(name).read()
+
+    def blob(self, descriptor):
+        data = self.read("blobs/sha256/" + descriptor["digest"].removeprefix("sha256:"))
+        assert len(data) == descriptor["size"] and hashlib.sha256(data).hexdigest() == descriptor["digest"][7:]
+        return data
+
+    def entries(self):
+        """{path: its entry} of all layers together, later ones on top, and the bytes of small files."""
+        found = {}
+        for layer in self.manifest["layers"]:
+            with tarfile.open(fileobj=io.BytesIO(self.blob(layer))) as tar:
+                found.update((member.name, (member, tar.extractfile(member).read() if member.isreg() and member.size < 2**20 else None))
+                             for member in tar)
+        return found
+
+
+LANGUAGES = ("py", "bash", "c")
+NAMESPACE = "programs"
+
+
+def pods_of(cluster, folder):
+    """Arguments of a System whose programs run in pods of the cluster, in the languages of LANGUAGES."""
+    cluster.import_images(*make(folder, *LANGUAGES).values())
+    cluster.namespace(NAMESPACE)
+    return {"options": ["--backend", "kubernetes"],
+            "env": {"KUBECONFIG": str(cluster.kubeconfig), "K8S_NAMESPACE": NAMESPACE, "K8S_IMAGE_REGISTRY": REGISTRY,
+                    "K8S_IMAGE_TAG": TAG, "K8S_IMAGE_PULL_POLICY": "Never"}}
