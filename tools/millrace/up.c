@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const int64_t TRIM_EVERY_NS = 10000000000;
@@ -253,6 +254,8 @@ static enum err plan_children(struct up *up, struct errinfo *info)
 static enum err load_settings(struct up *up, struct errinfo *info)
 {
     struct config_request request = {0};
+    if (up->cli->backend && setenv("POD_BACKEND", up->cli->backend, 1))
+        return errinfo_set(info, ERR_NOMEM, 0, "out of memory");
     enum err e = config_load(&config_table, &up->config.base, &request, info);
     const struct config_row *row = config_find(&config_table, STR("REDIS_URL"));
     bool given = up->cli->redis_url ||
@@ -284,7 +287,7 @@ static enum err start_loop(struct up *up, struct errinfo *info)
 static int supervise(struct up *up)
 {
     struct errinfo info = {0};
-    up->sudo = up_sudo_works(!up->cli->detach);
+    up->sudo = up->config.pod_backend == POD_BACKEND_LOCAL && up_sudo_works(!up->cli->detach);
     up->began_ns = clock_mono_ns();
     enum err e = plan_children(up, &info);
     e = e ? e : up_state_make(up, &info);

@@ -127,15 +127,13 @@ static void sudo_command(struct command *command)
     }
 }
 
-static void worker_command(const struct up_child *child, struct command *command)
+static void spawner_command(const struct up_child *child, struct command *command)
 {
     const struct up *up = child->up;
     struct arena *memory = &command->memory;
     char state[UP_PATH_MAX], name[32];
     snprintf(name, sizeof name, "spawner-%d", child->number);
     up_path(up, name, state);
-    add_env(command, "MILLRACE_CONFIG", up->worker_config);
-    add_env(command, "WORKER_HTTP_PORT", arena_printf(memory, "%d", child->port));
     if (up->sudo) {
         sudo_command(command);
         add_arg(command, arena_printf(memory, "%s/millrace", up->bin));
@@ -153,7 +151,17 @@ static void worker_command(const struct up_child *child, struct command *command
     for (size_t i = 0; i < up->config.pod_accept_missing.count; i++)
         add_arg(command, arena_printf(memory, "--accept-missing=%s", up->config.pod_accept_missing.items[i]));
     add_arg(command, "--");
-    add_arg(command, arena_printf(memory, "%s/millrace-worker", up->bin));
+}
+
+/* A worker whose pods are elsewhere needs no privilege, and so nobody above it. */
+static void worker_command(const struct up_child *child, struct command *command)
+{
+    const struct up *up = child->up;
+    add_env(command, "MILLRACE_CONFIG", up->worker_config);
+    add_env(command, "WORKER_HTTP_PORT", arena_printf(&command->memory, "%d", child->port));
+    if (up->config.pod_backend == POD_BACKEND_LOCAL)
+        spawner_command(child, command);
+    add_arg(command, arena_printf(&command->memory, "%s/millrace-worker", up->bin));
 }
 
 /* Our own variables come later in the list than an inherited one of the same name would, so that one is left out. */
