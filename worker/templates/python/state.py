@@ -217,8 +217,8 @@ class State:
         body = self.json_dumps(content).encode()
         return body + self.pack(len(body), 0)[:4] + self.MAGIC
 
-    def collect(self, main, most, work):
-        """[bytes, ...], or None when nothing is to be saved."""
+    def collect(self, main, most, work, modules):
+        """[bytes, ...], or None when nothing is to be saved. `modules`: those that the template had not imported."""
         imports, names = [], {}
         for name, value in list(main.items()):
             if name in self.OWN or type(name) is not str:
@@ -228,20 +228,20 @@ class State:
             else:
                 names[name] = value
         # Of the program's own files: they may not be there in the next run, so what comes from them is saved itself.
-        for module in list(sys.modules.values()):
+        for module in modules:
             file = getattr(module, "__file__", None)
             if isinstance(file, str) and file.startswith(work) and getattr(module, "__name__", "__main__") != "__main__":
                 self.cloudpickle.register_pickle_by_value(module)
         parts = self.pickle(main, names, most)
         return parts and parts + [self.trailer(main, imports, main.get("__file__", ""))]
 
-    def capture(self, main, fd, most, milliseconds, work):
+    def capture(self, main, fd, most, milliseconds, work, modules):
         """After the program; its end was told before. Never raises."""
         parts = None
         try:
             if not self.broken:
                 self.limit(most, milliseconds / 1000)
-                parts = self.collect(main, most, work)
+                parts = self.collect(main, most, work, modules)
         except StateTooSlow:
             self.warn("*", "saving took longer than %d ms; the state before it is kept" % milliseconds)
         except MemoryError:

@@ -252,7 +252,8 @@ class Host:
 
     def capture(self, main, fd, most, milliseconds):
         """Runs that use state: after the program, when there is something to save or to say."""
-        return self.state.capture(main, fd, most, milliseconds, self.work)
+        later = [self.modules[name] for name in self.later_modules()]
+        return self.state.capture(main, fd, most, milliseconds, self.work, later)
 
     def exit_status(self, exception):
         """The status that sys.exit(x) stands for, as handle_system_exit() of the interpreter has it."""
