@@ -37,7 +37,7 @@ static void end(struct state_mover *m)
     m->versions = NULL;
     buf_free(&m->blob);
     m->busy = false;
-    states_looked(m->a, m->partition, m->failed, m->count == ARCHIVE_TAKE_MAX);
+    states_looked(m->a, m->partition, m->failed, false);
 }
 
 /* The session is idle again when the lease is over. */
@@ -188,6 +188,8 @@ static void on_taken(void *arg, enum queue_answer answer, const struct archive_t
         memcpy(m->sessions, taken->jobs, taken->count * sizeof *m->sessions);
         archiver_point("state-taken");
     }
+    if (taken->count == ARCHIVE_TAKE_MAX) /* there may be more, for another slot */
+        states_looked(m->a, m->partition, false, true);
     next_session(m);
 }
 

@@ -79,6 +79,12 @@ class Scene:
             wait_until("the archiver is ready", one.is_ready)
         return one
 
+    def announce(self):
+        """There is an archiver: from now on the worker's janitor leaves logs alone."""
+        one = self.archiver()
+        wait_until("it has looked", lambda: any(self.redis.hexists(key, "archiver") for key in self.keys("*}:count")))
+        assert one.end() == 0
+
     def stop(self):
         for one in self.started:
             if one.process.poll() is None:
@@ -87,6 +93,13 @@ class Scene:
         self.redis.close()
         code, left = self.system.stop(), self.system.residue()
         assert (code, left) == (0, []), (self.directory / "up.log").read_text()[-2000:]
+
+    def kill(self, part):
+        """kill -9 of the program; up starts it again."""
+        was = self.system.children(part)[0]
+        os.kill(worker_of(was["pid"]) if part == "worker" else was["pid"], signal.SIGKILL)
+        wait_until(f"another {part} is ready", lambda: self.system.children(part)[0]["restarts"] > was["restarts"]
+                   and self.system.is_ready(), 60)
 
     # ---- jobs ----
 
@@ -183,10 +196,10 @@ class S3Scene(Scene):
 
     BUCKET = "archive-test"
 
-    def __init__(self, directory, **env):
+    def __init__(self, directory, proxied=True, **env):
         self.minio = Minio(pathlib.Path(directory) / "minio")
         self.proxy = Proxy(self.minio.endpoint)
-        super().__init__(pathlib.Path(directory) / "system", **{**self.minio.settings, "MINIO_ENDPOINT": self.proxy.endpoint,
+        super().__init__(pathlib.Path(directory) / "system", **{**self.minio.settings, "MINIO_ENDPOINT": (self.proxy if proxied else self.minio).endpoint,
                                                                 "MINIO_BUCKET": self.BUCKET, "MINIO_TIMEOUT": "3", **SWEEPS, **env})
 
     def tool(self, *words):
@@ -231,13 +244,6 @@ class S3Scene(Scene):
     def held(self, pattern):
         """The next such request is done, and its answer kept back until `go`."""
         return self.proxy.rule(pattern, "hold", 1, reached=threading.Event(), go=threading.Event()).more
-
-    def kill(self, part):
-        """kill -9 of the program; up starts it again."""
-        was = self.system.children(part)[0]
-        os.kill(worker_of(was["pid"]) if part == "worker" else was["pid"], signal.SIGKILL)
-        wait_until(f"another {part} is ready", lambda: self.system.children(part)[0]["restarts"] > was["restarts"]
-                   and self.system.is_ready(), 60)
 
 
 def worker_of(spawner):

@@ -75,23 +75,26 @@ static void each_key(struct verify *v, void (*visit)(struct verify *v, const cha
     tally_free(&seen);
 }
 
-static void visit_job(struct verify *v, const char *key)
+static void visit(struct verify *v, const char *key)
 {
     const char *name = key + strlen(v->base);
     if (!strncmp(name, "j:", 2) && strlen(name) == 2 + ID_LEN && !strchr(name + 2, ':'))
         verify_job(v, name + 2);
+    else if (!strncmp(name, "s:", 2) && strlen(name) == 2 + ID_LEN && !strchr(name + 2, ':'))
+        verify_session(v, name + 2);
 }
 
 static void look_at(struct verify *v, unsigned partition)
 {
     snprintf(v->base, sizeof v->base, "%s{p%02u}:", v->prefix, partition);
+    v->partition = partition;
     tally_init(&v->expected);
     tally_init(&v->lanes);
     each_key(v, verify_lanes);
     if (v->only) {
         verify_job(v, v->only);
     } else {
-        each_key(v, visit_job);
+        each_key(v, visit);
         each_key(v, verify_other_key);
         verify_counters(v);
     }
@@ -116,7 +119,7 @@ static unsigned partitions_of(struct verify *v)
 
 static void look(struct verify *v, unsigned partitions)
 {
-    v->jobs = v->events = v->other_keys = 0;
+    v->jobs = v->sessions = v->events = v->other_keys = 0;
     for (unsigned p = 0; p < partitions && !v->failed; p++)
         if (!v->only || id_partition(str_of(v->only), partitions) == p)
             look_at(v, p);
@@ -146,8 +149,9 @@ static int verdict(const struct verify *v)
         fprintf(stderr, "millrace: Redis has no such job\n");
         return EXIT_CANNOT;
     }
-    fprintf(stderr, "millrace: %llu jobs, %llu events, %zu differences\n", (unsigned long long)v->jobs,
-            (unsigned long long)v->events, count);
+    fprintf(stderr, "millrace: %llu jobs, %llu sessions, %llu events, %zu differences\n",
+            (unsigned long long)v->jobs, (unsigned long long)v->sessions, (unsigned long long)v->events,
+            count);
     return count > 0;
 }
 
@@ -161,14 +165,21 @@ int verify_run(const char *only, const char *file, const char *const *sets, size
     if (store_open(&store, file, sets, set_count))
         return EXIT_CANNOT;
     struct verify v = {.store = &store, .prefix = store.config.redis_key_prefix, .only = only};
+    struct errinfo info = {0};
     unsigned partitions = partitions_of(&v);
     v.failed = !partitions;
+    if (objects_open(&v.objects, &store.loop, &store.config, &info) != ERR_OK) {
+        fprintf(stderr, "millrace: %s\n", info.text);
+        store_close(&store);
+        return EXIT_CANNOT;
+    }
     tally_init(&v.found);
     do
         look(&v, partitions);
     while (!v.failed && standing(&v, false) && v.look < VERIFY_LOOKS);
     int code = verdict(&v);
     tally_free(&v.found);
+    objects_close(&v.objects, NULL, NULL);
     store_close(&store);
     return code;
 }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `replay --verify`: everything that the store holds beside its logs is computed again from them, and compared. It only
+/* `replay --verify`: everything that the store holds beside its logs, in Redis or archived, is computed again from them, and compared. It only
    reads. A system at work changes between two questions, so what differs is looked at again: it counts when it stands
    unchanged in several looks. On a quiet system every figure is compared. */
 #ifndef MILLRACE_TOOLS_VERIFY_H
 #define MILLRACE_TOOLS_VERIFY_H
 
+#include "queue/objects.h"
 #include "tools/millrace/store_ask.h"
 #include "tools/millrace/tally.h"
 
@@ -12,6 +13,8 @@ enum { VERIFY_KEY_MAX = 400, VERIFY_LOOKS = 3 };
 
 struct verify {
     struct store *store;
+    struct objects objects;
+    unsigned partition; /* that is looked at */
     const char *prefix; /* of all keys */
     char base[128];     /* of the partition's keys: "<prefix>{pNN}:" */
     const char *only;   /* a job's id, or NULL: all */
@@ -19,7 +22,7 @@ struct verify {
     struct tally found;    /* differences -> in how many looks */
     struct tally expected; /* "<key> <field>" -> what the jobs' logs say of a counter */
     struct tally lanes;    /* "<class> <job>" in the ready lanes */
-    uint64_t jobs, events, other_keys;
+    uint64_t jobs, sessions, events, other_keys;
     bool failed;
 };
 
@@ -29,6 +32,10 @@ int verify_run(const char *only, const char *file, const char *const *sets, size
 
 /* verify_job.c: one job's HASH against its log, and its place in every list. */
 void verify_job(struct verify *v, const char *job);
+/* verify_session.c: a session's HASH, tables, blobs and objects against its log. */
+void verify_session(struct verify *v, const char *id);
+/* verify_pack.c: the object is there and has that content, or it is a difference of `key`. */
+void verify_object(struct verify *v, const char *key, const char *object, const struct sha256 *hash);
 /* verify_lists.c: what the lists and counters of the partition hold that no job accounts for. */
 void verify_lanes(struct verify *v, const char *key);     /* before the jobs */
 void verify_other_key(struct verify *v, const char *key); /* behind them */

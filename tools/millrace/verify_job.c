@@ -2,28 +2,15 @@
 /* One job: its log is folded, and its HASH and its places in the lists are compared with what came out. */
 #include "base/clock.h"
 #include "base/id.h"
-#include "schema/event.h"
-#include "tools/millrace/verify.h"
+#include "queue/archive.h"
+#include "tools/millrace/verify_fold.h"
 #include "json/json.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum {
-    PAGE_MAX = 256 << 20,
-    PAIRS_MAX = 16,
-    LEASE_MOST_MS = 600000,
-    ENTRY_BYTES = 100 /* what event.lua counts beside d and b */
-};
+enum { PAGE_MAX = 256 << 20, PAIRS_MAX = 16, LEASE_MOST_MS = 600000 };
 static const char page_entries[] = "64";
-
-/* What the log says. Texts are cut to what an honest one needs. */
-struct folded {
-    char status[16], session[ID_LEN + 1], lang[40], priority[16], class_name[140], worker[140];
-    char queued_id[EVENT_ID_MAX], last[EVENT_ID_MAX];
-    int64_t attempt, seq, ms, created, claimed, started, finished, released, ins, stored, reasons;
-    bool cancel, over;
-};
 
 struct checked {
     struct verify *v;
@@ -47,80 +34,7 @@ static int64_t held_int(const struct checked *c, const char *field)
     return str_to_i64(held(c, field), &value) ? 0 : value;
 }
 
-/* ---- the fold ------------------------------------------------------------------------------------------------------ */
-
-static void keep(char *out, size_t size, const json_t *d, const char *name)
-{
-    const char *text = json_string_value(json_object_get(d, name));
-    snprintf(out, size, "%s", text ? text : "");
-}
-#define KEEP(field, d, name) keep(field, sizeof(field), d, name)
-
-static void fold_data(struct folded *f, const struct event *e)
-{
-    auto_json d = NULL;
-    if (e->data.n && json_parse(e->data, &d, NULL))
-        return;
-    if (e->type == EV_SUBMITTED) {
-        KEEP(f->session, d, "session_id");
-        KEEP(f->lang, d, "lang");
-        KEEP(f->priority, d, "priority");
-    } else if (e->type == EV_QUEUED) {
-        KEEP(f->class_name, d, "class");
-        memcpy(f->queued_id, e->id, sizeof f->queued_id);
-    } else if (e->type == EV_CLAIMED) {
-        KEEP(f->worker, d, "worker");
-    } else if (e->type == EV_DEAD) {
-        f->reasons = (int64_t)json_array_size(json_object_get(d, "reasons"));
-    }
-}
-
-static void fold(struct folded *f, const struct event *e)
-{
-    fold_data(f, e);
-    f->seq = (int64_t)e->seq;
-    f->ms = e->time_ms;
-    f->stored += ENTRY_BYTES + (int64_t)(e->data.n + e->bytes.n);
-    memcpy(f->last, e->id, sizeof f->last);
-    const char *status = NULL;
-    if (e->type == EV_SUBMITTED)
-        f->created = e->time_ms;
-    if (e->type == EV_SUBMITTED || e->type == EV_RETRIED)
-        status = "queued";
-    if (event_is_client(e->type))
-        f->ins = (int64_t)e->seq;
-    f->cancel = f->cancel || e->type == EV_CANCEL_REQUESTED;
-    if (e->type == EV_CLAIMED) {
-        status = "running";
-        f->attempt = e->attempt;
-        f->claimed = e->time_ms;
-    } else if (e->type == EV_STARTED) {
-        f->started = e->time_ms;
-        f->released = e->attempt;
-    } else if (event_is_terminal(e->type)) {
-        status = event_type_name(e->type);
-        f->finished = e->time_ms;
-        f->over = true;
-    }
-    if (status)
-        snprintf(f->status, sizeof f->status, "%s", status);
-}
-
-/* Is this the event that has to follow? */
-static void check_order(struct checked *c, const struct event *e)
-{
-    const struct folded *f = &c->f;
-    int64_t attempt = f->attempt + (e->type == EV_CLAIMED);
-    if ((int64_t)e->seq != f->seq + 1)
-        verify_differs(c->v, c->key, "log: seq %lld follows %lld", (long long)e->seq, (long long)f->seq);
-    if (e->attempt != attempt)
-        verify_differs(c->v, c->key, "log: event %lld says attempt %u in attempt %lld", (long long)e->seq,
-                       e->attempt, (long long)attempt);
-    if (e->time_ms < f->ms)
-        verify_differs(c->v, c->key, "log: the time of event %lld goes back", (long long)e->seq);
-    if (f->over)
-        verify_differs(c->v, c->key, "log: event %lld follows the end", (long long)e->seq);
-}
+/* ---- the log -------------------------------------------------------------------------------------------------------- */
 
 static enum err decode(const struct redis_value *entry, struct event *ret_event)
 {
@@ -148,9 +62,7 @@ static bool take_entry(struct checked *c, const struct redis_value *entry)
         c->broken = true;
         return false;
     }
-    check_order(c, &e);
-    fold(&c->f, &e);
-    c->v->events++;
+    verify_fold(c->v, c->key, &c->f, &e);
     return true;
 }
 
@@ -359,7 +271,24 @@ static void check_request(struct checked *c)
         verify_differs(c->v, c->key, "its idempotency record names '%s'", job ? job : "");
 }
 
-/* Its log lies in the object store: what is left in Redis is compared with itself. */
+/* What stays of a HASH whose log was archived. */
+static void check_kept(struct checked *c)
+{
+    const struct folded *f = &c->f;
+    same_text(c, "status", f->status);
+    same_text(c, "session", f->session);
+    same_text(c, "lang", f->lang);
+    same_text(c, "eid", f->queued_id);
+    same_text(c, "last", f->last);
+    same_int(c, "attempt", f->attempt);
+    same_int(c, "seq", f->seq);
+    same_int(c, "ms", f->ms);
+    same_int(c, "created", f->created);
+    same_int(c, "started", f->started);
+    same_int(c, "finished", f->finished);
+}
+
+/* Its log lies in the object store: it is read there, and what is left in Redis of it is compared. */
 static void check_archived(struct checked *c)
 {
     auto_arena memory = ARENA_INIT(1 << 20);
@@ -367,9 +296,14 @@ static void check_archived(struct checked *c)
     const char *tenant = cstr(&memory, held(c, "tenant"));
     struct str rest = held(c, "arch"), pack = str_split(&rest, ' ');
     bool gone = !ask_text(v, &memory, "ZSCORE", verify_key(v, 1, "packs"), cstr(&memory, pack));
-    c->f.finished = held_int(c, "finished");
     if (gone && !v->failed)
         verify_differs(v, c->key, "arch: there is no pack " STR_FMT, STR_ARG(pack));
+    struct archive_place place;
+    if (archive_place_parse(held(c, "arch"), &place) != ERR_OK)
+        verify_differs(v, c->key, "arch: it says no place");
+    else if (verify_pack(v, c->key, c->job, &place, &c->f))
+        check_kept(c);
+    c->f.finished = held_int(c, "finished");
     same_int(c, "bytes", 0);
     check_due(c);
     check_score(c, "list of its tenant", verify_key(v, 1, "t:%s", tenant), c->job, true,

@@ -43,14 +43,19 @@ void verify_lanes(struct verify *v, const char *key)
 
 /* ---- members whose job has to exist --------------------------------------------------------------------------------- */
 
-static bool job_exists(struct verify *v, struct str job)
+static bool exists(struct verify *v, const char *key)
 {
     auto_arena memory = ARENA_INIT(1 << 20);
-    char id[ID_LEN + 1];
-    snprintf(id, sizeof id, STR_FMT, STR_ARG(job));
-    const struct redis_value *is = store_ask(v->store, &memory, "EXISTS", verify_key(v, 0, "j:%s", id), NULL);
+    const struct redis_value *is = store_ask(v->store, &memory, "EXISTS", key, NULL);
     v->failed = v->failed || !is;
     return !is || is->integer == 1;
+}
+
+static bool job_exists(struct verify *v, struct str job)
+{
+    char id[ID_LEN + 1];
+    snprintf(id, sizeof id, STR_FMT, STR_ARG(job));
+    return exists(v, verify_key(v, 0, "j:%s", id));
 }
 
 static void check_member(struct verify *v, const char *key, struct str member)
@@ -60,7 +65,8 @@ static void check_member(struct verify *v, const char *key, struct str member)
         verify_differs(v, key, "names the job " STR_FMT ", which does not exist", STR_ARG(job));
 }
 
-static void check_zset(struct verify *v, const char *key)
+static void each_member(struct verify *v, const char *key,
+                        void (*check)(struct verify *v, const char *key, struct str member))
 {
     char from[32];
     size_t count = 1;
@@ -73,8 +79,13 @@ static void check_zset(struct verify *v, const char *key)
         v->failed = !page;
         count = page ? page->count : 0;
         for (size_t i = 0; i < count; i++)
-            check_member(v, key, page->items[i].text);
+            check(v, key, page->items[i].text);
     }
+}
+
+static void check_zset(struct verify *v, const char *key)
+{
+    each_member(v, key, check_member);
 }
 
 static void check_list(struct verify *v, const char *key)
@@ -100,6 +111,27 @@ static void check_job_part(struct verify *v, const char *key)
     check_member(v, key, (struct str){key + strlen(v->base) + 2, ID_LEN});
 }
 
+static void check_session_part(struct verify *v, const char *key)
+{
+    char session[ID_LEN + 1];
+    snprintf(session, sizeof session, "%.*s", ID_LEN, key + strlen(v->base) + 2);
+    if (!exists(v, verify_key(v, 0, "s:%s", session)))
+        verify_differs(v, key, "its session does not exist");
+}
+
+static void check_session(struct verify *v, const char *key, struct str session)
+{
+    char name[ID_LEN + 1];
+    snprintf(name, sizeof name, STR_FMT, STR_ARG(session));
+    if (!exists(v, verify_key(v, 0, "s:%s", name)))
+        verify_differs(v, key, "names the session %s, which does not exist", name);
+}
+
+static void check_sessions(struct verify *v, const char *key)
+{
+    each_member(v, key, check_session);
+}
+
 static void add_counters(struct verify *v, const char *key);
 
 static void nothing(struct verify *v, const char *key)
@@ -113,11 +145,30 @@ static const struct kind {
     const char *begins, *ends;
     void (*check)(struct verify *v, const char *key);
 } kinds[] = {
-    {"j:", ":log", check_job_part}, {"j:", ":req", check_job_part}, {"j:", "", nothing},
-    {"i:", "", check_record},       {"t:", "", check_zset},         {"s:", ":order", check_list},
-    {"due", "", check_zset},        {"packs", "", nothing},         {"count", "", add_counters},
-    {"c:", ":b0", check_zset},      {"c:", ":b1", check_zset},      {"c:", ":b2", check_zset},
-    {"c:", ":fair", add_counters},  {"c:", ":ready", nothing},      {"c:", ":workers", nothing},
+    {"j:", ":log", check_job_part},
+    {"j:", ":req", check_job_part},
+    {"j:", "", nothing},
+    {"i:", "", check_record},
+    {"t:", "", check_zset},
+    {"s:", ":order", check_list},
+    {"s:", ":log", check_session_part},
+    {"s:", ":files", check_session_part},
+    {"s:", ":states", check_session_part},
+    {"s:", ":blobs", check_session_part},
+    {"s:", "", nothing},
+    {"sdue", "", check_sessions},
+    {"sidle", "", check_sessions},
+    {"sweep", "", nothing},
+    {"drop", "", nothing},
+    {"due", "", check_zset},
+    {"packs", "", nothing},
+    {"count", "", add_counters},
+    {"c:", ":b0", check_zset},
+    {"c:", ":b1", check_zset},
+    {"c:", ":b2", check_zset},
+    {"c:", ":fair", add_counters},
+    {"c:", ":ready", nothing},
+    {"c:", ":workers", nothing},
     {"store", "", nothing},
 };
 
