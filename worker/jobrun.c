@@ -517,6 +517,9 @@ static void on_deadline(struct jobrun *run)
     case JR_LIMITING:
         replace_pod(run, "no answer about its limits");
         return;
+    case JR_FETCHING:
+        jobrun_state_ask(run);
+        return;
     case JR_LOADING:
         jobrun_refuse(run, REASON_INPUT_UNAVAILABLE, reason_row(REASON_INPUT_UNAVAILABLE)->text);
         return;
@@ -547,7 +550,6 @@ static void on_deadline(struct jobrun *run)
         return;
     case JR_NEW:
     case JR_LOOKING:
-    case JR_FETCHING:
     case JR_WAITING:
     case JR_RECORDING:
     case JR_RETURNING:

@@ -39,12 +39,13 @@ struct jobruns {
 struct run_state {
     struct id session;
     struct buf tenant, user;
-    uint64_t base; /* the version that it begins with; 0: none */
-    bool fetching; /* an answer is outstanding */
-    bool any_pod;  /* no warm one can be made: it runs without saving, and the answer says so */
-    bool unwanted; /* another version than the one that the request wants */
-    bool foreign;  /* the session is somebody else's or gone */
-    bool given;    /* it begins with a state: `raw` */
+    uint64_t base;   /* the version that it begins with; 0: none */
+    bool fetching;   /* an answer is outstanding */
+    bool any_pod;    /* no warm one can be made: it runs without saving, and the answer says so */
+    bool unwanted;   /* another version than the one that the request wants */
+    int64_t away_ns; /* its store could not be reached, since; 0: it could */
+    bool foreign;    /* the session is somebody else's or gone */
+    bool given;      /* it begins with a state: `raw` */
     uint64_t given_size;
     char given_hash[SHA256_HEX_LEN + 1];
     struct buf raw;
@@ -176,6 +177,7 @@ void jobrun_after_limits(struct jobrun *run);
 /* jobrun_state.c */
 MUST_CHECK enum err jobrun_state_open(struct jobrun *run, const struct claimed_job *job);
 void jobrun_state_fetch(struct jobrun *run); /* then takes a pod, or ends */
+void jobrun_state_ask(struct jobrun *run);   /* again: it could not be read */
 /* The kind of pod in which its state can be neither restored nor saved; NULL: none is so. */
 const char *jobrun_state_never(const struct jobrun *run);
 /* What goes to the pod: the specification with what it must know of the state, and the state. May be called again. */

@@ -5,6 +5,7 @@
 #include "worker/spec.h"
 #include "worker/state_script.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 
 #include <assert.h>
@@ -12,7 +13,12 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { EVENT_MAX = 512 * 1024 };
+enum {
+    EVENT_MAX = 512 * 1024,
+    AWAY_AGAIN_MS = 500, /* a state that cannot be read now is asked for so often ... */
+    AWAY_PATIENCE_MS =
+        20 * 1000, /* ... and so long: nothing of the run has begun, so waiting loses nothing */
+};
 
 enum err jobrun_state_open(struct jobrun *run, const struct claimed_job *job)
 {
@@ -75,6 +81,22 @@ static void refuse_state(struct jobrun *run, const char *why)
     refuse(run, REASON_STATE_INVALID, "Version %" PRIu64 ": %s.", run->state_run->base, why);
 }
 
+/* Handing the job back would only send it round: the store is away for every worker, and each round counts against it. */
+static void wait_for_store(struct jobrun *run)
+{
+    struct run_state *s = run->state_run;
+    int64_t now = clock_mono_ns();
+    if (s->away_ns == 0) {
+        s->away_ns = now;
+        log_limited(LOG_WARN, "a session's state cannot be read now, its run waits",
+                    F_JOB(run->job.text, run->attempt));
+    }
+    if (now - s->away_ns < AWAY_PATIENCE_MS * MS_NS)
+        jobrun_set_deadline(run, AWAY_AGAIN_MS);
+    else
+        jobrun_refuse(run, REASON_STATE_UNAVAILABLE, reason_row(REASON_STATE_UNAVAILABLE)->text);
+}
+
 /* The sealed blob: its raw bytes go to the pod. */
 static void take_blob(struct jobrun *run, struct str blob)
 {
@@ -102,7 +124,7 @@ static void on_object(void *arg, enum err e, struct str blob)
     else if (e == ERR_NOT_FOUND || e == ERR_CORRUPT)
         refuse_state(run, e == ERR_CORRUPT ? "its object is damaged" : "its object is gone");
     else
-        jobrun_return(run, REASON_INPUT_UNAVAILABLE);
+        wait_for_store(run);
 }
 
 static void take_view(struct jobrun *run, const struct state_view *view)
@@ -129,7 +151,7 @@ static void take_view(struct jobrun *run, const struct state_view *view)
         size_t most = (size_t)o->state.max_bytes + (size_t)o->state.max_bytes / 64 + 128 * 1024;
         s->load = state_load(o->state.store, view->of.place, &s->seal, most, on_object, run);
         if (s->load == NULL)
-            jobrun_return(run, REASON_INPUT_UNAVAILABLE);
+            wait_for_store(run);
     }
 }
 
@@ -151,18 +173,23 @@ static void on_view(void *arg, enum queue_answer answer, const struct state_view
         s->foreign = true; /* runs with nothing, and saves nothing */
         jobrun_look(run);
     } else {
-        jobrun_return(run, REASON_INTERNAL);
+        wait_for_store(run);
     }
 }
 
-void jobrun_state_fetch(struct jobrun *run)
+void jobrun_state_ask(struct jobrun *run)
 {
     struct run_state *s = run->state_run;
     const struct jobrun_queue *q = &run->runs->options.queue;
     struct session_owner owner = {.tenant = buf_str(&s->tenant), .user = buf_str(&s->user)};
-    jobrun_set_state(run, JR_FETCHING);
     s->fetching = true;
     q->state_read(q->arg, owner, s->session, on_view, run);
+}
+
+void jobrun_state_fetch(struct jobrun *run)
+{
+    jobrun_set_state(run, JR_FETCHING);
+    jobrun_state_ask(run);
 }
 
 const char *jobrun_state_never(const struct jobrun *run)
