@@ -170,14 +170,14 @@ static void reply_blob(struct state_call *x, struct str blob)
     free_call(x);
 }
 
-static void on_object(void *arg, enum err e, struct str blob)
+static void on_object(void *arg, enum err e, struct buf *blob)
 {
     struct state_call *x = arg;
     x->load = NULL;
     if (x->call == NULL)
         free_call(x);
     else if (e == ERR_OK)
-        reply_blob(x, blob);
+        reply_blob(x, buf_str(blob));
     else if (e == ERR_NOT_FOUND || e == ERR_CORRUPT)
         fail(x, CE_STATE_DAMAGED, "");
     else
@@ -617,27 +617,35 @@ static void fork_put(struct state_call *x, struct str place)
     state_put(x->api->queue, &change, STR("fork"), on_forked, x);
 }
 
-static void fork_blob(struct state_call *x, struct str blob)
+static void fork_blob(struct state_call *x, struct buf blob)
 {
     x->into = id_new_in(id_partition(str_of(x->session.text), queue_partitions(x->api->queue)),
                         queue_partitions(x->api->queue));
-    x->blob = BUF_INIT(blob.n);
-    buf_append_str(&x->blob, blob);
+    x->blob = blob;
     if (buf_status(&x->blob) != ERR_OK)
         fail(x, CE_INTERNAL, "out of memory");
     else
         place_blob(x, x->into, fork_put);
 }
 
-static void on_fork_object(void *arg, enum err e, struct str blob)
+static void fork_copy(struct state_call *x, struct str blob)
+{
+    struct buf copy = BUF_INIT(blob.n);
+    buf_append_str(&copy, blob);
+    fork_blob(x, copy);
+}
+
+static void on_fork_object(void *arg, enum err e, struct buf *blob)
 {
     struct state_call *x = arg;
     x->load = NULL;
     if (x->call == NULL)
         free_call(x);
-    else if (e == ERR_OK)
-        fork_blob(x, blob);
-    else if (e == ERR_NOT_FOUND || e == ERR_CORRUPT)
+    else if (e == ERR_OK) {
+        struct buf whole = *blob;
+        *blob = BUF_INIT(0);
+        fork_blob(x, whole);
+    } else if (e == ERR_NOT_FOUND || e == ERR_CORRUPT)
         fail(x, CE_STATE_DAMAGED, "");
     else
         fail(x, CE_UNAVAILABLE, "the object store cannot give the state at present");
@@ -651,7 +659,7 @@ static void fork_next(struct state_call *x, const struct state_view *view)
     if (state_is_object(view))
         load_object(x, view, on_fork_object);
     else
-        fork_blob(x, view->blob);
+        fork_copy(x, view->blob);
 }
 
 void handle_session_fork(struct call *c)

@@ -54,6 +54,8 @@ struct run_state {
     struct state_stream stream;
     bool saved; /* `change` goes with the finish */
     enum event_type event;
+    struct state_unpacking *unpacking; /* the object that it begins with, in another thread */
+    struct sha256 blob_hash;
     struct state_load *load; /* of the object that it begins with */
     struct state_seal seal;
     bool decided, storing; /* what becomes of the state; its object is being written */

@@ -20,6 +20,14 @@ enum {
         20 * 1000, /* ... and so long: nothing of the run has begun, so waiting loses nothing */
 };
 
+/* A large blob is unpacked beside the loop. */
+struct state_unpacking {
+    uv_work_t work;
+    struct jobrun *run; /* NULL: it went meanwhile */
+    struct buf blob, raw;
+    enum err e;
+};
+
 enum err jobrun_state_open(struct jobrun *run, const struct claimed_job *job)
 {
     struct run_state *s = calloc(1, sizeof *s);
@@ -45,6 +53,8 @@ void jobrun_state_free(struct jobrun *run)
     if (s == NULL)
         return;
     state_load_cancel(s->load);
+    if (s->unpacking != NULL)
+        s->unpacking->run = NULL;
     if (s->op != NULL)
         object_op_cancel(s->op);
     state_stream_free(&s->stream);
@@ -97,11 +107,10 @@ static void wait_for_store(struct jobrun *run)
         jobrun_refuse(run, REASON_STATE_UNAVAILABLE, reason_row(REASON_STATE_UNAVAILABLE)->text);
 }
 
-/* The sealed blob: its raw bytes go to the pod. */
-static void take_blob(struct jobrun *run, struct str blob)
+/* The raw bytes of the sealed blob go to the pod. */
+static void take_raw(struct jobrun *run, enum err e)
 {
     struct run_state *s = run->state_run;
-    enum err e = state_unpack(blob, &s->raw);
     if (e != ERR_OK) {
         refuse_state(run, e == ERR_FULL ? "it is larger than STATE_MAX_SIZE_MB"
                                         : "it is no state of a known format");
@@ -113,14 +122,54 @@ static void take_blob(struct jobrun *run, struct str blob)
     jobrun_look(run);
 }
 
-static void on_object(void *arg, enum err e, struct str blob)
+static void unpack(uv_work_t *work)
+{
+    struct state_unpacking *u = work->data;
+    u->e = state_unpack(buf_str(&u->blob), &u->raw);
+}
+
+static void unpacked(uv_work_t *work, int status)
+{
+    struct state_unpacking *u = work->data;
+    struct jobrun *run = u->run;
+    (void)status; /* nobody cancels it */
+    if (run != NULL) {
+        run->state_run->unpacking = NULL;
+        run->state_run->raw = u->raw;
+        u->raw = BUF_INIT(0);
+    }
+    enum err e = u->e;
+    buf_free(&u->blob);
+    buf_free(&u->raw);
+    free(u);
+    if (run != NULL && run->state == JR_FETCHING) /* else cancelled, or handed back */
+        take_raw(run, e);
+}
+
+static void unpack_aside(struct jobrun *run, struct buf *blob)
+{
+    struct run_state *s = run->state_run;
+    struct state_unpacking *u = calloc(1, sizeof *u);
+    if (u == NULL) {
+        take_raw(run, state_unpack(buf_str(blob), &s->raw));
+        return;
+    }
+    *u = (struct state_unpacking){.run = run, .blob = *blob, .raw = BUF_INIT(s->raw.max)};
+    *blob = BUF_INIT(0);
+    u->work.data = u;
+    s->unpacking = u;
+    if (uv_queue_work(run->runs->options.loop, &u->work, unpack, unpacked) != 0)
+        abort(); /* only a missing function is refused */
+}
+
+static void on_object(void *arg, enum err e, struct buf *blob)
 {
     struct jobrun *run = arg;
     run->state_run->load = NULL;
     if (run->state != JR_FETCHING)
         return; /* cancelled, or handed back */
     if (e == ERR_OK)
-        take_blob(run, blob);
+        unpack_aside(run, blob);
     else if (e == ERR_NOT_FOUND || e == ERR_CORRUPT)
         refuse_state(run, e == ERR_CORRUPT ? "its object is damaged" : "its object is gone");
     else
@@ -146,7 +195,7 @@ static void take_view(struct jobrun *run, const struct state_view *view)
     if (why != NULL) {
         refuse_state(run, why);
     } else if (!state_is_object(view)) {
-        take_blob(run, view->blob);
+        take_raw(run, state_unpack(view->blob, &s->raw));
     } else {
         size_t most = (size_t)o->state.max_bytes + (size_t)o->state.max_bytes / 64 + 128 * 1024;
         s->load = state_load(o->state.store, view->of.place, &s->seal, most, on_object, run);
@@ -244,6 +293,7 @@ static enum event_type keep_old(struct run_state *s, const char *reason)
 static enum event_type seal(struct jobrun *run, const struct sha256 *hash)
 {
     struct run_state *s = run->state_run;
+    s->blob_hash = *hash;
     const struct jobruns_state *options = &run->runs->options.state;
     struct state_scope scope = scope_of(s, s->base + 1);
     struct state_seal seal = state_seal_make(options->keys, &scope, hash, s->blob.len);
@@ -311,14 +361,14 @@ static void on_stored(void *arg, const struct object_result *result)
         jobrun_finish(run);
 }
 
-static void begin_store(struct jobrun *run, const struct sha256 *hash)
+static void begin_store(struct jobrun *run)
 {
     struct run_state *s = run->state_run;
     char maker[64];
     snprintf(maker, sizeof maker, "%s.%u", run->job.text, run->attempt);
     enum err e = state_object_name(buf_str(&s->tenant), s->session, str_of(maker), &s->place);
     if (e == ERR_OK)
-        e = state_store(run->runs->options.state.store, buf_str(&s->place), buf_str(&s->blob), hash,
+        e = state_store(run->runs->options.state.store, buf_str(&s->place), buf_str(&s->blob), &s->blob_hash,
                         on_stored, run, &s->op);
     s->storing = e == ERR_OK;
     s->change.place = buf_str(&s->place);
@@ -337,8 +387,7 @@ bool jobrun_state_store(struct jobrun *run)
     s->decided = true;
     s->event = decide(run);
     if (s->saved && s->blob.len > STATE_INLINE_MAX && run->runs->options.state.store != NULL) {
-        struct sha256 hash = sha256_of(buf_str(&s->blob));
-        begin_store(run, &hash);
+        begin_store(run);
         return true; /* also when it failed at once: then it was finished from there */
     }
     return false;

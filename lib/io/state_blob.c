@@ -15,6 +15,9 @@ struct state_packer {
     size_t max_raw, raw;
     struct buf blob;
     struct lz4_writer *frame; /* NULL: raw so far */
+    struct sha256_state
+        *hash; /* of the first `hashed` bytes of the blob; it grows with it, so that its end takes no time */
+    size_t hashed;
 };
 
 struct state_packer *state_pack_begin(size_t max_raw)
@@ -23,6 +26,7 @@ struct state_packer *state_pack_begin(size_t max_raw)
     if (packer == NULL)
         return NULL;
     packer->max_raw = max_raw;
+    packer->hash = sha256_begin();
     packer->blob = BUF_INIT(max_raw + max_raw / 64 + 128 * 1024); /* what does not compress grows a little */
     buf_append_char(&packer->blob, STATE_RAW);
     return packer;
@@ -33,6 +37,7 @@ void state_pack_drop(struct state_packer *packer)
     if (packer == NULL)
         return;
     lz4_drop(packer->frame);
+    sha256_drop(packer->hash);
     buf_free(&packer->blob);
     free(packer);
 }
@@ -49,6 +54,13 @@ static enum err begin_frame(struct state_packer *packer)
     return e == ERR_OK ? lz4_add(packer->frame, (struct str){first + 1, n - 1}, &packer->blob) : e;
 }
 
+static void hash_on(struct state_packer *packer)
+{
+    struct str blob = buf_str(&packer->blob);
+    sha256_add(packer->hash, (struct str){blob.p + packer->hashed, blob.n - packer->hashed});
+    packer->hashed = blob.n;
+}
+
 enum err state_pack_add(struct state_packer *packer, struct str raw)
 {
     if (raw.n > packer->max_raw - packer->raw)
@@ -59,7 +71,10 @@ enum err state_pack_add(struct state_packer *packer, struct str raw)
         return buf_status(&packer->blob);
     }
     enum err e = packer->frame == NULL ? begin_frame(packer) : ERR_OK;
-    return e == ERR_OK ? lz4_add(packer->frame, raw, &packer->blob) : e;
+    if (e == ERR_OK)
+        e = lz4_add(packer->frame, raw, &packer->blob);
+    hash_on(packer);
+    return e;
 }
 
 enum err state_pack_end(struct state_packer *packer, struct buf *ret_blob, struct sha256 *ret_hash)
@@ -72,9 +87,11 @@ enum err state_pack_end(struct state_packer *packer, struct buf *ret_blob, struc
     if (e == ERR_OK)
         e = buf_status(&packer->blob);
     if (e == ERR_OK) {
+        hash_on(packer);
+        *ret_hash = sha256_end(packer->hash);
+        packer->hash = NULL;
         *ret_blob = packer->blob;
         packer->blob = BUF_INIT(0);
-        *ret_hash = sha256_of(buf_str(ret_blob));
     }
     state_pack_drop(packer);
     return e;

@@ -52,7 +52,7 @@ static void on_done(void *arg, const struct object_result *result)
 {
     struct state_load *load = arg;
     enum err e = result->e == ERR_OK ? buf_status(&load->blob) : result->e;
-    load->cb(load->arg, e, buf_str(&load->blob));
+    load->cb(load->arg, e, &load->blob);
     load_free(load);
 }
 

@@ -13,10 +13,10 @@ MUST_CHECK const char *state_open(const struct state_keys *keys, struct str tena
                                   const struct state_view *view, struct state_seal *ret_seal);
 bool state_is_object(const struct state_view *view);
 
-/* Reads the object of a state that was opened. The callback comes once, unless it is cancelled; `blob` is the sealed one with
-   ERR_OK, ERR_CORRUPT says that it is not, ERR_NOT_FOUND that there is none. NULL: no memory, or no such object can be. */
+/* Reads the object of a state that was opened. The callback comes once, unless it is cancelled, and may keep what is in `blob`
+   (leave BUF_INIT(0)), which is the sealed one with ERR_OK; ERR_CORRUPT says that it is not, ERR_NOT_FOUND that there is none. NULL: no memory, or no such object can be. */
 struct state_load;
-typedef void (*state_load_cb)(void *arg, enum err e, struct str blob);
+typedef void (*state_load_cb)(void *arg, enum err e, struct buf *blob);
 struct state_load *state_load(struct object_store *store, struct str place, const struct state_seal *seal,
                               size_t max, state_load_cb cb, void *arg);
 void state_load_cancel(struct state_load *load); /* NULL is fine */

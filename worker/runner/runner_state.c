@@ -77,6 +77,8 @@ static bool take_end(struct runner *r)
     s->ended = true;
     r->exit.wall_ns = (uint64_t)(now - r->started_ns);
     r->deadline_ns = now + ((int64_t)r->spec.state_ms + SAVE_GRACE_MS) * 1000000;
+    if (r->main == 0) /* its end was reaped before this was read */
+        state_program_ended(r);
     return true;
 }
 
