@@ -98,11 +98,13 @@ def test_aliases_stay_aliases(session):
 
 def test_objects_that_refer_to_each_other(session):
     session("""
-        class Node: pass
+        class Node:
+            def depth(self, n): return 0 if n == 0 else 1 + self.other.depth(n - 1)
         left, right = Node(), Node()
         left.other, right.other = right, left
         """)
-    assert session.prints("print(left.other is right, right.other.other is right)") == "True True"
+    for _ in range(2):
+        assert session.prints("print(left.other is right, right.other.other is right, left.depth(9), type(left) is Node)") == "True True 9 True"
 
 
 def test_imports_stay_imports(session):
@@ -219,6 +221,30 @@ def test_runs_sent_at_once_run_one_after_the_other(session):
     assert [b["exit_code"] for b in bodies] == [0] * 6
     assert sorted(b["state_version"] for b in bodies) == [2, 3, 4, 5, 6, 7]
     assert session.prints("print(sorted(log))") == "[0, 1, 2, 3, 4, 5]"
+
+
+def test_two_at_once_into_one_session_many_times(session):
+    session("log = []")
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        for turn in range(30):
+            bodies = list(pool.map(lambda n: session(f"log.append({n})"), (2 * turn, 2 * turn + 1)))
+            assert {b["state_version"] for b in bodies} == {2 * turn + 2, 2 * turn + 3}, bodies
+            assert not any(b.get("state_warnings") for b in bodies), bodies
+    assert session.prints("print(sorted(log) == list(range(60)))") == "True"
+
+
+def test_dataframes_and_models(session):
+    session("""
+        import numpy as np, pandas as pd
+        from sklearn.linear_model import LinearRegression
+        frame = pd.DataFrame({"a": [1, 2, 3], "b": list("xyz"), "t": pd.to_datetime(["2024-01-01"] * 3)}).set_index("b")
+        column = frame["a"]
+        table = np.arange(12.0).reshape(3, 4); view = table[1]
+        model = LinearRegression().fit(np.array([[0.0], [1.0], [2.0]]), [1.0, 3.0, 5.0])
+        """)
+    assert session.prints("print(frame.loc['y', 'a'], frame.t.dt.year.sum(), column.sum(), table.sum(), view[0])") == "2 6072 6 66.0 4.0"
+    assert session.prints("frame.loc['w'] = [9, frame.t.iloc[0]]; print(round(model.predict([[10.0]])[0], 6), model.coef_.shape)") == "21.0 (1,)"
+    assert session.prints("print(len(frame), np.__name__, pd.__name__, type(model).__name__)") == "4 numpy pandas LinearRegression"
 
 
 def test_jobs_of_a_fresh_session_wait_for_the_first_one(api, session):

@@ -90,13 +90,20 @@ def test_a_worker_that_dies_between_the_object_and_the_finish(plant, objects):
 
 
 def test_restarts_lose_nothing(plant):
-    session = run(plant, "x = 1; data = __import__('os').urandom(256000)")["session_id"]
+    session = run(plant, """
+import os
+import pandas as pd
+from sklearn.tree import DecisionTreeRegressor
+x, data, same = 1, os.urandom(256000), []
+alias, frame = same, pd.DataFrame({"a": range(1000)})
+model = DecisionTreeRegressor(random_state=1).fit([[0], [1]], [5, 7])
+""")["session_id"]
     for kind in ("redis", "spawner", "api"):
         killed = plant.of(kind)[0].pid
         plant.kill(plant.of(kind)[0])
         plants.wait_until("another is there", lambda kind=kind, killed=killed: plant.of(kind)[0].alive() and plant.of(kind)[0].pid != killed)
-        body = plants.wait_until("a run is taken", lambda: taken(plant, "print(x, len(data)); x += 1", session), 60.0)
-        assert body["stdout"].endswith(" 256000\n")
+        body = plants.wait_until("a run is taken", lambda: taken(plant, "print(x, alias is same, frame.a.sum(), model.predict([[1]])[0], len(data)); x += 1", session), 60.0)
+        assert body["stdout"].endswith(" True 499500 7.0 256000\n"), body
     assert run(plant, "print(x)", session_id=session)["stdout"] == "4\n"
 
 
