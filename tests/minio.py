@@ -18,11 +18,12 @@ def binary():
 
 
 class Minio:
-    def __init__(self, directory, tls=False):
+    def __init__(self, directory, tls=False, region="us-east-1"):
         self.directory = pathlib.Path(directory)
         self.data = self.directory / "data"
         self.data.mkdir(parents=True)
         self.access_key, self.secret_key = "test-" + secrets.token_hex(4), secrets.token_hex(16)
+        self.region = region
         self.tls, self.certificates = tls, self.directory / "certs"
         self.certificates.mkdir()
         if tls:
@@ -39,7 +40,8 @@ class Minio:
             [binary(), "server", str(self.data), "--quiet", "--address", self.endpoint, "--console-address", "127.0.0.1:0",
              "--certs-dir", str(self.certificates)],
             env={"PATH": os.environ["PATH"], "HOME": str(self.directory), "MINIO_ROOT_USER": self.access_key,
-                 "MINIO_ROOT_PASSWORD": self.secret_key, "MINIO_BROWSER": "off", "MINIO_DOMAIN": "localhost", "GOMAXPROCS": "2"},
+                 "MINIO_ROOT_PASSWORD": self.secret_key, "MINIO_BROWSER": "off", "MINIO_SITE_REGION": self.region,
+                 "MINIO_DOMAIN": "localhost", "GOMAXPROCS": "2"},
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         wait_until("MinIO is ready", self.is_ready, 60, 0.05)
 

@@ -141,6 +141,40 @@ def test_a_user_does_not_see_what_another_has(guarded, signer):
     assert httpx.delete(at, headers=one).status_code in (200, 202)
 
 
+def test_files_of_a_user_are_unknown_to_another(guarded, signer):
+    """Every route, for reading, adding and running; what belongs to a skill or an agent is the whole tenant's."""
+    one, two = bearer(signer.token(sub="one")), bearer(signer.token(sub="two"))
+
+    def upload(headers, **fields):
+        answer = httpx.post(f"{guarded.url}/upload", headers=headers, data=fields, files={"file": ("f.txt", b"mine")})
+        return answer, answer.json().get("session_id"), (answer.json().get("files") or [{}])[0].get("fileId")
+
+    def codes(headers, session, file):
+        ref = {"id": file, "session_id": session, "name": "f.txt"}
+        at = guarded.url
+        ran = run(guarded, headers, {"lang": "bash", "code": "cat f.txt", "files": [ref]}).json()
+        return [httpx.get(f"{at}/download/{session}/{file}", headers=headers).status_code, httpx.get(f"{at}/files/{session}", headers=headers).status_code,
+                httpx.get(f"{at}/sessions/{session}/objects/{file}", headers=headers).status_code, ran["stdout"]]
+    _, session, file = upload(one, kind="user", id="one")
+    assert codes(one, session, file) == codes({"x-api-key": guarded.key}, session, file) == [200, 200, 200, "mine"]
+    assert codes(two, session, file) == codes(two, "z" * 21, "z" * 21) == [404, 404, 404, ""]
+    assert upload(two, session_id=session)[0].status_code == 404 and upload(one, session_id=session)[0].status_code == 200
+    assert httpx.delete(f"{guarded.url}/files/{session}/{file}", headers=two).status_code == 404
+    assert codes(one, session, file)[0] == 200
+    for fields in ({"kind": "skill", "id": "s", "version": "1"}, {"kind": "agent", "id": "agent_x"}, {"entity_id": "agent_x"}):
+        _, session, file = upload(one, **fields)
+        assert codes(two, session, file) == [200, 200, 200, "mine"]
+
+
+def test_a_paused_program_of_a_user_is_not_continued_by_another(guarded, signer):
+    one, two = bearer(signer.token(sub="one")), bearer(signer.token(sub="two"))
+    at = f"{guarded.url}/exec/programmatic"
+    told = httpx.post(at, headers=one, json={"code": "print(await t())", "tools": [{"name": "t"}], "timeout": 15000}, timeout=60).json()
+    body = {"continuation_token": told["continuation_token"], "tool_results": [{"call_id": "call_001", "result": 1}]}
+    assert httpx.post(at, headers=two, json=body, timeout=60).status_code == 404
+    assert httpx.post(at, headers=one, json=body, timeout=60).json()["stdout"] == "1\n"
+
+
 def test_the_token_says_who_it_is(guarded, signer):
     """Both are valid: the job is the token's tenant's."""
     both = {**bearer(signer.token(tenant_id="acme-id")), "x-api-key": guarded.key}

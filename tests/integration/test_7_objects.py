@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The object store as the programs use it: told by /health of each, in the folder that the settings name."""
+import os
 import pathlib
+import shutil
 import stat
 import subprocess
+import tempfile
 
 import httpx
 import pytest
-from minio import binary
+from conftest import finish
+from contract import Api
+from minio import Minio, binary
 from system import BIN, PLAIN_ENV, wait_until
 
 
@@ -47,6 +52,32 @@ def test_a_minio_of_its_own(make_system):
     pid = made.children("minio")[0]["pid"]
     assert key.encode() not in pathlib.Path(f"/proc/{pid}/environ").read_bytes()
     assert not made.object_folder().exists()
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    server = Minio(tmp_path / "minio", tls=True, region="eu-test-1")
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own are root's alone, and a worker is not root
+        os.chmod(folder, 0o755)
+        server.ca_file = shutil.copy(server.ca_file, folder)
+        yield server
+    server.stop()
+
+
+def test_the_whole_system_on_an_s3_of_other_people(elsewhere, make_system):
+    """TLS signed by a made authority, the bucket in the host name, another region: files up, into a run, out of it, and down."""
+    made = make_system(env={**elsewhere.settings, "MINIO_ENDPOINT": f"localhost:{elsewhere.port}", "MINIO_REGION": "eu-test-1",
+                            "MINIO_VIRTUAL_HOST": "true"})
+    with Api(made) as api:
+        data = os.urandom(9 << 20)
+        told = api.post("/upload", files={"file": ("d/in.bin", data)}).json()
+        ref = {"id": told["files"][0]["fileId"], "session_id": told["session_id"], "name": "d/in.bin"}
+        body = api.exec("bash", "cat d/in.bin > out.bin; : > empty", files=[ref])
+        files = {file["name"]: file for file in body["files"]}
+        assert set(files) == {"d/in.bin", "out.bin", "empty"} and files["d/in.bin"]["inherited"] is True, body
+        for name, expected in (("out.bin", data), ("empty", b""), ("d/in.bin", data)):
+            assert api.get(f"/download/{files[name]['session_id']}/{files[name]['id']}").content == expected
+    finish(made)  # before its store goes
 
 
 @pytest.mark.parametrize("env, sentence", [

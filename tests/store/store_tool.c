@@ -389,7 +389,7 @@ int main(void)
         .path = setting("STORE_PATH"),
         .s3 = {.endpoint = setting("STORE_ENDPOINT"),
                .bucket = setting("STORE_BUCKET"),
-               .region = "us-east-1",
+               .region = setting("STORE_REGION")[0] != '\0' ? setting("STORE_REGION") : "us-east-1",
                .access_key = setting("STORE_ACCESS_KEY"),
                .secret_key = setting("STORE_SECRET_KEY"),
                .session_token = setting("STORE_SESSION_TOKEN"),

@@ -2,6 +2,7 @@
 """The same promises from every kind of store."""
 import pytest
 from conftest import s3_env
+from minio import Minio
 
 MIB = 1 << 20
 
@@ -130,6 +131,29 @@ def test_the_bucket_in_the_host_name(minio, open_store):
     assert store.get("t/s/x", sha256=put["sha256"])["err"] == "OK"
     assert [key for key, _, _ in store.list("t/")["keys"]] == ["t/s/x"]
     assert (minio.data / "by-name" / "t" / "s" / "x").exists()
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory):
+    """TLS, and another region than the first."""
+    server = Minio(tmp_path_factory.mktemp("elsewhere"), tls=True, region="eu-test-1")
+    yield server
+    server.stop()
+
+
+@pytest.mark.parametrize("by_name", [False, True], ids=["path", "host"])
+def test_another_region_with_tls(elsewhere, open_store, by_name):
+    """The bucket is made in it, and parts and conditions are signed for it; one signed for another is refused."""
+    place = {"STORE_VIRTUAL_HOST": "1", "STORE_ENDPOINT": f"localhost:{elsewhere.port}"} if by_name else {}
+    env = s3_env(elsewhere, "millrace-files", STORE_REGION="eu-test-1", **place)
+    store = open_store(env)
+    put = store.put("t/s/x", 11 * MIB, 1, "fd")
+    assert put["err"] == "OK", put
+    assert store.get("t/s/x", sha256=put["sha256"])["err"] == "OK"
+    assert store("delete", "t/s/x")["err"] == "OK"
+    assert [store.put("t/s/y", 10, n, "bytes", "absent")["err"] for n in (1, 2)] == ["OK", "EXISTS"]
+    assert store("delete", "t/s/y")["err"] == "OK"
+    assert open_store({**env, "STORE_REGION": "us-east-1"}).put("t/s/z")["err"] == "UNAVAILABLE"
 
 
 def test_closed_in_the_middle(store_env, open_store):
