@@ -54,6 +54,12 @@ ptrdiff_t PyDict_Size(PyObject *dict);
 long PyLong_AsLong(PyObject *number);
 PyObject *PyLong_FromLong(long number);
 void *PyObject_Malloc(size_t size);
+typedef struct {
+    void *context;
+    void *(*alloc)(void *context, size_t size);
+    void (*free)(void *context, void *arena, size_t size);
+} PyObjectArenaAllocator;
+void PyObject_SetArenaAllocator(PyObjectArenaAllocator *allocator);
 void Py_IncRef(PyObject *o);
 void Py_DecRef(PyObject *o);
 

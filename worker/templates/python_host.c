@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "worker/templates/control.h"
 #include "worker/templates/fork_into.h"
+#include "worker/templates/huge.h"
 #include "worker/templates/program.h"
 #include "worker/templates/python_api.h"
 #include "worker/templates/python_state.h"
@@ -377,6 +378,7 @@ int millrace_serve(int control, const char *versions, PyObject *host)
     if (e == ERR_OK)
         e = control_reply(control, &ready);
     settle_heaps();
+    huge_settle();
     while (e == ERR_OK)
         e = serve_one(control, &hooks, &setup);
     return e == ERR_CLOSED ? 0 : EXIT_PROTOCOL;

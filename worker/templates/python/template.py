@@ -353,12 +353,14 @@ def start():
     options = parser.parse_args()
     gc.disable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ctypes = importlib.import_module("ctypes")
+    library = ctypes.PyDLL(options.lib)
+    if not options.alone:
+        library.millrace_gather()
     import_set(options.set)
     standard_streams()
     warm_up()
-    ctypes = importlib.import_module("ctypes")
     host = Host()
-    library = ctypes.PyDLL(options.lib)
     serve, alone = library.millrace_serve, library.millrace_alone
     serve.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.py_object]
     alone.argtypes = [ctypes.c_char_p, ctypes.py_object]
