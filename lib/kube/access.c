@@ -37,7 +37,7 @@ static enum err refuse(const struct reading *r, const char *fmt, ...)
 
 /* ---- looking things up ---- */
 
-static const char *value(const struct reading *r, const char *prefix, const char *name)
+static const char *text_of(const struct reading *r, const char *prefix, const char *name)
 {
     char path[256];
     snprintf(path, sizeof path, "%s%s%s", prefix, prefix[0] ? "." : "", name);
@@ -45,6 +45,13 @@ static const char *value(const struct reading *r, const char *prefix, const char
         if (!strcmp(r->pairs.items[i].path, path))
             return r->pairs.items[i].value;
     return NULL;
+}
+
+/* An empty text says nothing. */
+static const char *value(const struct reading *r, const char *prefix, const char *name)
+{
+    const char *text = text_of(r, prefix, name);
+    return text && text[0] ? text : NULL;
 }
 
 /* The place of the item of `list` whose name is `name`: "users.2". */
@@ -69,6 +76,13 @@ static const char *absolute(const struct reading *r, const char *path)
     if (!path || path[0] == '/' || !slash)
         return path;
     return arena_printf(&r->a->memory, "%.*s/%s", (int)(slash - r->path), r->path, path);
+}
+
+/* A DNS label or subdomain. */
+static bool name_valid(const char *name)
+{
+    size_t n = strlen(name);
+    return n > 0 && n <= 253 && strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-.") == n;
 }
 
 static bool yes(const char *text)
@@ -124,6 +138,8 @@ static enum err read_cluster(const struct reading *r, const char *prefix)
     if (e)
         return e;
     a->tls_server_name = value(r, prefix, "tls-server-name");
+    if (a->tls_server_name && !name_valid(a->tls_server_name))
+        return refuse(r, "%s.tls-server-name is no name of a host", prefix);
     a->insecure = yes(value(r, prefix, "insecure-skip-tls-verify"));
     if (a->insecure && !r->allow_insecure)
         return refuse(r,
@@ -143,7 +159,7 @@ static enum err read_exec_lists(const struct reading *r, const char *prefix)
     char name[64];
     for (size_t i = 0;; i++) {
         snprintf(name, sizeof name, "args.%zu", i);
-        const char *arg = value(r, prefix, name);
+        const char *arg = text_of(r, prefix, name);
         if (!arg)
             break;
         if (i == KUBE_EXEC_ARGS_MAX)
@@ -154,7 +170,7 @@ static enum err read_exec_lists(const struct reading *r, const char *prefix)
         snprintf(name, sizeof name, "env.%zu.name", i);
         const char *variable = value(r, prefix, name);
         snprintf(name, sizeof name, "env.%zu.value", i);
-        const char *text = value(r, prefix, name);
+        const char *text = text_of(r, prefix, name);
         if (!variable)
             return ERR_OK;
         if (i == KUBE_EXEC_ARGS_MAX || strchr(variable, '='))
@@ -204,6 +220,8 @@ static enum err read_user(const struct reading *r, const char *prefix)
         if (value(r, prefix, unsupported[i].key))
             return refuse(r, "%s.%s: %s", prefix, unsupported[i].key, unsupported[i].advice);
     a->token = value(r, prefix, "token");
+    if (a->token && strpbrk(a->token, " \t\r\n"))
+        return refuse(r, "%s.token has a blank in it: write the token alone", prefix);
     a->token_file = absolute(r, value(r, prefix, "tokenFile"));
     enum err e = material(r, prefix, "client-certificate", &a->cert_data, &a->cert_file);
     e = e ? e : material(r, prefix, "client-key", &a->key_data, &a->key_file);
@@ -241,6 +259,8 @@ static enum err read_context(struct reading *r, const char *context)
     if (!cluster || !user)
         return refuse(r, "%s needs a cluster and a user", prefix);
     r->a->ns = value(r, prefix, "namespace");
+    if (r->a->ns && !name_valid(r->a->ns))
+        return refuse(r, "%s.namespace is no name of a namespace: small letters, digits and -", prefix);
     if ((e = find(r, "clusters", cluster, place, sizeof place)))
         return e;
     snprintf(prefix, sizeof prefix, "%s.cluster", place);
@@ -276,7 +296,7 @@ enum err kube_access_load(const char *path, const char *context, bool allow_inse
     auto_buf text = BUF_INIT(KUBE_ACCESS_FILE_MAX);
     enum err e = small_file_read(AT_FDCWD, path, &text, info);
     if (e == ERR_NOT_FOUND)
-        return errinfo_set(info, e, 0, "the kubeconfig %.150s does not exist", path);
+        return errinfo_set(info, e, 0, "the kubeconfig %.150s does not exist: name one file", path);
     if (e)
         return e;
     return kube_access_parse(buf_str(&text), path, context, allow_insecure, ret_access, info);
@@ -291,8 +311,11 @@ static enum err read_namespace(const char *path, struct kube_access *a, struct e
     struct str name = str_trim(buf_str(&text));
     while (name.n && (name.p[name.n - 1] == '\n' || name.p[name.n - 1] == '\r'))
         name.n--;
-    if (!e && name.n)
-        a->ns = arena_cstr(&a->memory, name);
+    if (e || !name.n)
+        return ERR_OK;
+    a->ns = arena_cstr(&a->memory, name);
+    if (a->ns && !name_valid(a->ns))
+        return errinfo_set(info, ERR_INVALID, 0, "%.150s holds no name of a namespace", path);
     return ERR_OK;
 }
 

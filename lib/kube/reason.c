@@ -59,6 +59,7 @@ static const struct verdict {
      KUBE_CONFLICT}, /* two quota updates at once too: "please apply your changes to the latest version" */
     {410, NULL, NULL, KUBE_EXPIRED},
     {413, NULL, NULL, KUBE_REFUSED},
+    {422, NULL, "metadata.uid: Invalid value", KUBE_CONFLICT}, /* a patch that says whose it is */
     {422, NULL, NULL, KUBE_INVALID},
     {400, NULL, NULL, KUBE_INVALID},
     {408, NULL, NULL, KUBE_NO_ANSWER},

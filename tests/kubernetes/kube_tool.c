@@ -4,7 +4,7 @@
      ID create KIND NS JSON         ID get KIND NS NAME         ID delete KIND NS NAME GRACE UID BACKGROUND
      ID deleteall KIND NS LABELS    ID list KIND NS LABELS LIMIT NEXT
      ID patch KIND NS NAME UID VERSION LABEL VALUE ANNOTATION VALUE
-     ID can VERB GROUP RESOURCE NS  ID version                  ID creates KIND NS JSON COUNT (names get a number)
+     ID can VERB GROUP RESOURCE NS  ID version                  ID creates KIND NS COUNT JSON (names get a number)
      ID cancel                      (what ID began)             ID stats
      ID watch KIND NS LABELS IDLE_MS CLOSE (CLOSE: it closes itself at the first object)
    KUBE_CONFIG, KUBE_CONTEXT, KUBE_SERVICE_ACCOUNT, KUBE_INSECURE, KUBE_RATE, KUBE_BURST, KUBE_IN_FLIGHT, KUBE_WAITING, KUBE_TRY_MS,
@@ -191,15 +191,15 @@ static enum err cmd_create(struct running *r, char **w)
 static enum err cmd_creates(struct running *r, char **w)
 {
     struct kube_ref ref = ref_of(w);
-    char id[32], *place = strstr(w[2], "0000");
+    char id[32], *place = strstr(w[3], "0000");
     snprintf(id, sizeof id, "%s", r->id);
     r->used = false;
-    for (int i = 0; place && i < number(w[3]); i++) {
+    for (int i = 0; place && i < number(w[2]); i++) {
         char digits[8];
         struct running *one = slot(id, true);
         snprintf(digits, sizeof digits, "%04u", (unsigned)i % 10000);
         memcpy(place, digits, 4);
-        enum err e = kube_create(kube, &ref, str_of(w[2]), patience, on_result, one, &one->call);
+        enum err e = kube_create(kube, &ref, str_of(w[3]), patience, on_result, one, &one->call);
         if (e)
             tell_err(one, e);
     }
@@ -314,7 +314,8 @@ static void run_line(struct str line)
     memcpy(copy, line.p, line.n);
     copy[line.n] = '\0';
     for (size_t n = 0; next && n < WORDS; n++) {
-        char *word = next, *end = strchr(next, ' ');
+        char *word = next,
+             *end = *word == '{' ? NULL : strchr(next, ' '); /* JSON goes to the end of the line */
         next = end ? end + 1 : NULL;
         if (end)
             *end = '\0';

@@ -61,6 +61,10 @@ static void statuses_have_their_reason(void **state)
          KUBE_ADMISSION},
         {403, STATUS(403, "Forbidden", "admission webhook \\\"w\\\" denied the request: no"), KUBE_ADMISSION},
         {422,
+         STATUS(422, "Invalid",
+                "ConfigMap \\\"o\\\" is invalid: metadata.uid: Invalid value: \\\"0\\\": field is immutable"),
+         KUBE_CONFLICT},
+        {422,
          STATUS(
              422, "Invalid",
              "pods \\\"p\\\" is forbidden: ValidatingAdmissionPolicy 'x' with binding 'y' denied request: z"),
