@@ -28,9 +28,9 @@ static void forget_told(struct kube_lines *lines)
 enum err kube_lines_next(struct kube_lines *lines, struct str *piece, bool *ret_found, struct str *ret_line)
 {
     *ret_found = false;
-    while (!*ret_found) {
+    while (!*ret_found && piece->n) {
         forget_told(lines);
-        const char *end = piece->n ? memchr(piece->p, '\n', piece->n) : NULL;
+        const char *end = memchr(piece->p, '\n', piece->n);
         size_t n = end ? (size_t)(end - piece->p) + 1 : piece->n;
         struct str line = {.p = piece->p, .n = n};
         if (n > lines->rest.max)

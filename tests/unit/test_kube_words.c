@@ -147,6 +147,18 @@ static void lines_from_any_pieces(void **state)
     }
 }
 
+static void nothing_is_no_line(void **state)
+{
+    (void)state;
+    struct kube_lines lines;
+    struct str nothing = {.p = NULL, .n = 0}, line;
+    bool found = true;
+    kube_lines_init(&lines, 64);
+    assert_int_equal(kube_lines_next(&lines, &nothing, &found, &line), ERR_OK);
+    assert_false(found);
+    kube_lines_free(&lines);
+}
+
 static void long_lines_are_refused(void **state)
 {
     (void)state;
@@ -342,11 +354,17 @@ static void plugin_answers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(statuses_have_their_reason), cmocka_unit_test(statuses_are_cut),
-        cmocka_unit_test(lines_from_any_pieces),      cmocka_unit_test(long_lines_are_refused),
-        cmocka_unit_test(bucket_bounds_the_rate),     cmocka_unit_test(pauses_grow),
-        cmocka_unit_test(requests_are_built),         cmocka_unit_test(names_cannot_leave_the_path),
-        cmocka_unit_test(bodies_are_built),           cmocka_unit_test(plugin_answers),
+        cmocka_unit_test(statuses_have_their_reason),
+        cmocka_unit_test(statuses_are_cut),
+        cmocka_unit_test(lines_from_any_pieces),
+        cmocka_unit_test(long_lines_are_refused),
+        cmocka_unit_test(nothing_is_no_line),
+        cmocka_unit_test(bucket_bounds_the_rate),
+        cmocka_unit_test(pauses_grow),
+        cmocka_unit_test(requests_are_built),
+        cmocka_unit_test(names_cannot_leave_the_path),
+        cmocka_unit_test(bodies_are_built),
+        cmocka_unit_test(plugin_answers),
     };
     json_start();
     return cmocka_run_group_tests(tests, NULL, NULL);
