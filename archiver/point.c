@@ -2,6 +2,8 @@
 #include "archiver/archiver.h"
 
 #ifdef MILLRACE_TEST_BUILD
+#include "base/str.h"
+
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,8 +20,20 @@ static void hold(const char *name)
         nanosleep(&moment, NULL);
 }
 
+/* TEST_DELAY_MS=most: each point takes up to so long, so that what comes between two steps differs every time. */
+static void delay(void)
+{
+    const char *text = getenv("TEST_DELAY_MS");
+    int64_t most = 0;
+    if (!text || str_to_i64(str_of(text), &most) || most <= 0)
+        return;
+    struct timespec t = {.tv_nsec = random() % (most * 1000000)};
+    nanosleep(&t, NULL);
+}
+
 void archiver_point(const char *name)
 {
+    delay();
     const char *at = getenv("TEST_KILL_AT");
     if (at && strcmp(at, name) == 0)
         raise(SIGKILL);

@@ -2,6 +2,7 @@
 #include "schema/config.h"
 
 #include "base/cidr.h"
+#include "base/id.h"
 
 #include <string.h>
 
@@ -278,6 +279,9 @@ static void check(struct config_base *base)
         config_problem(
             base,
             "STATE_ARCHIVE_AFTER_SECONDS: must be less than STATE_TTL_SECONDS, or no state would ever be archived");
+    if (c->session_id_length != ID_LEN)
+        config_problem(
+            base, "SESSION_ID_LENGTH: must be 21, the length of all ids: clients and stored keys rely on it");
     if (c->profile != PROFILE_DEVELOPMENT && c->archive_sweep_grace_ms < SWEEP_GRACE_LEAST_MS)
         config_problem(
             base, "ARCHIVE_SWEEP_GRACE_SECONDS: must be at least 3600, or what is being written could go");

@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """kill -9 of the archiver at every step, two of them at one work, a store that goes away: nothing is lost, nothing is left."""
 import json
+import re
 import signal
 
 import pytest
 from archive import Scene, settle, time
+from system import ROOT
 from test_2_states import archive, idle, run, session_key
 
 LOG_POINTS = ["taken", "registered", "spooled", "put", "verified", "commit-sent", "committed"]
+PACK_POINTS = ["packs-taken", "pack-deleted"]
+SWEEP_POINTS = ["sweep-turn", "uploads-swept", "orphans-listed", "orphan-noted"]
 STATE_POINTS = ["state-taken", "state-registered", "state-put", "state-verified", "state-committed"]
 
 
@@ -17,6 +21,11 @@ def scene(tmp_path_factory, cluster):
     made.announce()
     yield made
     made.stop()
+
+
+def test_every_step_is_tried():
+    steps = {step for path in (ROOT / "archiver").glob("*.c") for step in re.findall(r'archiver_point\("([^"]+)"', path.read_text())}
+    assert steps == {*LOG_POINTS, *STATE_POINTS, *PACK_POINTS, *SWEEP_POINTS, "session-expired"}
 
 
 def dies_at(scene, point):
@@ -69,7 +78,7 @@ def test_killed_while_logs_move(scene, point):
     assert other.end() == 0
 
 
-@pytest.mark.parametrize("point", ["packs-taken", "pack-deleted"])
+@pytest.mark.parametrize("point", PACK_POINTS)
 def test_killed_while_packs_are_deleted(scene, point):
     job = scene.run("print(1)")
     scene.due(job)

@@ -11,6 +11,7 @@ import urllib.request
 import pytest
 from archive import settle, wait_until
 from test_2_states import archive, run, session_key
+from test_3_faults import SWEEP_POINTS
 
 SESSION = "Aorphan00000000000Z00"
 HASH = "ab" * 32
@@ -130,7 +131,7 @@ def test_a_pack_that_redis_forgot(s3):
     assert one.end() == 0
 
 
-@pytest.mark.parametrize("point", ["sweep-turn", "uploads-swept", "orphans-listed", "orphan-noted"])
+@pytest.mark.parametrize("point", SWEEP_POINTS)
 def test_killed_while_it_sweeps(s3, point):
     hold = s3.held(r"^PUT /archive-test/default/")
     asked = later(upload, s3, b"lost")

@@ -173,6 +173,10 @@ static void refused_by_name(void **state)
         {"HEARTBEAT_SECONDS=5", "twice of it must be less than LEASE_SECONDS"},
         {"WORKER_ID=a/b", "WORKER_ID"},
         {"REDIS_KEY_PREFIX={x}", "REDIS_KEY_PREFIX"},
+        {"SESSION_ID_LENGTH=32", "SESSION_ID_LENGTH: must be 21"},
+        {"SESSION_ID_LENGTH=21", NULL},
+        {"ARCHIVE_SWEEP_GRACE_SECONDS=3599", "ARCHIVE_SWEEP_GRACE_SECONDS"},
+        {"STATE_ARCHIVE_AFTER_SECONDS=7200", "STATE_ARCHIVE_AFTER_SECONDS"},
         {"QUEUE_MAX_JOBS=5", "QUEUE_MAX_JOBS_PER_TENANT"},
         {"MAX_CODE_MB=64", NULL},
     };
