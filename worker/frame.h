@@ -99,6 +99,7 @@ enum pod_end {
     PE_MEMORY = 6, /* the kernel killed a process of the pod for its memory limit, so PID 1 ended the rest */
     PE_TOOLS = 7,  /* no results of its tool calls came in time, or it asked for too much */
     PE_DIVERGED = 8, /* run again, it made other tool calls than before */
+    PE_PIDS = 9,     /* more processes than its limit, where the kernel only counts them */
 };
 
 struct frame_exit {

@@ -74,6 +74,7 @@ static const struct outcome ends[] = {
     [PE_MEMORY] = {.type = EV_FAILED, .reason = REASON_OOM},
     [PE_TOOLS] = {.type = EV_FAILED, .reason = REASON_TOOLS_TIMEOUT},
     [PE_DIVERGED] = {.type = EV_FAILED, .reason = REASON_REPLAY_DIVERGED},
+    [PE_PIDS] = {.type = EV_FAILED, .reason = REASON_PIDS_LIMIT},
 };
 enum { END_COUNT = sizeof ends / sizeof ends[0] };
 

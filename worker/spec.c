@@ -26,6 +26,19 @@ void spec_put_u64(struct buf *out, enum spec_tag tag, uint64_t value)
     spec_put(out, tag, (struct str){.p = bytes, .n = sizeof bytes});
 }
 
+void spec_replace_u64(char *bytes, size_t len, enum spec_tag tag, uint64_t value)
+{
+    for (size_t at = 0; at + ITEM_HEADER <= len;) {
+        const uint8_t *h = (const uint8_t *)bytes + at;
+        size_t size = (size_t)h[4] | (size_t)h[5] << 8 | (size_t)h[6] << 16 | (size_t)h[7] << 24;
+        bool found = (h[0] | (unsigned)h[1] << 8) == (unsigned)tag && size == 8;
+        at += ITEM_HEADER;
+        for (int i = 0; found && i < 8; i++)
+            bytes[at + (size_t)i] = (char)(value >> (8 * i));
+        at += size;
+    }
+}
+
 /* One kind of value for each tag; offsets into struct spec. */
 enum shape { SHAPE_LIST = 1, SHAPE_U64, SHAPE_FLAG, SHAPE_NAME, SHAPE_BYTES };
 

@@ -32,6 +32,9 @@ struct spec {
 void spec_put(struct buf *out, enum spec_tag tag, struct str value);
 void spec_put_u64(struct buf *out, enum spec_tag tag, uint64_t value);
 
+/* Another value for a number that is in `bytes`, which were scanned before. */
+void spec_replace_u64(char *bytes, size_t len, enum spec_tag tag, uint64_t value);
+
 /* Take `bytes` apart. `bytes` is changed (strings are terminated in place) and must outlive *ret_spec.
    ERR_PROTOCOL for unknown tags, cut items, wrong sizes, a NUL in a string, a source name with '/', a variable
    without a name, or a single-valued tag given twice; ERR_FULL for too long a list. */

@@ -147,6 +147,8 @@ static unsigned open_counters(void)
         {RUNNER_FD_MEMORY, "/sys/fs/cgroup/memory/memory.oom_control"},
         {RUNNER_FD_PEAK, "/sys/fs/cgroup/memory.peak"},
         {RUNNER_FD_PEAK, "/sys/fs/cgroup/memory/memory.max_usage_in_bytes"},
+        {RUNNER_FD_PIDS, "/sys/fs/cgroup/pids.current"},
+        {RUNNER_FD_PIDS, "/sys/fs/cgroup/pids/pids.current"},
     };
     unsigned there = 0;
     for (size_t i = 0; i < sizeof counters / sizeof counters[0]; i++) {

@@ -6,12 +6,27 @@
 
 #include <signal.h>
 
+enum { NPROC_OF_NODE = 16384 };
+
+/* RLIMIT_NPROC counts all that have the program's id on this node, other pods too: where the container's processes are counted,
+   that is what keeps the limit, and the other is only a last resort. */
+static void count_pids(struct runner *r)
+{
+    uint64_t now;
+    if (!r->contained || r->spec.nproc == 0 || !usage_pids(r, &now))
+        return;
+    r->pids_limit = r->spec.nproc;
+    r->spec.nproc = NPROC_OF_NODE;
+    spec_replace_u64(r->spec_bytes.data, r->spec_bytes.len, SPEC_LIMIT_NPROC, NPROC_OF_NODE);
+}
+
 static void on_start(struct runner *r)
 {
     if (r->state != RUN_READY || spec_scan(buf_str(&r->spec_bytes), &r->spec) != ERR_OK ||
         !files_input_whole(&r->files) || !state_begin(r))
         runner_leave();
     artifact_close(r);
+    count_pids(r);
     r->compile = r->spec.compile_argv.n > 0 && r->warm == NULL; /* a warm one compiles by itself */
     if (!r->spec.stdin_open)
         r->input_ended = true;
@@ -42,7 +57,7 @@ static void send_signal(struct runner *r, struct str payload)
 static void on_kill(struct runner *r, struct str payload)
 {
     uint32_t why = 0;
-    if (frame_get_u32(payload, &why) != ERR_OK || why > PE_DIVERGED)
+    if (frame_get_u32(payload, &why) != ERR_OK || why > PE_PIDS)
         runner_leave();
     if (r->state == RUN_READY || r->state == RUN_PREPARING || r->state == RUN_KEEPING)
         runner_give_up(r, "ended before it started");

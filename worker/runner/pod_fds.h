@@ -17,7 +17,8 @@ enum runner_fd {
     RUNNER_FD_STDERR = 13,
     RUNNER_FD_GO = 14,
     RUNNER_FD_PEAK = 15, /* memory.max_usage_in_bytes (v1) or memory.peak (v2) of the pod */
-    RUNNER_FD_END = 16,
+    RUNNER_FD_PIDS = 16, /* in a container: pids.current of its own */
+    RUNNER_FD_END = 17,
     RUNNER_CGROUPS_MAX = 4,
 };
 

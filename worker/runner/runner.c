@@ -388,6 +388,14 @@ static void check_cpu(struct runner *r, int64_t now)
         r->tick_ns = now + soonest;
 }
 
+/* One more than the program's: us. */
+static void check_pids(struct runner *r)
+{
+    uint64_t now = 0;
+    if (r->pids_limit != 0 && usage_pids(r, &now) && now > r->pids_limit + 1)
+        runner_end_run(r, PE_PIDS);
+}
+
 static bool has_deadline(const struct runner *r)
 {
     return r->deadline_ns != 0 && (r->tools == NULL || !tools_waiting(r->tools));
@@ -404,6 +412,7 @@ static void check_clocks(struct runner *r)
         r->tick_ns = now + MEMORY_TICK_NS;
         if (usage_oom_kills(r, &kills) && kills > r->oom_base)
             runner_end_run(r, PE_MEMORY);
+        check_pids(r);
         check_cpu(r, now);
     }
     if (r->state == RUN_GRACE && (now >= r->grace_ns || pump_at_end(r)) && !r->children_gone)

@@ -61,6 +61,7 @@ struct runner {
     bool input_ended;
     int64_t started_ns, deadline_ns, grace_ns, tick_ns;
     uint64_t cpu_base_ns, oom_base, output_left;
+    uint64_t pids_limit; /* kept by counting; 0: not so */
     bool over_output;
     struct tools *tools; /* NULL: the program may call none */
     struct frame_exit exit;
@@ -111,6 +112,7 @@ bool state_listens(const struct runner *r); /* the go socket is to be polled */
 /* usage.c: what the pod's cgroup tells. */
 bool usage_cpu_ns(const struct runner *r, uint64_t *ret_ns);
 bool usage_oom_kills(const struct runner *r, uint64_t *ret_count);
+bool usage_pids(const struct runner *r, uint64_t *ret_count);
 bool usage_peak_bytes(const struct runner *r, uint64_t *ret_bytes);
 
 /* artifact.c: the compiled program from the worker's cache, and to it. */

@@ -46,6 +46,15 @@ bool usage_oom_kills(const struct runner *r, uint64_t *ret_count)
     return true;
 }
 
+bool usage_pids(const struct runner *r, uint64_t *ret_count)
+{
+    char text[32];
+    if (!read_counter(r, RUNNER_FD_PIDS, text, sizeof text))
+        return false;
+    *ret_count = strtoull(text, NULL, 10);
+    return true;
+}
+
 bool usage_peak_bytes(const struct runner *r, uint64_t *ret_bytes)
 {
     char text[32];
