@@ -188,9 +188,12 @@ static void on_got(void *arg, struct pool_pod *pod, const char *why)
         jobrun_take_pod(run);
         return;
     }
-    log_warn("no pod can be had, the job is handed back", F_JOB(run->job.text, run->attempt),
-             F_STR("why", why));
-    jobrun_return(run, run->wait.reason);
+    log_warn("no pod can be had", F_JOB(run->job.text, run->attempt), F_STR("why", why),
+             F_STR("reason", reason_row(run->wait.reason)->name));
+    if (run->wait.reason == REASON_NO_POD) /* another worker may have one */
+        jobrun_return(run, REASON_NO_POD);
+    else
+        jobrun_refuse(run, run->wait.reason, reason_row(run->wait.reason)->text);
 }
 
 void jobrun_take_pod(struct jobrun *run)

@@ -187,6 +187,15 @@ static struct pool *fallback_for(const struct pool *pool, const struct pool_wait
     return good ? pool->fallback : NULL;
 }
 
+/* While the cluster does not answer its jobs wait: no other worker could do more. */
+static int64_t patience_of(const struct pool *pool, const struct pool_wait *wait)
+{
+    int seconds = pool->reason == REASON_CLUSTER_UNAVAILABLE ? POOL_CLUSTER_SECONDS
+                  : wait->never                              ? POOL_PATIENCE_SECONDS
+                                                             : 0;
+    return seconds * 1000 * MS_NS;
+}
+
 /* Waits of a pool that cannot be filled go to its fallback, or are told. */
 static void divert_waits(struct pool *pool)
 {
@@ -195,7 +204,7 @@ static void divert_waits(struct pool *pool)
     list_each(wait, &pool->waits, struct pool_wait, link)
     {
         bool alone = !fallback_for(pool, wait);
-        int64_t patience = wait->never ? POOL_PATIENCE_SECONDS * 1000 * MS_NS : 0;
+        int64_t patience = patience_of(pool, wait);
         if (alone && (pool->failures < POOL_GIVE_UP || now_ns(pool->pools) - wait->since_ns < patience))
             continue;
         wait_remove(pool, wait);

@@ -59,7 +59,13 @@ struct pool_kind {
     bool heavy;           /* starts an interpreter: in the background one at a time of all such kinds */
 };
 
-enum { POOL_KINDS_MAX = 16, POOL_GIVE_UP = 5, POOL_START_SECONDS = 60, POOL_PATIENCE_SECONDS = 10 };
+enum {
+    POOL_KINDS_MAX = 16,
+    POOL_GIVE_UP = 5,
+    POOL_START_SECONDS = 60,
+    POOL_PATIENCE_SECONDS = 10,
+    POOL_CLUSTER_SECONDS = 180
+};
 
 struct pools_options {
     struct pod_backend *backend;

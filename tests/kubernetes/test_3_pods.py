@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs in pods of a real cluster: what a pod is made of, what its programs can do, what becomes of it when somebody or something
+takes it away, and that nothing of a worker is left when it is killed or ends."""
+import json
+import pathlib
+import signal
+import sys
+import urllib.error
+import urllib.request
+
+import pytest
+from websockets.sync.client import connect
+
+import kubeimages
+from system import wait_until
+
+sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent.parent / part) for part in ("faults", "integration")]
+import plant as plants  # noqa: E402
+from test_worker_runs import events, run, submit, wait_for  # noqa: E402
+
+NAMESPACE = "pods"
+SETTINGS = {
+    "POD_BACKEND": "kubernetes", "K8S_NAMESPACE": NAMESPACE, "POD_POOL_PY": "3", "POD_POOL_BASH": "1", "POD_POOL_JS": "0",
+    "POD_POOL_JAVA": "0", "K8S_CPU_REQUEST": "10m", "K8S_MEMORY_REQUEST": "24Mi", "K8S_MEMORY_LIMIT": "256Mi",
+    "K8S_LANGUAGE_RESOURCES": "bash.memory_limit=200Mi", "K8S_POD_LABELS": "team=blue", "K8S_LEASE_SECONDS": "3",
+    "K8S_IMAGES": "js=millrace.test/missing:1", "K8S_POD_NODE_SELECTOR": '{"kubernetes.io/os": "linux"}',
+    "K8S_POD_TOLERATIONS": '[{"key": "hostile", "operator": "Exists"}]', "K8S_POD_DEADLINE_SECONDS": "600",
+    "MAX_PIDS": "64",
+}
+
+
+class Plant(plants.Plant):
+    """Its workers are started alone: there is no spawner where pods are a cluster's."""
+
+    def __init__(self, folder, workers, **env):
+        super().__init__(folder, apis=1, workers=workers, env=env)
+        for process in self.of("spawner"):
+            process.command = [str(self.bin / "millrace-worker")]
+
+    def wait_ready(self, timeout=120.0):
+        super().wait_ready(timeout)
+
+
+@pytest.fixture(scope="module")
+def settings(kubernetes, tmp_path_factory):
+    given = kubeimages.pods_of(kubernetes, tmp_path_factory.mktemp("images"))["env"]
+    kubernetes.namespace(NAMESPACE)
+    return {**given, **SETTINGS}
+
+
+@pytest.fixture(scope="module")
+def plant(settings, tmp_path_factory, kubernetes):
+    with Plant(tmp_path_factory.mktemp("plant"), 1, **settings) as made:
+        yield made
+    assert made.crashes == []
+    wait_until("nothing of it is left in the cluster", lambda: pods(kubernetes) == [] and leases(kubernetes) == [], 60, 0.2)
+
+
+def pods(kubernetes, **labels):
+    return kubernetes.list("pods", NAMESPACE, **{"app.kubernetes.io/managed-by": "millrace", **labels})
+
+
+def leases(kubernetes):
+    return kubernetes.list("configmaps", NAMESPACE, **{"app.kubernetes.io/managed-by": "millrace"})
+
+
+def health(process):
+    try:
+        with urllib.request.urlopen(process.url + "/health/kubernetes", timeout=5) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as answer:
+        return json.load(answer)
+
+
+def full(process):
+    told = health(process)["pools"]
+    return told["py"]["ready"] == 3 and told["bash"]["ready"] == 1
+
+
+def test_a_program_runs_in_a_pod(plant):
+    answer = run(plant, "import os; print(6 * 7, os.getuid(), os.getcwd())")
+    assert (answer["stdout"], answer["exit_code"], answer["warm"]) == ("42 65532 /mnt/data\n", 0, True), answer
+
+
+def test_a_job_costs_two_requests(plant):
+    worker = plant.of("spawner")[0]
+    wait_until("the pools are full", lambda: full(worker), 60, 0.1)
+    before = health(worker)["cluster"]
+    for _ in range(5):
+        run(plant, "print(1)")
+    wait_until("the pods are replaced", lambda: full(worker) and health(worker)["cluster"]["deleted"] == before["deleted"] + 5, 60, 0.1)
+    after = health(worker)["cluster"]
+    assert after["made"] == before["made"] + 5
+
+
+def test_the_settings_are_in_the_pod(plant, kubernetes):
+    wait_until("the pools are full", lambda: full(plant.of("spawner")[0]), 60, 0.1)
+    pod = pods(kubernetes, **{"millrace.dev/kind": "py"})[0]
+    spec, container = pod["spec"], pod["spec"]["containers"][0]
+    assert pod["metadata"]["labels"]["team"] == "blue"
+    assert pod["metadata"]["ownerReferences"][0]["name"] in [lease["metadata"]["name"] for lease in leases(kubernetes)]
+    assert (spec["nodeSelector"], spec["activeDeadlineSeconds"]) == ({"kubernetes.io/os": "linux"}, 600)
+    assert {"key": "hostile", "operator": "Exists"} in spec["tolerations"]
+    assert container["image"] == kubeimages.reference("py") and container["imagePullPolicy"] == "Never"
+    assert container["resources"]["limits"]["memory"] == "256Mi"
+    assert container["resources"]["requests"]["cpu"] == "10m"
+    assert spec["automountServiceAccountToken"] is False and "volumes" in spec
+    bash = pods(kubernetes, **{"millrace.dev/kind": "bash"})[0]
+    assert bash["spec"]["containers"][0]["resources"]["limits"]["memory"] == "200Mi"
+
+
+def test_output_streams_and_input_and_signals_arrive(plant):
+    code = "import signal, sys\nsignal.signal(signal.SIGUSR1, lambda *_: print('signal', flush=True))\n" \
+           "print('began', flush=True)\nfor line in sys.stdin: print('in', line.strip(), flush=True)\n"
+    job = submit(plant, code, interactive=True)
+
+    def until(text):
+        told = ""
+        while text not in told:
+            event = json.loads(stream.recv(timeout=30))
+            told += event.get("data", "") if event["type"] == "output" else ""
+
+    with connect(f"{plant.urls[0].replace('http', 'ws', 1)}/v1/jobs/{job}/stream",
+                 additional_headers={"x-api-key": plant.api_key}) as stream:
+        until("began")
+        stream.send(json.dumps({"type": "signal", "signal": "USR1"}))
+        until("signal")
+        stream.send(json.dumps({"type": "stdin", "data": "one\n"}))
+        until("in one")
+        stream.send(json.dumps({"type": "eof"}))
+        assert [json.loads(message) for message in stream][-1]["exit_code"] == 0
+
+
+def test_files_and_state_come_back(plant):
+    first = run(plant, "open('out.txt', 'w').write('written')\nx = 41", user_id="u")
+    assert [f["name"] for f in first["files"]] == ["out.txt"]
+    second = run(plant, "print(x + 1)", session_id=first["session_id"], user_id="u")
+    assert second["stdout"] == "42\n", second
+
+
+@pytest.mark.parametrize("code, lang, reason", [
+    ("x = bytearray(1 << 30)", "py", "oom"),
+    ("for i in $(seq 200); do sleep 9 & done; wait", "bash", "pids_limit"),
+    ("console.log(1)", "js", "image_unavailable"),
+])
+def test_what_a_pod_cannot_give_is_told(plant, code, lang, reason):
+    assert run(plant, code, lang)["reason"] == reason
+    assert run(plant, "print(1)")["stdout"] == "1\n"
+
+
+def test_a_pod_that_somebody_deletes_is_told_of(plant, kubernetes):
+    job = submit(plant, "print('began', flush=True)\nimport time; time.sleep(60)")
+    wait_for(plant, job, "output")
+    kubernetes.kubectl("-n", NAMESPACE, "delete", "pod", "-l", "millrace.dev/kind=py", "--wait=false")
+    end = events(plant, job)[-1]
+    assert (end["type"], end["reason"]) == ("failed", "pod_deleted"), end
+    assert run(plant, "print(2)")["stdout"] == "2\n"
+
+
+def test_a_pool_serves_while_the_api_server_is_silent(plant, kubernetes):
+    worker = plant.of("spawner")[0]
+    wait_until("the pools are full", lambda: full(worker), 60, 0.1)
+    kubernetes.signal("kube-apiserver", signal.SIGSTOP)
+    try:
+        assert [run(plant, f"print({n})")["stdout"] for n in range(3)] == ["0\n", "1\n", "2\n"]
+    finally:
+        kubernetes.signal("kube-apiserver", signal.SIGCONT)
+    wait_until("the pools are full again", lambda: full(worker), 120, 0.2)
+
+
+def test_a_killed_workers_job_is_run_again_and_its_idle_pods_are_used(plant, kubernetes):
+    worker = plant.of("spawner")[0]
+    wait_until("the pools are full", lambda: full(worker), 120, 0.1)
+    known = {pod["metadata"]["name"] for pod in pods(kubernetes)}
+    job = submit(plant, "import time; print('began', flush=True); time.sleep(3); print('over')")
+    wait_for(plant, job, "output")
+    plant.kill(worker)
+    ends = events(plant, job)
+    assert ends[-1]["type"] == "completed" and ends[-1]["attempt"] == 2, ends
+    wait_until("idle pods are taken over", lambda: health(worker)["cluster"]["adopted"] > 0, 60, 0.2)
+    assert run(plant, "print(3)")["stdout"] == "3\n"
+    wait_until("what was not taken over is gone", lambda: full(worker) and len(pods(kubernetes)) == 4, 120, 0.3)
+    assert known  # and were used at most once: a runner works once (test_worker_contained.py)
