@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pods of a Kubernetes beside local ones, on one machine in one run.
+
+    kubernetes.py [--runs N] [--seconds N] [--pool N] [--pods N] [--json FILE]
+
+Warm print(1) through the API with one client and the pool kept full; runs per second of 8 clients; how long a pool takes to be full
+again, beside as many pods made by kubectl; requests to the API server for each job; memory of a worker that keeps many pods which no node takes.
+Needs root and the images of tools/images (Python). One cluster, made by tests/kube.
+"""
+import argparse
+import concurrent.futures
+import contextlib
+import json
+import pathlib
+import statistics
+import sys
+import tempfile
+import time
+import urllib.request
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "faults"))
+import kubeimages  # noqa: E402
+import plant as plants  # noqa: E402
+from contract import Api  # noqa: E402
+from kubecluster import Cluster, hardened_pod  # noqa: E402
+from system import System, wait_until  # noqa: E402
+
+OTHERS_OFF = {f"POD_POOL_{name}": "0" for name in "PY_SCIENCE JS TS JAVA PHP R BASH GO C CPP RS F90 D".split()}
+MIB = 1 << 20
+
+
+def told(system, page):
+    port = system.children("worker")[0]["port"]
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{page}", timeout=10) as answer:
+        return json.load(answer)
+
+
+def full(system, size):
+    return told(system, "/health")["pools"]["py"]["ready"] >= size
+
+
+def timed(client):
+    begun = time.monotonic()
+    answer = client.post("/exec", json={"lang": "py", "code": "print(1)"}).json()
+    assert answer["stdout"] == "1\n", answer
+    return time.monotonic() - begun
+
+
+def warm(system, runs, size):
+    seen = []
+    with Api(system) as client:
+        for _ in range(runs):
+            wait_until("the pool is full", lambda: full(system, size), 120, 0.02)
+            seen.append(timed(client) * 1000)
+    return statistics.median(seen)
+
+
+def sustained(system, seconds):
+    def one():
+        times = []
+        with Api(system) as client:
+            while time.monotonic() < end:
+                times.append(timed(client))
+        return times
+    end = time.monotonic() + seconds
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        times = sum((f.result() for f in [pool.submit(one) for _ in range(8)]), [])
+    return len(times) / seconds, statistics.median(times)
+
+
+def refill(system, size):
+    wait_until("the pool is full", lambda: full(system, size), 120, 0.02)
+    with Api(system) as client, concurrent.futures.ThreadPoolExecutor(size) as pool:
+        list(pool.map(lambda _: timed(client), range(size)))
+    begun = time.monotonic()
+    wait_until("the pool is full again", lambda: full(system, size), 300, 0.02)
+    return time.monotonic() - begun
+
+
+def kubelet_alone(cluster, count):
+    cluster.namespace("alone")
+    pods = [hardened_pod(f"alone-{n}", "millrace.test/busybox:1", ["sleep", "600"]) for n in range(count)]
+    begun = time.monotonic()
+    cluster.apply(*({**pod, "metadata": {**pod["metadata"], "namespace": "alone"}} for pod in pods))
+    wait_until("they run", lambda: all(pod["status"].get("phase") == "Running" for pod in cluster.list("pods", "alone")), 300, 0.1)
+    taken = time.monotonic() - begun
+    cluster.kubectl("delete", "namespace", "alone", "--wait=false")
+    return taken
+
+
+class Workers(plants.Plant):
+    """A worker alone, which is never ready: no node takes its pods."""
+
+    def wait_ready(self, timeout=30.0):
+        for process in self.of("api"):
+            wait_until("the api is ready", lambda process=process: self.ready(process), timeout, 0.05)
+
+
+def memory(folder, given, pods):
+    env = {**given["env"], **OTHERS_OFF, "POD_BACKEND": "kubernetes", "POD_POOL_PY": str(pods),
+           "POD_POOL_PARALLEL_BATCH": str(min(pods, 200)), "K8S_POD_START_SECONDS": "3600",
+           "K8S_POD_NODE_SELECTOR": '{"millrace.dev/none": "here"}'}
+    plant = Workers(folder, apis=1, workers=1, env=env)
+    worker = plant.of("spawner")[0]
+    worker.command = [str(plant.bin / "millrace-worker")]
+
+    def made():
+        with contextlib.suppress(OSError), urllib.request.urlopen(worker.url + "/health/kubernetes", timeout=10) as answer:
+            return json.load(answer)["cluster"]["made"]
+        return 0
+    with plant:
+        wait_until("all are made", lambda: made() >= pods, 300, 0.2)
+        return next(int(line.split()[1]) << 10 for line in open(f"/proc/{worker.pid}/status", encoding="ascii") if line.startswith("VmRSS"))
+
+
+def measure(options, folder):
+    figures = {}
+    local = System(folder / "local", env={**OTHERS_OFF, "POD_POOL_PY": "20"})
+    figures["local warm p50, ms"] = warm(local, options.runs, 20)
+    local.stop()
+    cluster = Cluster(folder)
+    try:
+        given = kubeimages.pods_of(cluster, folder / "images")
+        env = {**given["env"], **OTHERS_OFF, "POD_POOL_PY": str(options.pool), "POD_POOL_PARALLEL_BATCH": str(options.pool),
+               "K8S_CPU_REQUEST": "10m", "K8S_MEMORY_REQUEST": "24Mi", "K8S_LEASE_SECONDS": "600"}
+        system = System(folder / "kubernetes-system", env=env, options=given["options"])
+        figures["warm p50, ms"] = warm(system, options.runs, options.pool)
+        before = told(system, "/health/kubernetes")["cluster"]
+        figures["runs/s of 8 clients"], figures["their median, s"] = sustained(system, options.seconds)
+        figures["pool full again, s"] = refill(system, options.pool)
+        after = told(system, "/health/kubernetes")["cluster"]
+        figures["requests per job"] = (after["requests"] - before["requests"]) / max(1, after["made"] - before["made"])
+        system.stop()
+        figures["as many by kubectl, s"] = kubelet_alone(cluster, options.pool)
+        if options.pods:
+            figures[f"worker with {options.pods} pods, MiB"] = memory(folder / "memory", given, options.pods) / MIB
+    finally:
+        cluster.stop()
+    return figures
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=30)
+    parser.add_argument("--seconds", type=int, default=20)
+    parser.add_argument("--pool", type=int, default=20)
+    parser.add_argument("--pods", type=int, default=200)
+    parser.add_argument("--json", type=pathlib.Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="millrace-kubernetes-") as folder:
+        (pathlib.Path(folder) / "images").mkdir()
+        figures = measure(options, pathlib.Path(folder))
+    for name, value in figures.items():
+        print(f"{name:<32} {value:8.1f}")
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=1))
+
+
+if __name__ == "__main__":
+    main()
