@@ -3,8 +3,10 @@
 
     MILLRACE_BUILD=build/release build/venv/bin/python tests/bench/state.py [--runs N]
 
-For each object: `run` without state, `save` (the run makes it), `both` (the run gets it and leaves it), medians of the time to the
-answer in ms; `by hand`: cloudpickle.dumps, and loads and dumps, in a process that has it. Rounds of all kinds alternate.
+For a dict and a dataframe of about 1 KB, 100 KB, 1 MB and 10 MB, medians of the time to the answer. `capture`: a run that makes the
+object and saves it, less the same run with `"state": false`. `restore`: a run that finds the object, drops it and so has nothing to save
+but that, less a run of nothing. By hand: cloudpickle.dumps and pickle.loads in one process, without a pod, a service or a copy. Rounds of all kinds
+alternate, so that a slow moment of the machine meets all of them.
 """
 import argparse
 import pathlib
@@ -18,22 +20,20 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from contract import Api  # noqa: E402
 from system import System  # noqa: E402
 
-# Each gives about so many bytes.
-OBJECTS = {
-    "dict 1 KB": "x = {f'k{i}': i for i in range(100)}",
-    "dict 100 KB": "x = {f'key{i}': str(i) * 3 for i in range(4000)}",
-    "bytes 1 MB": "import os; x = os.urandom(1_000_000)",
-    "list 10 MB": "x = list(range(2_000_000))",
-    "dataframe 1 MB": "import pandas as pd, numpy as np; x = pd.DataFrame(np.arange(125_000.0).reshape(-1, 5))",
-}
+DICT = "x = {{f'k{{i}}': i for i in range({})}}"
+FRAME = "import pandas as pd, numpy as np; x = pd.DataFrame(np.arange({}.0).reshape(-1, 1).repeat(5, 1))"
+# (name, code, how many times fewer runs than of the small ones)
+OBJECTS = [("dict 1 KB", DICT.format(100), 1), ("dict 100 KB", DICT.format(9_500), 1), ("dict 1 MB", DICT.format(88_000), 4),
+           ("dict 10 MB", DICT.format(750_000), 16), ("dataframe 1 KB", FRAME.format(14), 1), ("dataframe 100 KB", FRAME.format(2_500), 1),
+           ("dataframe 1 MB", FRAME.format(25_000), 4), ("dataframe 10 MB", FRAME.format(250_000), 8)]
 BY_HAND = """
 import cloudpickle, pickle, statistics, sys, time
 exec(sys.argv[1])
-save, both = [], []
+save, load = [], []
 for _ in range(int(sys.argv[2])):
     t = time.perf_counter(); d = cloudpickle.dumps({"x": x}, 5); save.append(time.perf_counter() - t)
-    t = time.perf_counter(); y = pickle.loads(d); cloudpickle.dumps(y, 5); both.append(time.perf_counter() - t)
-print(len(d), statistics.median(save) * 1e3, statistics.median(both) * 1e3)
+    t = time.perf_counter(); y = pickle.loads(d); load.append(time.perf_counter() - t); del y
+print(len(d), statistics.median(save) * 1e3, statistics.median(load) * 1e3)
 """
 
 
@@ -46,32 +46,36 @@ def timed(api, code, **more):
 
 
 def measure(api, code, runs):
-    took = {"run": [], "save": [], "both": []}
-    session = timed(api, code)[1]["session_id"]
+    took = {"plain": [], "save": [], "nothing": [], "restore": []}
+    again = code.partition(";")[0] + "\ndel x" if code.startswith("import") else "del x"
     for _ in range(runs):
-        took["run"].append(timed(api, code, state=False)[0])
-        took["save"].append(timed(api, code)[0])
-        ms, body = timed(api, "pass", session_id=session)
-        took["both"].append(ms)
-    plain = statistics.median([timed(api, "pass", state=False)[0] for _ in range(runs)])
-    return {name: statistics.median(values) for name, values in took.items()}, plain, body["state_size"]
+        took["plain"].append(timed(api, code, state=False)[0])
+        ms, saved = timed(api, code)
+        took["save"].append(ms)
+        assert saved["has_state"] and not saved.get("state_warnings"), saved
+        took["nothing"].append(timed(api, again.replace("del x", "pass"), state=False)[0])
+        ms, body = timed(api, again, session_id=saved["session_id"])
+        assert body["state_version"] == 2, body
+        took["restore"].append(ms)
+    p50 = {name: statistics.median(values) for name, values in took.items()}
+    return p50["save"] - p50["plain"], p50["restore"] - p50["nothing"], saved["state_size"]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=50)
+    parser.add_argument("--runs", type=int, default=40)
     options = parser.parse_args()
-    print("| object | pickle | stored | saving adds | by hand | restoring and saving add | by hand |\n|---|---|---|---|---|---|---|")
+    print("| object | pickle, bytes | stored, bytes | capture adds | dumps by hand | restore adds | loads by hand |\n|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         system = System(folder)
         try:
             with Api(system) as api:
-                for name, code in OBJECTS.items():
-                    done = subprocess.run(["/usr/bin/python3", "-c", BY_HAND, code, str(options.runs)], capture_output=True, text=True, check=True)
-                    size, save, both = map(float, done.stdout.split())
-                    took, plain, stored = measure(api, code, options.runs)
-                    print(f"| {name} | {size:.0f} | {stored} | {took['save'] - took['run']:.2f} ms | {save:.2f} ms "
-                          f"| {took['both'] - plain:.2f} ms | {both:.2f} ms |", flush=True)
+                for name, code, fewer in OBJECTS:
+                    runs = max(3, options.runs // fewer)
+                    done = subprocess.run(["/usr/bin/python3", "-c", BY_HAND, code, str(runs)], capture_output=True, text=True, check=True)
+                    size, save, load = map(float, done.stdout.split())
+                    capture, restore, stored = measure(api, code, runs)
+                    print(f"| {name} | {size:.0f} | {stored} | {capture:.2f} ms | {save:.2f} ms | {restore:.2f} ms | {load:.2f} ms |", flush=True)
         finally:
             system.stop()
 

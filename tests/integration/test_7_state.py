@@ -240,10 +240,14 @@ def test_dataframes_and_models(session):
         frame = pd.DataFrame({"a": [1, 2, 3], "b": list("xyz"), "t": pd.to_datetime(["2024-01-01"] * 3)}).set_index("b")
         column = frame["a"]
         table = np.arange(12.0).reshape(3, 4); view = table[1]
+        large = pd.DataFrame(np.arange(200_000.0).reshape(-1, 5)); same = large
+        turned = np.asfortranarray(np.arange(90_000.0).reshape(300, 300)); sliced = turned[::2]
         model = LinearRegression().fit(np.array([[0.0], [1.0], [2.0]]), [1.0, 3.0, 5.0])
         """)
     assert session.prints("print(frame.loc['y', 'a'], frame.t.dt.year.sum(), column.sum(), table.sum(), view[0])") == "2 6072 6 66.0 4.0"
     assert session.prints("frame.loc['w'] = [9, frame.t.iloc[0]]; print(round(model.predict([[10.0]])[0], 6), model.coef_.shape)") == "21.0 (1,)"
+    assert session.prints("print(large is same, large.to_numpy().sum(), turned[1, 0], turned.flags.f_contiguous, sliced[1, 1])") == \
+        "True 19999900000.0 300.0 True 601.0"
     assert session.prints("print(len(frame), np.__name__, pd.__name__, type(model).__name__)") == "4 numpy pandas LinearRegression"
 
 

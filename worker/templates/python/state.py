@@ -3,6 +3,9 @@
 # and into the next one. docs/STATE.md says what is kept. Everything that a program could replace is taken hold of ahead.
 
 
+from _pickle import PickleBuffer
+
+
 class StateTooLarge(Exception):
     pass
 
@@ -18,11 +21,13 @@ class Sink:
         self.left, self.parts, self.keep = most, [], keep
 
     def write(self, data):
+        # A large array comes as the buffer that it is; its memory is what stands in a pickle, whatever its order and shape.
+        data = data.raw() if type(data) is PickleBuffer else bytes(data)
         self.left -= len(data)
         if self.left < 0:
             raise StateTooLarge
         if self.keep:
-            self.parts.append(bytes(data))
+            self.parts.append(data)
         return len(data)
 
 
@@ -58,6 +63,7 @@ class State:
     MAGIC = b"MRS1"
     BYTES, WARNING, END = 1, 2, 3  # records to the worker: frame headers, then the payload
     PIECE = 65536
+    SOURCE_MAX = 16 << 20
     WARNINGS_MAX, REASON_MAX, NAME_MAX = 50, 300, 100
     OWN = frozenset("__name__ __doc__ __package__ __loader__ __spec__ __annotations__ __builtins__ __file__ __cached__".split())
 
@@ -71,8 +77,10 @@ class State:
         import struct
         self.cloudpickle, self.Pickler = cloudpickle, state_pickler(cloudpickle, fast)
         self.loads, self.json_loads, self.json_dumps = pickle.loads, json.loads, json.dumps
-        self.pack, self.unpack, self.write = struct.Struct("<IBxxx").pack, struct.Struct("<I").unpack, os.write
-        self.resource, self.signal, self.import_module = resource, signal, importlib.import_module
+        self.pack, self.unpack = struct.Struct("<IBxxx").pack, struct.Struct("<I").unpack
+        self.open, self.read, self.close, self.write, self.writev = os.open, os.read, os.close, os.write, os.writev
+        # Of _signal: signal's own functions make enums of all numbers, which copies 67 pages.
+        self.resource, self.signal, self.import_module, self.gc = resource, _signal, importlib.import_module, gc
         self.imported = re.compile(r"(?:^|;)[ \t]*import[ \t]+([^\n;#]+)", re.M)
         self.python = "%d.%d" % sys.version_info[:2]
         self.warnings, self.submodules, self.broken = [], [], False
@@ -107,6 +115,7 @@ class State:
 
     def restore(self, main, data):
         """Before the program. What fails is a warning; then nothing is saved at the end, so that the old state stays."""
+        self.gc.disable()  # nothing of it is garbage
         try:
             trailer = self.split(data)
             made_by = trailer.get("python", self.python)
@@ -125,6 +134,7 @@ class State:
         except BaseException as e:
             self.broken = True
             self.warn("*", e)
+        self.gc.enable()
         main["__builtins__"] = builtins  # cloudpickle sets its own
 
     def bring(self, main, name, module):
@@ -140,13 +150,24 @@ class State:
     # ---- out of it
 
     def send(self, fd, kind, payload):
-        data = memoryview(self.pack(len(payload), kind) + bytes(payload))
+        head = self.pack(len(payload), kind)
+        sent = self.writev(fd, (head, payload))
+        while sent < len(head):
+            sent += self.write(fd, head[sent:])
+        data = memoryview(payload)[sent - len(head):]
         while data:
             data = data[self.write(fd, data):]
 
     def send_warnings(self, fd):
         for warning in self.warnings:
             self.send(fd, self.WARNING, self.json_dumps(warning).encode())
+
+    def small_file(self, path, most):
+        fd = self.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return self.read(fd, most)
+        finally:
+            self.close(fd)
 
     def limit(self, most, seconds):
         """The budgets: time by an alarm, memory by the size of the address space. PID 1 has a clock of its own behind it."""
@@ -157,8 +178,7 @@ class State:
         self.signal.pthread_sigmask(self.signal.SIG_UNBLOCK, (self.signal.SIGALRM,))
         self.signal.setitimer(self.signal.ITIMER_REAL, seconds)
         try:
-            with open("/proc/self/statm") as f:
-                now = int(f.read().split()[0]) * 4096
+            now = int(self.small_file("/proc/self/statm", 4096).split()[0]) * 4096
             wanted = now + 3 * most + (64 << 20)
             _, hard = self.resource.getrlimit(self.resource.RLIMIT_AS)
             if hard == self.resource.RLIM_INFINITY or wanted < hard:
@@ -207,8 +227,7 @@ class State:
     def trailer(self, main, imports, source):
         text = ""
         try:
-            with open(source) as f:
-                text = f.read()
+            text = self.small_file(source, self.SOURCE_MAX).decode("utf-8", "replace")
         except (OSError, ValueError):
             pass
         named = [part.split()[0] for names in self.imported.findall(text) for part in names.split(",") if part.strip()]
@@ -240,6 +259,7 @@ class State:
         parts = None
         try:
             if not self.broken:
+                self.gc.disable()
                 self.limit(most, milliseconds / 1000)
                 parts = self.collect(main, most, work, modules)
         except StateTooSlow:
