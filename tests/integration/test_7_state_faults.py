@@ -28,7 +28,7 @@ def plant(tmp_path_factory, objects):
     made = plants.Plant(folder, apis=1, workers=1,
                         env={"POD_POOL_PY": "2", "POD_POOL_PY_SCIENCE": "0", "POD_POOL_JS": "0", "POD_POOL_BASH": "0",
                              "OBJECT_STORE_PATH": str(objects), "STATE_CAPTURE_ON_ERROR": "true",
-                             "STATE_CAPTURE_SECONDS": "1", "STATE_MAX_SIZE_MB": "1", "STATE_VERSIONS_KEPT": "3",
+                             "STATE_CAPTURE_SECONDS": "1", "STATE_MAX_SIZE_MB": "1", "STATE_VERSIONS_KEPT": "3", "STATE_TTL_SECONDS": "10800", "SESSION_TTL_HOURS": "1",
                              "STATE_KEYS": "b:the secret of these tests,a:an older secret of them"})
     with made:
         yield made
@@ -128,7 +128,7 @@ x, s = 2, Slow()
     store, key = plant.redis(), f"millrace:{{p00}}:s:{session}"
     assert store.hget(f"{key}:states", 5).split()[6] == "b"  # STATE_KEYS: the first one signs
     info = call(plant, "GET", f"/state/{session}/info")[1]
-    assert info["expires_at"] - info["created_at"] >= 7200 * 1000  # STATE_TTL_SECONDS
+    assert 10800 * 1000 <= info["expires_at"] - info["created_at"] < 10860 * 1000  # STATE_TTL_SECONDS, not SESSION_TTL_HOURS
 
 
 def test_a_program_that_eats_the_memory_while_it_is_saved(plant):
