@@ -169,6 +169,16 @@ def test_sys_exit_keeps_what_was_done_and_an_exception_keeps_what_was_before(ses
     assert session.prints("print(x)") == "1"
 
 
+def test_what_it_holds_ends_as_in_any_program(session):
+    body = session("""
+        class D:
+            def __del__(self): print("gone")
+        d = D()
+    """)
+    assert (body["stdout"], body["has_state"]) == ("gone\n", True)
+    assert session.prints("print(d is not None)").splitlines() == ["True", "gone"]
+
+
 def test_threads_and_child_processes_do_not_lose_it(session):
     session("""
         import subprocess, threading, os, sys

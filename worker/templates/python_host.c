@@ -198,6 +198,8 @@ static int live(const struct hooks *hooks, FILE *file, const char *path, PyObjec
         (void)flush_both(); /* nobody waits for the output of a program until its state is saved */
         python_state_end(state, status);
     }
+    if (state != NULL)
+        python_state_drop(state);
     if (slowly) {
         flushed = Py_FinalizeEx() == 0;
     } else {

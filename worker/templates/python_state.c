@@ -59,3 +59,9 @@ void python_state_end(struct python_state *state, int status)
         (void)PyObject_CallFunctionObjArgs(state->capture, state->globals, fd, most, ms, NULL);
     PyErr_Clear(); /* it catches everything itself */
 }
+
+void python_state_drop(struct python_state *state)
+{
+    Py_DecRef(state->globals);
+    state->globals = NULL;
+}
