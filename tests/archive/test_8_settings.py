@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the archiver's settings do. Each test has archivers of its own only."""
+"""What the archiver's settings do, and what its metrics tell. Each test has archivers of its own only."""
 import time
 
 import pytest
@@ -78,3 +78,31 @@ def test_how_often_it_looks_for_sessions_that_are_over(scene):
     assert time.monotonic() - began > 30
     assert [one.metric('millrace_expired_total{what="session"}') for one in started] == [1, 2]
     assert [one.end() for one in started] == [0, 0]
+
+
+def metric(scene, name):
+    """Of the API."""
+    return sum(float(line.rsplit(" ", 1)[1]) for line in scene.call("/metrics")[1].decode().splitlines() if line.startswith(name))
+
+
+def test_every_metric_counts_what_was_caused(scene):
+    job, (session, _, _) = scene.run("print(1)"), run(scene, "x = 1")
+    scene.redis.zadd(scene.key(job).split("j:")[0] + "due", {job: int((time.time() - 100) * 1000)})
+    scene.redis.hset(scene.key(job), "ttl", 1)
+    idle(scene, session)
+    first = scene.archiver(STATE_ARCHIVE_CHECK_INTERVAL_SECONDS="3600")  # one look, whose figures stay
+    settle("both are archived", lambda: scene.place(job) and not session_key(scene, session, ":blobs"))
+    for what in ("log", "state"):
+        assert first.metric(f'millrace_archived_total{{what="{what}"}}') >= 1
+        assert first.metric(f'millrace_archived_bytes_total{{what="{what}"}}') > 50
+    assert 100 <= first.metric("millrace_archive_lag_seconds") < 200
+    before = {what: metric(scene, f'millrace_restored_total{{what="{what}"}}') for what in ("log", "state")}
+    assert scene.call(f"/v1/jobs/{job}")[0] == 200 and scene.call(f"/state/{session}")[0] == 200
+    assert {what: metric(scene, f'millrace_restored_total{{what="{what}"}}') - before[what] for what in before} == \
+        {"log": 1, "state": 1}
+    assert first.end() == 0
+    scene.over(job)
+    second = scene.archiver()
+    settle("the job has gone for good", lambda: second.metric('millrace_expired_total{what="log"}') == 1)
+    settle("and its pack", lambda: scene.over() or second.metric("millrace_swept_objects_total") >= 1)
+    assert second.end() == 0
