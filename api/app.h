@@ -73,6 +73,8 @@ void call_on_request(void *arg, struct http_request *r);
 void call_write_fields(void *arg, const struct http_request *r, struct buf *out);
 /* False: the client expects another service than this, and was told. */
 bool call_check_profile(struct call *c);
+/* Does a runtime_session_hint of the request name a workspace? */
+bool call_is_stateful(const struct call *c);
 void call_write_error(int status, const char *details, const char *request_id, struct buf *out);
 
 /* Answers; `c` is freed. */

@@ -7,6 +7,7 @@
 #include "json/json.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #define EXPECTED_PROFILE "x-codeapi-expected-profile"
 
@@ -40,6 +41,12 @@ bool call_check_profile(struct call *c)
     buf_printf(&body, ",\"actual_profile\":\"%s\"}\n", actual);
     call_json(c, client_error_row(error)->status, &body);
     return false;
+}
+
+bool call_is_stateful(const struct call *c)
+{
+    return strcmp(profile_name(my_profile(c->api), http_header(c->request, EXPECTED_PROFILE)), "stateful") ==
+           0;
 }
 
 void call_write_fields(void *arg, const struct http_request *r, struct buf *out)

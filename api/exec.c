@@ -63,6 +63,7 @@ bool exec_take(struct call *c, json_t *body, size_t size, const struct exec_rule
     all.bounds = c->api->bounds;
     all.max_code = (size_t)c->api->config.max_code_bytes;
     all.state = c->api->config.state_enabled && !rules->tools; /* it would hold up its session */
+    all.stateful = !rules->tools && call_is_stateful(c);
     all.refused = c->api->offers.refused;
     struct api_fault fault;
     return exec_request_read(body, size, &all, ret_request, &fault) == ERR_OK || refuse(c, &fault);
@@ -122,7 +123,9 @@ void exec_fill_submit(const struct call *c, const struct exec_request *request, 
         .request_hash = key.n > 0 ? str_of(hash) : (struct str){NULL, 0},
         .retry = request->retry,
         /* The session of a synchronous run without one is known to nobody before its end. */
-        .ordered = request->state && (request->session.text[0] != '\0' || !sync),
+        .ordered =
+            request->hint[0] != '\0' || (request->state && (request->session.text[0] != '\0' || !sync)),
+        .max_ordered = request->hint[0] != '\0' ? (unsigned)c->api->config.workspace_queue_max : 0,
         .sync = sync,
         .cost_ms = EXEC_COST_MS,
     };

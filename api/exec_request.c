@@ -260,13 +260,58 @@ static enum err take_choices(struct draft *d, struct exec_request *request)
     return ERR_OK;
 }
 
+static struct str text_of(const json_t *object, const char *name)
+{
+    const json_t *value = json_object_get(object, name);
+    return json_is_string(value) ? (struct str){json_string_value(value), json_string_length(value)}
+                                 : (struct str){0};
+}
+
+static bool is_resource_id(struct str id)
+{
+    for (size_t i = 0; i < id.n; i++) {
+        char c = id.p[i];
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+              (c && strchr("_.:-", c))))
+            return false;
+    }
+    return id.n >= 1 && id.n <= 128;
+}
+
+/* CONTRACT 5.2. A workspace is its own session, whatever else is named. */
+static enum err take_hint(struct draft *d, struct exec_request *request)
+{
+    const json_t *value = json_object_get(d->body, "runtime_session_hint");
+    request->hint[0] = '\0';
+    if (!d->rules->stateful || value == NULL || json_is_null(value))
+        return ERR_OK;
+    struct str hint = text_of(d->body, "runtime_session_hint");
+    if (!json_is_string(value))
+        return api_fault_set(d->fault, CE_BAD_REQUEST, "runtime_session_hint must be a string");
+    if (hint.n > EXEC_HINT_MAX)
+        return api_fault_set(d->fault, CE_BAD_REQUEST, "runtime_session_hint must be at most %d characters",
+                             EXEC_HINT_MAX);
+    if (hint.n > 0 && !is_resource_id(hint))
+        return api_fault_set(
+            d->fault, CE_BAD_REQUEST,
+            "runtime_session_hint may only contain letters, digits, \".\", \"_\", \":\", and \"-\"");
+    memcpy(request->hint, hint.n > 0 ? hint.p : "", hint.n);
+    request->hint[hint.n] = '\0';
+    if (hint.n > 0 && json_is_true(json_object_get(d->body, "state")))
+        return api_fault_set(
+            d->fault, CE_INVALID_FIELD,
+            "state: is not kept in a workspace, where each run is a new process; leave it or "
+            "runtime_session_hint out");
+    return ERR_OK;
+}
+
 static enum err take_state(struct draft *d, struct exec_request *request)
 {
     struct errinfo info;
     const json_t *wanted = json_object_get(d->body, "state"),
                  *version = json_object_get(d->body, "if_state_version");
     const enum language_state can = language_row(request->lang)->state;
-    request->state = can == STATE_ALWAYS && d->rules->state;
+    request->state = can == STATE_ALWAYS && d->rules->state && request->hint[0] == '\0';
     request->if_state_version = -1;
     if (json_field_bool(d->body, "state", JSON_OPTIONAL, &request->state, &info) != ERR_OK ||
         json_field_int(d->body, "if_state_version", JSON_OPTIONAL, 0, INT64_MAX, "",
@@ -296,24 +341,6 @@ static void write_state(const struct exec_request *request, struct buf *out)
 }
 
 /* ---- files ---- */
-
-static struct str text_of(const json_t *object, const char *name)
-{
-    const json_t *value = json_object_get(object, name);
-    return json_is_string(value) ? (struct str){json_string_value(value), json_string_length(value)}
-                                 : (struct str){0};
-}
-
-static bool is_resource_id(struct str id)
-{
-    for (size_t i = 0; i < id.n; i++) {
-        char c = id.p[i];
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-              (c && strchr("_.:-", c))))
-            return false;
-    }
-    return id.n >= 1 && id.n <= 128;
-}
 
 /* Where there is a kind; early clients send none. */
 static const char *kind_fault(const json_t *ref)
@@ -412,6 +439,8 @@ static void write_canonical(const struct draft *d, struct exec_request *request)
     buf_printf(out, "},\"stdin_open\":%s,\"retry\":%s", request->stdin_open ? "true" : "false",
                request->retry ? "true" : "false");
     write_state(request, out);
+    if (request->hint[0] != '\0')
+        buf_append_cstr(out, ",\"workspace\":true");
     buf_append_cstr(out, d->rules->tools ? ",\"tools\":true}" : "}");
     if (e != ERR_OK && buf_status(out) == ERR_OK)
         out->failed = e;
@@ -436,6 +465,8 @@ static enum err read_all(struct draft *d, struct exec_request *request)
         e = take_session(d, &request->session);
     if (e == ERR_OK)
         e = take_choices(d, request);
+    if (e == ERR_OK)
+        e = take_hint(d, request);
     return e == ERR_OK ? take_state(d, request) : e;
 }
 

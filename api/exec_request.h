@@ -20,6 +20,7 @@ enum {
     EXEC_ARGS_BYTES = 1024 * 1024,   /* all of args and env together */
     EXEC_ENV_MAX = 256,
     EXEC_STDIN_BYTES = 16 * 1024 * 1024,
+    EXEC_HINT_MAX = 128,
     EXEC_FILES_MAX = 256, /* references to input files */
     EXEC_FILES_BYTES = 1024 * 1024,
     EXEC_COST_MS = 100, /* what a run is taken to cost before it is known */
@@ -31,6 +32,7 @@ struct exec_rules {
     bool state;                 /* Python programs of a session keep their variables */
     const char *const *refused; /* by language: why none of it is taken, or NULL; NULL: all are taken */
     bool tools;                 /* the program may call tools */
+    bool stateful;              /* runtime_session_hint names a workspace; else it is ignored */
     bool sync;                  /* /exec: args of any scalars, session_id advisory, priority interactive */
 };
 
@@ -40,8 +42,9 @@ struct exec_request {
     struct id session; /* "" : a fresh one */
     enum queue_priority priority;
     bool retry, detach, stdin_open;
-    bool state;               /* the run uses its session's state */
-    int64_t if_state_version; /* -1: any */
+    bool state;                   /* the run uses its session's state */
+    char hint[EXEC_HINT_MAX + 1]; /* of the workspace that it uses; "": none */
+    int64_t if_state_version;     /* -1: any */
 };
 
 /* ERR_INVALID: `fault` says why; *ret_request is untouched. `size`: bytes of the text that `root` was. */

@@ -3,6 +3,7 @@
    unknown, foreign or expired; on /v1/jobs it must be the caller's. A run that names none does not come here. */
 #include "api/app.h"
 
+#include "io/crypto.h"
 #include "queue/state.h"
 
 #include <stdlib.h>
@@ -51,8 +52,34 @@ static void on_view(void *arg, enum queue_answer answer, const struct state_view
         call_queue_failed(c, answer, 0);
 }
 
+/* The same for the same tenant, user and hint, and for nobody else; its partition is whatever it lies in. */
+static struct id workspace_of(const struct call *c, const char *hint)
+{
+    static const char letters[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    auto_buf text = BUF_INIT(4096);
+    struct id id;
+    buf_append_cstr(&text, "workspace");
+    const struct str parts[] = {c->tenant, str_of(c->who.user), str_of(hint)};
+    for (size_t i = 0; i < 3; i++) {
+        buf_append_char(&text, '\0'); /* which none of them can hold */
+        buf_append_str(&text, parts[i]);
+    }
+    if (buf_status(&text) != ERR_OK)
+        abort(); /* their lengths are bounded well below that */
+    struct sha256 hash = sha256_of(buf_str(&text));
+    for (size_t i = 0; i < ID_LEN; i++)
+        id.text[i] = letters[hash.bytes[i] % 62];
+    id.text[ID_LEN] = '\0';
+    return id;
+}
+
 void exec_settle_session(struct call *c, struct exec_request *request, bool strict, exec_next next)
 {
+    if (request->hint[0] != '\0') {
+        request->session = workspace_of(c, request->hint);
+        next(c, request);
+        return;
+    }
     if (request->session.text[0] == '\0') {
         next(c, request);
         return;

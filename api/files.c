@@ -136,7 +136,9 @@ static void tell_list(struct file_call *f, const struct session_view *view)
     auto_buf body = BUF_INIT(LIST_MAX);
     buf_append_char(&body, '[');
     for (size_t i = 0; i < view->count; i++) {
-        if (i > 0)
+        if (view->files[i].hash.n == 0)
+            continue; /* a workspace's folder or link */
+        if (body.len > 1)
             buf_append_char(&body, ',');
         file_write(&body, view->id, &view->files[i], detail);
     }

@@ -276,6 +276,16 @@ static void write_end(struct buf *out, const struct facts *f)
     write_number(out, "wall_time", json_object_get(f->usage, "wall_ms"));
 }
 
+/* Where the run had a workspace: what the client calls its machine (CONTRACT 5.2). */
+static void write_workspace(const struct view *v, struct buf *out, const json_t *started)
+{
+    const char *status = text_of(started, "workspace");
+    if (status == NULL)
+        return;
+    buf_printf(out, ",\"runtime_session_id\":\"%s\"", v->session.text);
+    write_text(out, "runtime_status", status);
+}
+
 static void write_warnings(struct buf *out, const json_t *warnings, const char *reason)
 {
     if (json_array_size(warnings) > 0) {
@@ -356,6 +366,7 @@ void view_write_result(const struct view *v, struct buf *out)
     write_end(out, &f);
     buf_printf(out, ",\"job_id\":\"%s\",\"attempt\":%u", v->job.text, v->attempt);
     write_usage(out, &f);
+    write_workspace(v, out, started);
     write_state(v, out, started);
     buf_append_char(out, '}');
 }

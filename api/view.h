@@ -47,7 +47,7 @@ void view_write_files(const struct view *v, struct buf *out);
    session_id, storage_session_id, stdout, stderr, files, exit_code, signal, timed_out, status (null | TO | SG | OL), job_status,
    reason, limit, stage, message, oom, truncated, code, wall_time, job_id, attempt, usage, has_state, state_version?,
    state_size?, state_hash?, state_warnings?, stdout_base64?,
-   stderr_base64?, refused_files?, deleted_files?. Where we ended the program, stderr ends with a line "[sandbox] <message>": it is what
+   stderr_base64?, runtime_session_id?, runtime_status?, refused_files?, deleted_files?. Where we ended the program, stderr ends with a line "[sandbox] <message>": it is what
    models are shown. */
 void view_write_result(const struct view *v, struct buf *out);
 /* The last answer of a programmatic run (CONTRACT 4.2): status `completed` or `error`, with the text that clients know. */

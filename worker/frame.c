@@ -123,7 +123,7 @@ enum err frame_get_exit(struct str payload, struct frame_exit *ret_exit)
 
 /* ---- files ---- */
 
-enum { COLLECT_HEAD = 24, FILE_HEAD = 20 };
+enum { COLLECT_HEAD = 32, FILE_HEAD = 20 };
 
 void frame_put_collect(struct buf *out, const struct frame_collect *in)
 {
@@ -131,6 +131,7 @@ void frame_put_collect(struct buf *out, const struct frame_collect *in)
     put_u64(head, in->max_files);
     put_u64(head + 8, in->max_file_bytes);
     put_u64(head + 16, in->max_bytes);
+    put_u64(head + 24, in->all);
     buf_append(out, head, sizeof head);
     buf_append_str(out, in->skip);
 }
@@ -143,6 +144,7 @@ enum err frame_get_collect(struct str payload, struct frame_collect *ret_collect
     *ret_collect = (struct frame_collect){.max_files = get_u64(p),
                                           .max_file_bytes = get_u64(p + 8),
                                           .max_bytes = get_u64(p + 16),
+                                          .all = get_u64(p + 24) != 0,
                                           .skip = {p + COLLECT_HEAD, payload.n - COLLECT_HEAD}};
     return ERR_OK;
 }
@@ -166,6 +168,17 @@ enum err frame_get_file(struct str payload, struct frame_file *ret_file)
                                     .time_ms = (int64_t)get_u64(p + 8),
                                     .flags = get_u32(p + 16),
                                     .path = {p + FILE_HEAD, payload.n - FILE_HEAD}};
+    return ERR_OK;
+}
+
+enum err frame_get_link(struct str both, struct str *ret_path, struct str *ret_target)
+{
+    struct str target = both, path = str_split(&target, '\0');
+    if (target.p == NULL || target.n == 0 || target.n > FRAME_LINK_MAX || target.p[0] == '/' ||
+        memchr(target.p, '\0', target.n) != NULL)
+        return ERR_PROTOCOL;
+    *ret_path = path;
+    *ret_target = target;
     return ERR_OK;
 }
 

@@ -119,11 +119,13 @@ struct frame_exit {
     uint64_t pod_oom_kills;
 };
 
-/* What of the working directory is given back: {u64 files, u64 bytes of one, u64 bytes of all} and the names, each with a
+/* What of the working directory is given back: {u64 files, u64 bytes of one, u64 bytes of all, u64 all} and the names, each with a
    NUL behind, that are not (the source, what its compiler leaves). Hidden folders and __pycache__ are not either, unless
-   an input lies there; an input is given back like any other file but does not count, a read-only one never is. */
+   an input lies there; an input is given back like any other file but does not count, a read-only one never is. `all`: the whole folder
+   is a workspace: hidden folders too, links that lead nowhere but below it, folders without anything in them. */
 struct frame_collect {
     uint64_t max_files, max_file_bytes, max_bytes;
+    bool all;
     struct str skip; /* NUL-terminated names */
 };
 /* {u64 size, i64 time in ms, u32 flags} and the path: relative, '/' between, no part empty, "." or "..". */
@@ -133,7 +135,16 @@ struct frame_file {
     uint32_t flags;
     struct str path;
 };
-enum { FRAME_FILE_READ_ONLY = 1, FRAME_FILE_IS_INPUT = 2 };
+enum {
+    FRAME_FILE_READ_ONLY = 1,
+    FRAME_FILE_IS_INPUT = 2,
+    /* Of workspaces. Folders and links have no DATA and no END; a link's target is in `path`, behind a NUL. */
+    FRAME_FILE_FOLDER = 4,
+    FRAME_FILE_LINK = 8,
+    FRAME_FILE_HAS_MODE = 16, /* the permissions are in the upper half */
+    FRAME_FILE_MODE_SHIFT = 16,
+    FRAME_LINK_MAX = 255,
+};
 enum { FRAME_PATH_MAX = 255, FRAME_PATH_DEPTH_MAX = 10 };
 
 /* The run specification: a sequence of {u16 tag, u16 zero, u32 length, bytes}. A tag that is not known is an error. */
@@ -197,6 +208,8 @@ MUST_CHECK enum err frame_get_file(struct str payload, struct frame_file *ret_fi
 /* Relative, at most FRAME_PATH_MAX bytes and FRAME_PATH_DEPTH_MAX parts, none empty, "." or "..", no control character,
    no backslash. Says nothing of UTF-8. */
 bool frame_path_ok(struct str path);
+/* What `path` and target of a link are. ERR_PROTOCOL: there is no target, or it is not relative or too long. */
+MUST_CHECK enum err frame_get_link(struct str both, struct str *ret_path, struct str *ret_target);
 void frame_put_tool(uint8_t out[FRAME_TOOL_HEAD], const struct frame_tool *in);
 MUST_CHECK enum err frame_get_tool(struct str payload, struct frame_tool *ret_head, struct str *ret_bytes);
 

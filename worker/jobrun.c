@@ -446,13 +446,23 @@ void jobruns_fenced(struct jobruns *runs, struct id job, uint32_t attempt)
 
 /* ---- beginning ---- */
 
+static void plan_collect(struct jobrun *run, const struct file_services *files)
+{
+    bool all = run->request.workspace;
+    struct frame_collect bounds = {.max_files = all ? files->max_workspace_files : files->max_outputs,
+                                   .max_file_bytes = files->max_file_bytes,
+                                   .max_bytes = all ? files->max_workspace_bytes : files->max_total_bytes,
+                                   .all = all};
+    run_plan_collect(&run->plan, &bounds);
+}
+
 static enum err read_job(struct jobrun *run, const struct claimed_job *job, struct errinfo *info)
 {
     enum err e = run_request_parse(job->request, &run->request, info);
     if (e != ERR_OK)
         return e;
     const struct file_services *files = run->runs->options.files;
-    if (run->request.files && !files)
+    if ((run->request.files || run->request.workspace) && !files)
         return errinfo_set(info, ERR_INVALID, 0, "files: this worker has no object store");
     bool open = run->request.stdin_open || run->request.stdin_bytes.len > POD_STDIN_FIRST;
     e = run_plan_build(&run->request, open, &run->plan, info);
@@ -461,9 +471,7 @@ static enum err read_job(struct jobrun *run, const struct claimed_job *job, stru
     if (e == ERR_OK && run->request.tools)
         e = run_tools_open(job->last_input, &run->tools);
     if (e == ERR_OK && files)
-        run_plan_collect(&run->plan, &(struct frame_collect){.max_files = files->max_outputs,
-                                                             .max_file_bytes = files->max_file_bytes,
-                                                             .max_bytes = files->max_total_bytes});
+        plan_collect(run, files);
     return e;
 }
 

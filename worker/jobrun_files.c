@@ -67,12 +67,12 @@ void jobrun_look(struct jobrun *run)
 {
     struct errinfo info = {0};
     struct inputs_events events = {.looked = on_looked, .loaded = on_loaded, .arg = run};
-    if (!run->request.files) {
+    if (!run->request.files && !run->request.workspace) {
         jobrun_take_pod(run);
         return;
     }
-    if (inputs_open(run->runs->options.files, &run->owner, run->request.files, &events, &run->inputs,
-                    &info) != ERR_OK) {
+    if (inputs_open(run->runs->options.files, &run->owner, run->request.files, run->request.workspace,
+                    &events, &run->inputs, &info) != ERR_OK) {
         jobrun_refuse(run, REASON_BAD_REQUEST, info.text);
         return;
     }

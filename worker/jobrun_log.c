@@ -77,6 +77,9 @@ static void add_started(struct jobrun *run)
         buf_printf(&run->started_json,
                    ",\"state_version\":%" PRIu64 ",\"state_size\":%" PRIu64 ",\"state_hash\":\"%s\"",
                    run->state_run->base, run->state_run->given_size, run->state_run->given_hash);
+    int64_t created_ms;
+    if (inputs_workspace(run->inputs, &created_ms))
+        buf_printf(&run->started_json, ",\"workspace\":\"%s\"", created_ms > 0 ? "reused" : "new");
     buf_append_char(&run->started_json, '}');
     add_draft(run, EV_STARTED, &run->started_json);
 }

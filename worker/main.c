@@ -320,6 +320,10 @@ static void open_files(struct worker *w)
         .max_total_bytes = (uint64_t)c->max_total_file_bytes,
         .max_session_files = (uint64_t)c->max_session_files,
         .max_session_bytes = (uint64_t)c->max_total_file_bytes,
+        .max_workspace_files = (uint64_t)c->workspace_max_files,
+        .max_workspace_bytes =
+            (uint64_t)(c->workspace_max_bytes < c->max_total_file_bytes ? c->workspace_max_bytes
+                                                                        : c->max_total_file_bytes),
         .session_ttl_ms = config_session_ttl_ms(c),
     };
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "worker/run_files.h"
+#include "worker/outputs_internal.h"
 
+#include "base/cleanup.h"
 #include "base/log.h"
 #include "base/utf8.h"
 #include "json/json.h"
@@ -8,41 +9,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-
-enum { OUTPUTS_LISTED_MAX = INPUTS_MAX + 1000, JSON_MAX = 8192 };
-
-/* One that came. STORED: its object is in the store, though not yet in the table. */
-enum state { SPOOLING, ENDING, PUTTING, STORED, SAME, REFUSED };
-
-struct output {
-    struct outputs *out;
-    enum state state;
-    enum file_refused why;
-    char path[FRAME_PATH_MAX + 1];
-    uint64_t size;
-    const struct input *input; /* it is that one, perhaps changed */
-    struct id id;
-    char hash[SHA256_HEX_LEN + 1];
-    struct spool *spool;
-    struct object_op *op;
-};
-
-struct outputs {
-    const struct file_services *services;
-    struct run_owner owner;
-    const struct inputs *inputs;
-    struct outputs_events events;
-    const struct pod_backend_ops *ops;
-    struct pod *pod; /* NULL: nothing more comes */
-    struct output **at;
-    size_t count, cap, active; /* active: being spooled or put */
-    struct output *current;    /* FILE came, FILE_END did not */
-    struct output *full;       /* its spool takes no more at present */
-    bool skipping;             /* the current one is refused: its bytes are dropped */
-    uint64_t current_left, new_files, bytes, unlisted;
-    size_t refused;
-    bool paused, ended, whole, adding, told, moved, freed; /* whole: the pod told everything */
-};
 
 /* ---- the ends of it ---- */
 
@@ -110,6 +76,16 @@ static struct session_file record_of(const struct outputs *out, const struct out
         file.from_id = str_of(o->input->id.text);
         file.from_session = str_of(o->input->session.text);
     }
+    if (!out->workspace)
+        return file;
+    if (o->input)
+        file.origin = str_of(o->input->kept ? o->input->origin.text : o->input->id.text);
+    file.link = str_of(o->link);
+    file.folder = o->folder;
+    if (o->special)
+        file.hash = (struct str){0};
+    file.mode = o->mode;
+    file.written_ms = o->time_ms;
     return file;
 }
 
@@ -121,7 +97,7 @@ static void refuse_all(struct outputs *out, enum queue_answer answer)
         if (o->state != STORED)
             continue;
         struct session_file file = record_of(out, o);
-        if (answer != QUEUE_UNAVAILABLE)
+        if (!o->special && answer != QUEUE_UNAVAILABLE)
             remove_object(out, out->owner.tenant, &file);
         o->state = REFUSED;
         o->why = answer == QUEUE_FULL ? FILE_REFUSED_SESSION_FULL : FILE_REFUSED_NOT_STORED;
@@ -137,36 +113,64 @@ static void on_added(void *arg, enum queue_answer answer, const struct session_r
         return;
     }
     for (size_t i = 0; answer == QUEUE_OK && i < removed->count; i++)
-        remove_object(out, removed->tenant, &removed->files[i]);
+        if (removed->files[i].hash.n > 0)
+            remove_object(out, removed->tenant, &removed->files[i]);
     if (answer != QUEUE_OK)
         refuse_all(out, answer);
     tell(out, answer == QUEUE_FENCED);
 }
 
+/* Does the workspace lose this one? Only what is known to be removed or replaced. */
+static bool is_dropped(const struct outputs *out, const struct input *input)
+{
+    if (input->dropped)
+        return true;
+    for (size_t i = 0; i < out->count; i++)
+        if (str_eq(str_of(out->at[i]->path), input->path))
+            return out->at[i]->state == STORED;
+    return out->whole && !input->read_only;
+}
+
+/* NULL: no memory. */
+static struct id *dropped_ids(const struct outputs *out, size_t *ret_count)
+{
+    const struct input *input;
+    size_t n = 0, i = 0;
+    while (inputs_at(out->inputs, i))
+        i++;
+    struct id *ids = calloc(i + 1, sizeof *ids);
+    for (i = 0; ids && (input = inputs_at(out->inputs, i)); i++)
+        if (input->kept && is_dropped(out, input))
+            ids[n++] = input->id;
+    *ret_count = n;
+    return ids;
+}
+
 /* All objects are in the store: now the table, right before the run's end. */
 static void add_all(struct outputs *out)
 {
-    struct session_file *files = calloc(out->count ? out->count : 1, sizeof *files);
-    size_t n = 0;
+    auto_free struct session_file *files = calloc(out->count ? out->count : 1, sizeof *files);
+    auto_free struct id *drops = NULL;
+    const struct file_services *s = out->services;
+    struct session_add add = {.owner = {out->owner.tenant, out->owner.user},
+                              .session = out->owner.session,
+                              .ttl_ms = s->session_ttl_ms,
+                              .max_files = out->workspace ? s->max_workspace_files : s->max_session_files,
+                              .max_bytes = out->workspace ? s->max_workspace_bytes : s->max_session_bytes,
+                              .job = out->owner.job,
+                              .attempt = out->owner.attempt,
+                              .workspace = out->workspace,
+                              .created_ms = out->created_ms,
+                              .files = files};
     for (size_t i = 0; files && i < out->count; i++)
         if (out->at[i]->state == STORED)
-            files[n++] = record_of(out, out->at[i]);
-    out->adding = n > 0;
-    if (n > 0) {
-        const struct file_services *s = out->services;
-        struct session_add add = {.owner = {out->owner.tenant, out->owner.user},
-                                  .session = out->owner.session,
-                                  .ttl_ms = s->session_ttl_ms,
-                                  .max_files = s->max_session_files,
-                                  .max_bytes = s->max_session_bytes,
-                                  .job = out->owner.job,
-                                  .attempt = out->owner.attempt,
-                                  .files = files,
-                                  .count = n};
+            files[add.count++] = record_of(out, out->at[i]);
+    if (out->workspace)
+        add.drops = drops = dropped_ids(out, &add.drop_count);
+    out->adding = add.count > 0 || drops;
+    if (out->adding)
         session_add_files(s->queue, &add, on_added, out);
-    }
-    free(files);
-    if (n == 0)
+    else
         tell(out, false);
 }
 
@@ -203,7 +207,7 @@ static void on_room(void *arg)
 
 /* ---- one file ---- */
 
-static void settle(struct output *o, enum state state, enum file_refused why)
+static void settle(struct output *o, enum output_state state, enum file_refused why)
 {
     struct outputs *out = o->out;
     o->state = state;
@@ -253,7 +257,10 @@ static void on_spooled(void *arg, enum err e, const char *why)
         return;
     }
     sha256_hex(spool_sha256(o->spool), o->hash);
-    if (o->input && strcmp(o->input->hash, o->hash) == 0)
+    bool same = o->input && strcmp(o->input->hash, o->hash) == 0;
+    bool moded = o->out->workspace && same && o->input->kept && o->input->mode && o->mode != o->input->mode;
+    o->import = o->out->workspace && same && !o->input->kept;
+    if (same && !moded && !o->import)
         settle(o, SAME, FILE_REFUSED_NOT_STORED);
     else
         put(o);
@@ -310,21 +317,54 @@ static bool is_refused(const struct outputs *out, const struct frame_file *file,
                        enum file_refused *ret_why)
 {
     const struct file_services *s = out->services;
+    uint64_t max_files = out->workspace ? s->max_workspace_files : s->max_outputs;
+    uint64_t max_bytes = out->workspace ? s->max_workspace_bytes : s->max_total_bytes;
     if (!frame_path_ok(file->path) || !utf8_valid(file->path))
         *ret_why = FILE_REFUSED_BAD_NAME;
     else if (file->size > s->max_file_bytes && !(input && file->size <= input->size))
         *ret_why = FILE_REFUSED_TOO_LARGE;
-    else if (!input && out->new_files >= s->max_outputs)
+    else if (!input && out->new_files >= max_files)
         *ret_why = FILE_REFUSED_TOO_MANY;
-    else if (!input && file->size > s->max_total_bytes - out->bytes)
+    else if (!input && file->size > max_bytes - out->bytes)
         *ret_why = FILE_REFUSED_TOTAL;
     else
         return false;
     return true;
 }
 
+/* A folder without anything in it, or a link. */
+static enum err take_special(struct outputs *out, const struct frame_file *file)
+{
+    struct str path = file->path, target = {0};
+    enum file_refused why;
+    bool link = (file->flags & FRAME_FILE_LINK) != 0;
+    if (!out->workspace || out->current || out->skipping || file->size > 0 ||
+        (link && frame_get_link(file->path, &path, &target) != ERR_OK))
+        return ERR_PROTOCOL;
+    struct frame_file bare = {.path = path};
+    const struct input *input = input_of(out, path);
+    if (is_refused(out, &bare, input, &why) || !utf8_valid(target)) {
+        note_refused(out, path, FILE_REFUSED_BAD_NAME, 1);
+        return ERR_OK;
+    }
+    struct output *o = add_output(out, path);
+    if (!o)
+        return ERR_OK;
+    bool same = input && input->kept && input->folder == !link && str_eq(input->link, target);
+    o->special = true;
+    o->folder = !link;
+    o->input = input;
+    snprintf(o->link, sizeof o->link, STR_FMT, STR_ARG(target));
+    o->id = session_draw_file(out->services->queue, out->owner.session);
+    o->state = same ? SAME : STORED;
+    out->new_files += !input;
+    return ERR_OK;
+}
+
 static enum err begin(struct outputs *out, const struct frame_file *file)
 {
+    if (file->flags & (FRAME_FILE_FOLDER | FRAME_FILE_LINK))
+        return take_special(out, file);
     enum file_refused why;
     const struct input *input = input_of(out, file->path);
     if (out->current || out->skipping)
@@ -346,6 +386,8 @@ static enum err begin(struct outputs *out, const struct frame_file *file)
         return ERR_OK;
     }
     o->size = file->size;
+    o->mode = file->flags & FRAME_FILE_HAS_MODE ? file->flags >> FRAME_FILE_MODE_SHIFT & 0777 : 0;
+    o->time_ms = file->time_ms;
     o->input = input;
     out->new_files += !input;
     out->bytes += input ? 0 : file->size;
@@ -452,106 +494,7 @@ enum err outputs_open(const struct file_services *services, const struct run_own
         return ERR_NOMEM;
     *out = (struct outputs){
         .services = services, .owner = *owner, .inputs = inputs, .events = *events, .ops = ops, .pod = pod};
+    out->workspace = inputs_workspace(inputs, &out->created_ms);
     *ret_outputs = out;
     return ERR_OK;
-}
-
-static void member(struct buf *json, const char *name, struct str value)
-{
-    buf_printf(json, "%s\"%s\":", json->len > 1 ? "," : "", name);
-    json_write_string(json, value);
-}
-
-static void write_place(struct buf *json, const char *id, const char *session, uint64_t size,
-                        const char *hash)
-{
-    member(json, "file_id", str_of(id)); /* an event has an `id` of its own */
-    member(json, "session_id", str_of(session));
-    buf_printf(json, ",\"size\":%" PRIu64, size);
-    member(json, "hash", str_of(hash));
-}
-
-static void write_output(const struct output *o, struct buf *json)
-{
-    buf_reset(json);
-    buf_append_char(json, '{');
-    member(json, "path", str_of(o->path));
-    if (o->state == REFUSED)
-        member(json, "refused", str_of(file_refused_name(o->why)));
-    else if (o->state == SAME) {
-        write_place(json, o->input->id.text, o->input->session.text, o->size, o->hash);
-        buf_append_cstr(json, ",\"inherited\":true");
-    } else {
-        write_place(json, o->id.text, o->out->owner.session.text, o->size, o->hash);
-        if (o->input)
-            buf_printf(json, ",\"modified_from\":{\"id\":\"%s\",\"session_id\":\"%s\"}", o->input->id.text,
-                       o->input->session.text);
-    }
-    buf_append_char(json, '}');
-}
-
-static bool came_back(const struct outputs *out, const struct input *input)
-{
-    for (size_t i = 0; i < out->count; i++)
-        if (out->at[i]->input == input || str_eq(str_of(out->at[i]->path), input->path))
-            return true;
-    return false;
-}
-
-/* Of an input that did not come back: read-only ones always are what they were, others were deleted. */
-static void write_input(const struct input *input, struct buf *json)
-{
-    buf_reset(json);
-    buf_append_char(json, '{');
-    member(json, "path", input->path);
-    if (input->dropped)
-        member(json, "refused", str_of(file_refused_name(FILE_REFUSED_SAME_NAME)));
-    else if (input->read_only) {
-        write_place(json, input->id.text, input->session.text, input->size, input->hash);
-        buf_append_cstr(json, ",\"inherited\":true");
-    } else
-        buf_append_cstr(json, ",\"deleted\":true");
-    buf_append_char(json, '}');
-}
-
-struct writing {
-    void (*each)(void *arg, struct str json);
-    void *arg;
-    size_t echoed;
-};
-
-static void write_one(struct writing *w, bool echo, struct buf *json)
-{
-    if (buf_status(json) != ERR_OK || (echo && w->echoed == FILES_ECHOED_MAX))
-        return;
-    w->echoed += echo;
-    w->each(w->arg, buf_str(json));
-}
-
-/* New ones first, then echoes of inputs as far as there is room. */
-void outputs_write(const struct outputs *out, void (*each)(void *arg, struct str json), void *arg)
-{
-    auto_buf json = BUF_INIT(JSON_MAX);
-    struct writing w = {.each = each, .arg = arg};
-    for (int same = 0; same < 2; same++) {
-        for (size_t i = 0; i < out->count; i++) {
-            if ((out->at[i]->state == SAME) != same)
-                continue;
-            write_output(out->at[i], &json);
-            write_one(&w, same, &json);
-        }
-    }
-    const struct input *input;
-    for (size_t i = 0; (input = inputs_at(out->inputs, i)); i++) {
-        if (!input->dropped && (came_back(out, input) || !(out->whole || input->read_only)))
-            continue;
-        write_input(input, &json);
-        write_one(&w, input->read_only && !input->dropped, &json);
-    }
-    if (out->unlisted > 0) {
-        buf_reset(&json);
-        buf_printf(&json, "{\"refused\":\"%s\",\"count\":%" PRIu64 "}",
-                   file_refused_name(FILE_REFUSED_TOO_MANY), out->unlisted);
-        write_one(&w, false, &json);
-    }
 }

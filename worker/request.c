@@ -163,6 +163,8 @@ static enum err read_fields(struct run_request *r, struct errinfo *info)
     if (e == ERR_OK)
         e = get_flag(r->root, "tools", &r->tools, info);
     if (e == ERR_OK)
+        e = get_flag(r->root, "workspace", &r->workspace, info);
+    if (e == ERR_OK)
         e = get_state(r, info);
     if (e == ERR_OK && r->lang.n == 0)
         e = bad(info, "lang", "missing");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The canonical request of a run, as the api wrote it:
      {"lang", "code", "args": [...], "stdin", "stdin_encoding": "base64"?, "env": {...}, "stdin_open",
-   "retry", "state": "new" | "session"?, "if_state_version": n?, "files": [...], "limits": {canonical names of limits.def}}
+   "retry", "state": "new" | "session"?, "if_state_version": n?, "files": [...], "workspace": true?, "limits": {canonical names of limits.def}}
    Checked again here: what comes out of a store is input.
  */
 #ifndef MILLRACE_WORKER_REQUEST_H
@@ -37,6 +37,7 @@ struct run_request {
     enum run_state_use state;
     int64_t if_state_version; /* -1: any */
     bool tools;               /* the program may call tools */
+    bool workspace;           /* its session's files are its /mnt/data, before and after */
 };
 
 /* ERR_INVALID with the field in `info`; then *ret_request is untouched. */

@@ -19,6 +19,7 @@ struct file_services {
     struct object_store *store;
     uint64_t max_outputs, max_file_bytes, max_total_bytes; /* of a run */
     uint64_t max_session_files, max_session_bytes;
+    uint64_t max_workspace_files, max_workspace_bytes;
     int64_t session_ttl_ms;
 };
 
@@ -42,6 +43,15 @@ struct input {
     char hash[SHA256_HEX_LEN + 1];
     struct sha256 sha256;
     char key[OBJECT_KEY_MAX + 1];
+    /* Of a workspace */
+    bool kept;     /* it is the workspace's, and named by nobody */
+    bool shadowed; /* dropped, and rightly so: the workspace's file of this name, or what takes its place */
+    struct id told_id,
+        told_session; /* of a reference that is this file: what the client calls it; "": none */
+    struct id origin; /* the file of another session that was first put there */
+    unsigned mode;
+    bool folder;
+    struct str link; /* target */
 };
 
 struct inputs;
@@ -52,9 +62,10 @@ struct inputs_events {
     void (*loaded)(void *arg, enum reason reason, const char *why, struct str text);
     void *arg;
 };
-/* `files` of the canonical request (an array of objects). ERR_INVALID with the reason. */
+/* `files` of the canonical request (an array of objects, or NULL). `workspace`: those of the run's session too.
+   ERR_INVALID with the reason. */
 MUST_CHECK enum err inputs_open(const struct file_services *services, const struct run_owner *owner,
-                                const json_t *files, const struct inputs_events *events,
+                                const json_t *files, bool workspace, const struct inputs_events *events,
                                 struct inputs **ret_inputs, struct errinfo *info);
 void inputs_look(struct inputs *in);
 /* Into this pod; again, from the first, into another. */
@@ -64,6 +75,8 @@ void inputs_stop(struct inputs *in); /* no event follows; NULL is fine, and so i
 void inputs_free(struct inputs *in); /* NULL is fine */
 const struct input *inputs_at(const struct inputs *in, size_t i); /* NULL behind the last; dropped ones too */
 bool inputs_have(const struct inputs *in, struct str path);
+/* False: the run has none. *ret_created_ms 0: it is new. */
+bool inputs_workspace(const struct inputs *in, int64_t *ret_created_ms);
 
 /* ---- outputs ---- */
 

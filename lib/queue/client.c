@@ -143,6 +143,7 @@ static struct call *submit_call(struct queue *q, const struct submission *s,
     call_str(c, buf_str(&submitted_d));
     call_str(c, buf_str(&queued_d));
     call_str(c, keys->idem);
+    call_int(c, submit->max_ordered);
     return c;
 }
 

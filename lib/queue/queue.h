@@ -73,7 +73,9 @@ struct queue_submit {
     bool sync;                  /* events go to this process's reply channel; short retention */
     bool retry;                 /* may be run again when its worker was lost after `started` */
     bool ordered;               /* uses the session's state or workspace: one at a time, in order */
-    uint32_t cost_ms;           /* for virtual finish time; corrected at finish */
+    unsigned
+        max_ordered; /* QUEUE_FULL when so many ordered jobs of the session are there; 0: no bound but the tenant's */
+    uint32_t cost_ms; /* for virtual finish time; corrected at finish */
 };
 
 struct queue_submitted {

@@ -32,6 +32,7 @@ struct session_call {
     session_change_cb change;
     void *arg;
     struct buf tenant;
+    bool listed, workspace; /* all files; also those that are gone */
 };
 
 static struct session_call *state_new(struct id session, struct str tenant, void *arg)
@@ -92,6 +93,15 @@ static struct session_file *files_read(const struct redis_value *v, size_t from,
     return files;
 }
 
+static size_t leave_out_gone(struct session_file *files, size_t count)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++)
+        if (files[i].gone.n == 0)
+            files[n++] = files[i];
+    return n;
+}
+
 static int by_arrival(const void *pa, const void *pb)
 {
     const struct session_file *a = pa, *b = pb;
@@ -131,6 +141,8 @@ static void on_look(void *arg, const struct redis_value *v)
         .version = count_at(v, L_VERSION),
     };
     auto_free struct session_file *files = files_read(v, L_REST, &texts, &view.count);
+    if (x->listed && !x->workspace)
+        view.count = leave_out_gone(files, view.count);
     qsort(files, view.count, sizeof *files, by_arrival);
     view.files = files;
     x->look(x->arg, QUEUE_OK, &view);
@@ -173,10 +185,8 @@ static void on_closed(void *arg, const struct redis_value *v)
 
 /* `files` NULL: all. */
 static void look(struct queue *q, struct session_owner owner, struct id session, const struct id *files,
-                 size_t count, session_cb cb, void *arg)
+                 size_t count, struct session_call *x)
 {
-    struct session_call *x = state_new(session, owner.tenant, arg);
-    x->look = cb;
     if (!q->ready || q->partitions == 0 || count > SESSION_FILES_MAX) {
         call_go(call_plain(q, "PING"), on_look, x); /* answered with QUEUE_UNAVAILABLE in the next turn */
         return;
@@ -196,12 +206,26 @@ void session_look(struct queue *q, struct session_owner owner, struct id session
                   size_t count, session_cb cb, void *arg)
 {
     static const struct id none;
-    look(q, owner, session, files ? files : &none, count, cb, arg);
+    struct session_call *x = state_new(session, owner.tenant, arg);
+    x->look = cb;
+    look(q, owner, session, files ? files : &none, count, x);
 }
 
 void session_list(struct queue *q, struct session_owner owner, struct id session, session_cb cb, void *arg)
 {
-    look(q, owner, session, NULL, 0, cb, arg);
+    struct session_call *x = state_new(session, owner.tenant, arg);
+    x->look = cb;
+    x->listed = true;
+    look(q, owner, session, NULL, 0, x);
+}
+
+void session_list_workspace(struct queue *q, struct session_owner owner, struct id session, session_cb cb,
+                            void *arg)
+{
+    struct session_call *x = state_new(session, owner.tenant, arg);
+    x->look = cb;
+    x->listed = x->workspace = true;
+    look(q, owner, session, NULL, 0, x);
 }
 
 static void add_created(struct call *c, const struct session_add *add)
@@ -229,12 +253,13 @@ static bool add_records(struct call *c, const struct session_add *add)
         if (buf_status(&record) != ERR_OK)
             return false;
     }
-    return add->count > 0 && add->count <= SESSION_FILES_MAX;
+    return (add->count > 0 || add->workspace) && add->count <= SESSION_FILES_MAX;
 }
 
 static struct call *add_call(struct queue *q, const struct session_add *add)
 {
-    struct call *c = session_call(q, SCRIPT_session_add_file, add->session, add->job);
+    struct call *c = session_call(q, add->workspace ? SCRIPT_session_workspace : SCRIPT_session_add_file,
+                                  add->session, add->job);
     call_cstr(c, add->session.text);
     call_str(c, add->owner.tenant);
     call_str(c, add->owner.user);
@@ -249,6 +274,12 @@ static struct call *add_call(struct queue *q, const struct session_add *add)
     call_cstr(c, add->job.text);
     call_int(c, add->attempt);
     call_str(c, add->count ? add->files[0].source : STR(""));
+    if (!add->workspace)
+        return c;
+    call_int(c, add->created_ms);
+    call_int(c, (int64_t)add->drop_count);
+    for (size_t i = 0; i < add->drop_count; i++)
+        call_cstr(c, add->drops[i].text);
     return c;
 }
 

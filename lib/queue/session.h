@@ -27,7 +27,14 @@ struct session_file {
     struct str job;                   /* of a run: its job and attempt */
     uint32_t attempt;                 /* also in the object's name, below */
     struct str from_id, from_session; /* the input that it is a changed version of */
-    int64_t added_ms;                 /* by the store's clock; set by the store */
+    /* Of a workspace: */
+    struct str origin; /* the file of another session that was first put there */
+    struct str gone;   /* the job that removed it, which may be run again; "": it is there */
+    struct str link;   /* its target, of a link; neither that nor a folder has a hash or an object */
+    bool folder;
+    unsigned mode;      /* permissions; 0: as usual */
+    int64_t written_ms; /* last write; 0: not known */
+    int64_t added_ms;   /* by the store's clock; set by the store */
 };
 
 /* The name of a file's object: tenant, session, hash and id, so that no two puts ever meet and a sweeper can tell by
@@ -55,6 +62,9 @@ void session_look(struct queue *q, struct session_owner owner, struct id session
                   size_t count, session_cb cb, void *arg);
 /* With all files. */
 void session_list(struct queue *q, struct session_owner owner, struct id session, session_cb cb, void *arg);
+/* With those too that a run of its removed last. */
+void session_list_workspace(struct queue *q, struct session_owner owner, struct id session, session_cb cb,
+                            void *arg);
 
 struct session_add {
     struct session_owner owner;
@@ -67,8 +77,14 @@ struct session_add {
        run replaces (older outputs of the same path), and what an earlier attempt left goes. */
     struct id job;
     uint32_t attempt;
-    const struct session_file *files; /* at least one; all are added or none */
+    const struct session_file *files; /* at least one, but of a workspace; all are added or none */
     size_t count;
+    /* Of a run in a workspace: what its files were becomes what they are, in one step. */
+    bool workspace;
+    int64_t
+        created_ms; /* of the session as the run found it, 0: there was none; QUEUE_NOT_FOUND when it went meanwhile */
+    const struct id *drops;
+    size_t drop_count;
 };
 /* What a change took out of the table, so that the caller deletes the objects; may be none. */
 struct session_removed {

@@ -27,6 +27,14 @@ void session_file_write(const struct session_file *file, struct buf *out)
         buf_printf(out, ",\"attempt\":%u", file->attempt);
     member(out, "from_id", file->from_id);
     member(out, "from_session", file->from_session);
+    member(out, "origin", file->origin);
+    member(out, "link", file->link);
+    if (file->folder)
+        buf_append_cstr(out, ",\"folder\":true");
+    if (file->mode)
+        buf_printf(out, ",\"mode\":%u", file->mode);
+    if (file->written_ms > 0)
+        buf_printf(out, ",\"written\":%lld", (long long)file->written_ms);
     if (file->read_only)
         buf_append_cstr(out, ",\"read_only\":true");
     buf_append_char(out, '}');
@@ -65,10 +73,17 @@ enum err session_file_read(struct str id, struct str record, struct arena *texts
     file.size = (uint64_t)number_of(d, "size");
     file.attempt = (uint32_t)number_of(d, "attempt");
     file.added_ms = number_of(d, "ms");
+    file.origin = text_of(d, "origin", texts);
+    file.gone = text_of(d, "gone", texts);
+    file.link = text_of(d, "link", texts);
+    file.folder = json_is_true(json_object_get(d, "folder"));
+    file.mode = (unsigned)number_of(d, "mode") & 0777;
+    file.written_ms = number_of(d, "written");
     file.read_only = json_is_true(json_object_get(d, "read_only"));
     if (arena_status(texts) != ERR_OK)
         return arena_status(texts);
-    if (file.path.n == 0 || file.hash.n != FILE_HASH_LEN)
+    bool object = !file.folder && file.link.n == 0;
+    if (file.path.n == 0 || file.hash.n != (object ? FILE_HASH_LEN : 0))
         return ERR_INVALID;
     *ret_file = file;
     return ERR_OK;

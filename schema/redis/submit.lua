@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Accepts a job, or says why not.
 local job, prefix, session, tenant, user, class, prio, lang, request, hash, sync, retry, ordered, cost, ttl, max_jobs,
-      max_tenant, max_bytes, submitted, queued, idem = unpack(ARGV)
+      max_tenant, max_bytes, submitted, queued, idem, max_ordered = unpack(ARGV)
 if idem ~= '' then
     local known = call('HMGET', IDEM, 'job', 'session', 'eid', 'pos', 'hash')
     if known[1] then
@@ -33,6 +33,7 @@ end
 set_fair(f, 'u1', tenant)
 set_fair(f, 'w1', now())
 if ordered == '1' then need(ORDER, 'list') end
+if max_ordered ~= '0' and call('LLEN', ORDER) >= tonumber(max_ordered) then return {'full', 'session'} end
 local first = ordered == '1' and call('EXISTS', ORDER) == 0 -- nothing of its session is before it
 local direct = (ordered == '0' or first) and f.w == 0 and room > 0 and may_take(f, tenant)
 local handed = direct and may_hand(f, room, prefix)

@@ -177,7 +177,7 @@ static void files_and_bounds_come_back(void **state)
     for (size_t n = 0; n < 20; n++)
         assert_int_equal(frame_get_file((struct str){b.data, n}, &file), ERR_PROTOCOL);
     buf_reset(&b);
-    frame_put_collect(&b, &(struct frame_collect){1, 2, 3, STR("a\0bc\0")});
+    frame_put_collect(&b, &(struct frame_collect){1, 2, 3, true, STR("a\0bc\0")});
     assert_int_equal(frame_get_collect(buf_str(&b), &collect), ERR_OK);
     assert_true(collect.max_files == 1 && collect.max_file_bytes == 2 && collect.max_bytes == 3);
     assert_true(str_eq(collect.skip, STR("a\0bc\0")));

@@ -15,7 +15,16 @@ enum {
     FILES_REFUSED_MAX = 64, /* of them refused; the rest is counted */
 };
 
-enum files_kind { FILES_SKIP, FILES_INPUT, FILES_FIXED, FILES_FOLDER, FILES_OUTPUT, FILES_REFUSED };
+enum files_kind {
+    FILES_SKIP,
+    FILES_INPUT,
+    FILES_FIXED,
+    FILES_FOLDER,
+    FILES_OUTPUT,
+    FILES_REFUSED,
+    FILES_LINK,
+    FILES_EMPTY
+};
 
 struct files_entry {
     uint32_t at; /* in `names`, NUL-terminated */

@@ -102,7 +102,8 @@ static enum err settle_input(struct files *f, const struct frame_file *in)
     bool fixed = (in->flags & FRAME_FILE_READ_ONLY) != 0;
     struct timespec when = {.tv_sec = in->time_ms / 1000, .tv_nsec = in->time_ms % 1000 * 1000000};
     const struct timespec times[2] = {when, when};
-    if (fchmod(f->file, fixed ? 0444 : 0644) != 0 || (!fixed && files_give(f->contained, f->file) != 0) ||
+    unsigned mode = in->flags & FRAME_FILE_HAS_MODE ? in->flags >> FRAME_FILE_MODE_SHIFT & 0777 : 0644;
+    if (fchmod(f->file, fixed ? 0444 : mode) != 0 || (!fixed && files_give(f->contained, f->file) != 0) ||
         futimens(f->file, times) != 0)
         return ERR_SYSTEM;
     return ERR_OK;
@@ -116,19 +117,56 @@ static void close_whole(struct files *f)
     f->file = -1;
 }
 
+/* Of a workspace; it is whole with that. */
+static enum err make_special(const struct files *f, const struct frame_file *in, struct str target,
+                             int folder, const char *name)
+{
+    char text[FRAME_LINK_MAX + 1];
+    if (in->flags & FRAME_FILE_FOLDER) {
+        bool made = mkdirat(folder, name, 0755) == 0;
+        int fd = made ? files_open(f, folder, name, O_RDONLY | O_DIRECTORY, 0) : -1;
+        bool given = fd >= 0 && files_give(f->contained, fd) == 0;
+        if (fd >= 0)
+            close(fd);
+        return given || (!made && errno == EEXIST) ? ERR_OK : ERR_SYSTEM;
+    }
+    memcpy(text, target.p, target.n);
+    text[target.n] = '\0';
+    if (symlinkat(text, folder, name) != 0)
+        return ERR_SYSTEM;
+    return f->contained || fchownat(folder, name, POD_UID, POD_GID, AT_SYMLINK_NOFOLLOW) == 0 ? ERR_OK
+                                                                                              : ERR_SYSTEM;
+}
+
+static bool is_special(const struct frame_file *in)
+{
+    return (in->flags & (FRAME_FILE_FOLDER | FRAME_FILE_LINK)) != 0;
+}
+
 enum err files_input(struct files *f, struct str payload, struct errinfo *info)
 {
+    struct str target = {0};
     struct frame_file in;
     char path[FRAME_PATH_MAX + 1];
     const char *name;
-    if (frame_get_file(payload, &in) != ERR_OK || !frame_path_ok(in.path) || in.time_ms < 0 ||
-        !files_input_whole(f))
+    if (frame_get_file(payload, &in) != ERR_OK)
+        return ERR_PROTOCOL;
+    if (in.flags & FRAME_FILE_LINK && frame_get_link(in.path, &in.path, &target) != ERR_OK)
+        return ERR_PROTOCOL;
+    if (!frame_path_ok(in.path) || in.time_ms < 0 || !files_input_whole(f))
         return ERR_PROTOCOL;
     if (!files_root(f))
         return errinfo_set(info, ERR_SYSTEM, errno, "open the working directory");
     memcpy(path, in.path.p, in.path.n);
     path[in.path.n] = '\0';
     int folder = folder_of(f, path, &name);
+    if (folder >= 0 && is_special(&in)) {
+        enum err e = make_special(f, &in, target, folder, name);
+        close(folder);
+        return e == ERR_OK
+                   ? e
+                   : errinfo_set(info, e, errno, "make " STR_FMT " of the workspace", STR_ARG(in.path));
+    }
     if (folder >= 0) {
         f->file = files_open(f, folder, name, O_WRONLY | O_CREAT | O_EXCL, 0600);
         int why = errno;

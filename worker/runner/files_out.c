@@ -74,7 +74,7 @@ static int depth_of(const char *path)
 static void look_at_folder(struct files *f, const char *path, const char *name)
 {
     struct str view = str_of(path);
-    if ((name[0] == '.' || strcmp(name, "__pycache__") == 0) && !holds_input(f, path))
+    if (!f->bounds.all && (name[0] == '.' || strcmp(name, "__pycache__") == 0) && !holds_input(f, path))
         return; /* caches of the program's tools: HOME is here */
     if (depth_of(path) >= FRAME_PATH_DEPTH_MAX)
         refuse(f, view, FILE_REFUSED_TOO_DEEP);
@@ -103,6 +103,14 @@ static void look_at_file(struct files *f, const char *path, const struct stat *s
     }
 }
 
+/* A workspace keeps links that are relative; where one leads is nobody's business here: none is ever followed. */
+static bool keeps_link(const struct files *f, int folder, const char *name, const char *path)
+{
+    char target[FRAME_LINK_MAX + 2];
+    ssize_t n = f->bounds.all ? readlinkat(folder, name, target, sizeof target) : -1;
+    return n > 0 && n <= FRAME_LINK_MAX && target[0] != '/' && frame_path_ok(str_of(path));
+}
+
 static void look_at(struct files *f, int folder, const char *in, const char *name)
 {
     char path[FRAME_PATH_MAX + NAME_MAX + 2];
@@ -117,7 +125,10 @@ static void look_at(struct files *f, int folder, const char *in, const char *nam
         look_at_folder(f, path, name);
     else if (S_ISREG(st.st_mode))
         look_at_file(f, path, &st);
-    else
+    else if (S_ISLNK(st.st_mode) && keeps_link(f, folder, name, path)) {
+        if (!files_note(f, FILES_LINK, str_of(path)))
+            refuse(f, str_of(path), FILE_REFUSED_TOO_MANY);
+    } else
         refuse(f, str_of(path), S_ISLNK(st.st_mode) ? FILE_REFUSED_SYMLINK : FILE_REFUSED_SPECIAL);
 }
 
@@ -163,12 +174,15 @@ bool files_look(struct files *f)
             refuse(f, str_of(name), FILE_REFUSED_UNREADABLE);
             continue;
         }
+        size_t before = f->count, refused = f->refused;
         look_in(f, folder, name);
         close(folder);
+        if (f->bounds.all && f->count == before && f->refused == refused)
+            f->entries[i].kind = FILES_EMPTY;
     }
     bool any = f->refused > 0;
     for (size_t i = 0; i < f->count; i++)
-        any = any || f->entries[i].kind == FILES_OUTPUT;
+        any = any || is_kind(&f->entries[i], BIT(OUTPUT) | BIT(LINK) | BIT(EMPTY));
     if (any)
         qsort_r(f->entries, f->count, sizeof f->entries[0], by_name, f);
     return any;
@@ -178,7 +192,7 @@ bool files_look(struct files *f)
 
 static enum err send_file_frame(struct channel *c, enum frame_type type, const struct frame_file *file)
 {
-    auto_buf payload = BUF_INIT(FRAME_PATH_MAX + NAME_MAX + 64);
+    auto_buf payload = BUF_INIT(FRAME_PATH_MAX + FRAME_LINK_MAX + NAME_MAX + 64);
     frame_put_file(&payload, file);
     return channel_put(c, type, payload.data, payload.len);
 }
@@ -221,7 +235,8 @@ static enum err begin_file(struct files *f, struct channel *c, const struct file
         c, FRAME_FILE_BEGIN,
         &(struct frame_file){.size = size,
                              .time_ms = st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000,
-                             .flags = e->is_input ? FRAME_FILE_IS_INPUT : 0,
+                             .flags = (e->is_input ? FRAME_FILE_IS_INPUT : 0) | FRAME_FILE_HAS_MODE |
+                                      (st.st_mode & 0777) << FRAME_FILE_MODE_SHIFT,
                              .path = str_of(path)});
 }
 
@@ -245,11 +260,27 @@ static enum err send_data(struct files *f, struct channel *c)
     return channel_put_chunk(c, FRAME_FILE_DATA, (size_t)n);
 }
 
+static enum err send_special(struct files *f, struct channel *c, const struct files_entry *e)
+{
+    char both[FRAME_PATH_MAX + FRAME_LINK_MAX + 2];
+    bool link = e->kind == FILES_LINK;
+    size_t n = strlen(files_name(f, e));
+    memcpy(both, files_name(f, e), n + 1);
+    ssize_t more = link ? readlinkat(f->root, both, both + n + 1, FRAME_LINK_MAX) : 0;
+    if (more < 0 || (link && more == 0))
+        return send_refused(f, c, files_name(f, e), FILE_REFUSED_UNREADABLE);
+    return send_file_frame(c, FRAME_FILE_BEGIN,
+                           &(struct frame_file){.flags = link ? FRAME_FILE_LINK : FRAME_FILE_FOLDER,
+                                                .path = {both, n + (link ? 1 + (size_t)more : 0)}});
+}
+
 static enum err send_next(struct files *f, struct channel *c)
 {
     const struct files_entry *e = &f->entries[f->next++];
     if (e->kind == FILES_OUTPUT)
         return begin_file(f, c, e);
+    if (e->kind == FILES_LINK || e->kind == FILES_EMPTY)
+        return send_special(f, c, e);
     if (e->kind == FILES_REFUSED)
         return send_refused(f, c, files_name(f, e), (enum file_refused)e->refused);
     return ERR_OK;

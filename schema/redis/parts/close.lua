@@ -8,7 +8,10 @@ local function session_close(s, session, kind, d, keep)
     sset(s, 'bytes', 0)
     session_emit(s, kind, d)
     session_save(s)
-    for i = 1, #records, 2 do call('RPUSH', DROP, file_object(s, session, records[i], records[i + 1])) end
+    for i = 1, #records, 2 do
+        local object = file_object(s, session, records[i], records[i + 1])
+        if object then call('RPUSH', DROP, object) end
+    end
     local named, states = {}, call('HVALS', STATES)
     for i = 1, #states do
         local place = state_place(states[i])

@@ -9,7 +9,8 @@ end
 
 local function file_remove(s, session, id, record)
     local r = cjson.decode(record)
-    call('RPUSH', DROP, file_object(s, session, id, record))
+    local object = file_object(s, session, id, record)
+    if object then call('RPUSH', DROP, object) end
     call('HDEL', SFILES, id)
     sset(s, 'files', math.max(0, s.files - 1))
     sset(s, 'bytes', math.max(0, s.bytes - (r.size or 0)))

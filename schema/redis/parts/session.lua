@@ -57,10 +57,12 @@ local function session_keep(s, session, ttl)
     call('ZADD', SDUE, due, session)
 end
 
--- The name of a file's object, as session_object_name() makes it, for deletion.
+-- The name of a file's object, as session_object_name() makes it, for deletion; nil: a workspace's folder or link, which has none.
 local function file_object(s, session, id, record)
+    local hash = cjson.decode(record).hash
+    if not hash then return nil end
     local tenant = string.gsub(s.tenant, '[^%w_-]', function(c) return string.format('.%02x', string.byte(c)) end)
-    return tenant .. '/' .. session .. '/' .. cjson.decode(record).hash .. '-' .. id
+    return tenant .. '/' .. session .. '/' .. hash .. '-' .. id
 end
 
 local function session_save(s)
