@@ -443,6 +443,20 @@ def test_an_input_larger_than_an_output_may_be(api):
     assert body["stdout"].strip() == str(12 * MIB) and by_name(body)["big"]["inherited"] is True and not refused(body)
 
 
+def test_inputs_larger_than_the_working_directory(api):
+    refs = [upload(api, f"f{i}", b"x" * 15 * MIB) for i in range(4)]
+    assert api.exec("bash", "cat f0 f1 f2 | wc -c", files=refs[:3])["stdout"].strip() == str(45 * MIB)
+    body = api.exec("bash", "echo ran", files=refs)
+    assert (body["stdout"], body["reason"], body["job_status"]) == ("", "input_too_large", "failed")
+    assert "larger than the working directory" in body["stderr"]
+
+
+def test_an_output_at_its_limit_and_a_byte_more(api):
+    body = api.exec("bash", f"head -c {10 * MIB} /dev/zero > at; head -c {10 * MIB + 1} /dev/zero > over; echo on", timeout_ms=20000)
+    assert body["stdout"] == "on\n" and "File size limit exceeded" in body["stderr"]
+    assert {name: file["size"] for name, file in by_name(body).items()} == {"at": 10 * MIB, "over": 10 * MIB}
+
+
 def test_the_log_of_a_job_tells_of_its_files(api):
     ref = upload(api, "in", b"x")
     job = api.submit("bash", "echo y > out; ln -s / link", files=[ref])
