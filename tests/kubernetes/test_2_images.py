@@ -79,8 +79,9 @@ def test_its_packages_are_listed(archive, made):
 
 
 def table():
+    """{language: packages that it needs in any case}."""
     told = subprocess.run([ROOT / "tools" / "install", "--packages"], stdout=subprocess.PIPE, text=True, check=True).stdout
-    return {line.split()[0]: line.split()[1:] for line in told.splitlines()}
+    return {line.split()[0]: line.partition(" +")[0].split()[1:] for line in told.splitlines()}
 
 
 def test_every_language_has_a_containerfile_of_the_same_table(made):
@@ -104,7 +105,7 @@ def test_the_service_runs_in_a_pod(kubernetes, sandbox, program):
 
 
 def test_a_language_runs_in_a_pod(kubernetes, sandbox):
-    code, output = run(kubernetes, sandbox, "tools", "bash", "/bin/bash", "-c", "id; jq -n '6*7'; touch /x || touch /mnt/data/x && ls /mnt/data")
+    code, output = run(kubernetes, sandbox, "tools", "bash", "/bin/bash", "-c", "id; echo $((6*7)); touch /x || touch /mnt/data/x && ls /mnt/data")
     assert code == 0 and "uid=65532(user) gid=65532(user)" in output and "42\n" in output and "Read-only" in output and output.endswith("x\n")
     program = 'echo "int main(void) { return 7; }" >/tmp/m.c && gcc -o /tmp/m /tmp/m.c && /tmp/m'
     assert run(kubernetes, sandbox, "compiler", "c", "/bin/sh", "-c", program)[0] == 7
