@@ -98,6 +98,14 @@ def build(preset):
     return lambda part: one(f"build {preset}", command(part, ["tools/build", preset]))
 
 
+def build_kube(part):
+    """What the cluster and the images are made of: minutes on a new machine, then what the cache has."""
+    total = one("build the cluster", command(part, ["tests/kube/build"]))
+    total.add(one("build the images", command(part, ["tools/images", "--bare", "--build", "build/test", "--output", OUT / "images",
+                                                     "service", "py", "js", "bash", "c"])))
+    return total
+
+
 def unit(part):
     total = Result()
     for preset in ("test", "asan"):
@@ -188,9 +196,10 @@ PARTS = [
     Part("archive", "logs and state in the object store: races, kills, faults", pytest(["tests/archive"]), ["build-test"]),
     Part("faults", "crashes, pauses, chaos",
          pytest(["tests/faults"], "--ignore=tests/faults/test_fairness.py"), ["build-test"]),
+    Part("build-kube", "Kubernetes, and our images for it", build_kube, ["build-test"]),
     Part("kubernetes", "on a real Kubernetes of one node: the cluster, our images, pods as a backend",
          pytest(["tests/kubernetes", "tests/integration/test_1_walk.py"], "--backend", "kubernetes", "--timeout", "400"),
-         ["build-test"]),
+         ["build-test", "build-kube"]),
     Part("sanitized", "the first walk with the sanitizers' build",
          pytest(["tests/integration/test_1_walk.py", "tests/integration/test_2_jobs.py"], preset="asan"),
          ["build-asan"]),
