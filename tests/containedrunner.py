@@ -46,7 +46,7 @@ def spec(code, *argv, name=b"main.py"):
     return frame(SPEC, b"".join(items))
 
 
-COLLECT_ALL = frame(COLLECT, struct.pack("<QQQ", 100, 1 << 20, 1 << 24) + b"main.py\0")
+COLLECT_ALL = frame(COLLECT, struct.pack("<QQQQ", 100, 1 << 20, 1 << 24, 0) + b"main.py\0")
 
 
 class Container:

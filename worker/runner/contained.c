@@ -208,11 +208,12 @@ int contained_main(int argc, char **argv)
     if (!prepare(&c, r))
         return CANNOT;
     r->channel.fd = -1;
-    runner_begin(r);
+    /* First: the cluster calls the pod running, and the worker comes, before the interpreter has started. */
     if (door_open(&door, c.port, c.digest, &info) != ERR_OK) {
         (void)cannot("the door", info.text);
         return CANNOT;
     }
+    runner_begin(r);
     door_wait(&door, r);
     runner_run(r);
 }
