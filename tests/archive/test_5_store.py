@@ -94,8 +94,7 @@ def test_nothing_wrong_is_restored(s3, archiver, action, more):
     for path in (f"/v1/jobs/{job}", f"/state/{session}"):
         status, body = s3.call(path)
         assert status in (409, 503) if "state" in path else status == 503, body
-    _, out, _ = run(s3, "print('x' in globals())", session)
-    assert out != "True\n" and session_key(s3, session, ":states")
+    assert cold(s3, session) and session_key(s3, session, ":states")
     s3.proxy.clear()
     assert s3.call(f"/state/{session}") == state and s3.shown(job) == before
     assert run(s3, "print(x)", session)[1] == "7\n"
