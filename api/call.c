@@ -75,13 +75,19 @@ void call_json(struct call *c, int status, const struct buf *body)
 
 static void refuse_with(struct call *c, const struct api_fault *fault, const struct http_field *field)
 {
-    char seconds[16];
-    struct http_field fields[3] = {{NULL, NULL}};
+    char seconds[16], most[24];
+    struct http_field fields[6] = {{NULL, NULL}};
     unsigned n = 0;
     int retry_s = (fault->retry_after_ms + 999) / 1000;
     if (retry_s > 0) {
         snprintf(seconds, sizeof seconds, "%d", retry_s);
         fields[n++] = (struct http_field){.name = "Retry-After", .value = seconds};
+    }
+    if (fault->error == CE_QUEUE_FULL) { /* as clients of rate limits read it (CONTRACT 2.1.4) */
+        snprintf(most, sizeof most, "%" PRId64, c->api->config.queue_max_jobs_per_tenant);
+        fields[n++] = (struct http_field){.name = "RateLimit-Limit", .value = most};
+        fields[n++] = (struct http_field){.name = "RateLimit-Remaining", .value = "0"};
+        fields[n++] = (struct http_field){.name = "RateLimit-Reset", .value = seconds};
     }
     if (field != NULL)
         fields[n++] = *field;

@@ -282,7 +282,8 @@ def test_17_a_full_queue_says_when_in_body_and_header(strict, path, more):
     body = refused.json()
     assert refused.status_code == 429 and body["error"] == "rate_limited"
     assert isinstance(body["retry_after_seconds"], int) and body["retry_after_seconds"] > 0
-    assert int(refused.headers["retry-after"]) == body["retry_after_seconds"]
+    assert int(refused.headers["retry-after"]) == body["retry_after_seconds"] == int(refused.headers["ratelimit-reset"])
+    assert refused.headers["ratelimit-remaining"] == "0" and int(refused.headers["ratelimit-limit"]) > 0
 
 
 def test_18_no_credentials_where_none_are_asked_for(private):
