@@ -30,7 +30,8 @@ static const struct {
     [JR_LOADING] = {"loading", TO(RECORDING) | TO(STARTING) | TO(WAITING) | TO(FINISHING) | ANY_END},
     [JR_RECORDING] = {"recording", TO(STARTING) | TO(WAITING) | TO(FINISHING) | ANY_END},
     [JR_STARTING] = {"starting", TO(RUNNING) | TO(WAITING) | TO(ENDING) | TO(FINISHING) | ANY_END},
-    [JR_RUNNING] = {"running", TO(ENDING) | TO(FINISHING) | ANY_END},
+    [JR_RUNNING] = {"running", TO(PARKED) | TO(ENDING) | TO(FINISHING) | ANY_END},
+    [JR_PARKED] = {"parked", TO(FINISHING) | ANY_END},
     [JR_ENDING] = {"ending", TO(COLLECTING) | TO(FINISHING) | ANY_END},
     [JR_COLLECTING] = {"collecting", TO(FINISHING) | ANY_END},
     [JR_FINISHING] = {"finishing", ANY_END},
@@ -354,6 +355,7 @@ static void on_lost(struct jobrun *run, const struct pod_event *event)
     case JR_LOOKING:
     case JR_FETCHING:
     case JR_WAITING:
+    case JR_PARKED:
     case JR_ENDING:
     case JR_FINISHING:
     case JR_RETURNING:
@@ -551,6 +553,10 @@ static void on_deadline(struct jobrun *run)
             return;
         }
         ask_usage(run); /* it does not answer a KILL: the release destroys it */
+        return;
+    case JR_PARKED:
+        run->facts.killed = PE_TOOLS;
+        jobrun_finish(run);
         return;
     case JR_ENDING:
         if (!jobrun_collect(run))

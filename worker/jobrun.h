@@ -29,6 +29,7 @@
     X(RECORDING, "recording")                                                                                \
     X(STARTING, "starting")                                                                                  \
     X(RUNNING, "running")                                                                                    \
+    X(PARKED, "parked") /* without a pod, until the results of its tool calls are there */                   \
     X(ENDING, "ending")                                                                                      \
     X(COLLECTING, "collecting")                                                                              \
     X(FINISHING, "finishing")                                                                                \
@@ -79,6 +80,7 @@ struct jobruns_options {
         *missing; /* by language: what it cannot run without, or NULL; NULL: nothing is missing */
     const struct file_services *files; /* NULL: runs have no files */
     struct compile_cache *compiled;    /* NULL: nothing is kept */
+    unsigned tools_paused_max;         /* programs of one tenant that wait for tool results in pods */
     int64_t tools_pause_ms;            /* longest wait of a program for the results of its tool calls */
     void (*changed)(void *arg);        /* a job is over: slots may be free */
     void *arg;

@@ -87,7 +87,7 @@ static void input_cancel(struct jobrun *run)
         jobrun_kill(run, PE_CANCELLED);
         return;
     }
-    if (!before_release(run))
+    if (!before_release(run) && run->state != JR_PARKED)
         return; /* its end is on the way */
     pools_cancel(run->runs->options.pools, &run->wait);
     run->facts.killed = PE_CANCELLED;

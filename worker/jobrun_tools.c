@@ -182,10 +182,15 @@ static void take_result(struct jobrun *run, struct str item)
     struct call *call = told_call(run->tools, id);
     if (id[0] == '\0' || (call && call->state == CALL_ANSWERED))
         return;
-    if (call && call->state == CALL_TOLD && strcmp(call->key, key) == 0 && program_runs(run))
+    bool fits = call && call->state == CALL_TOLD && strcmp(call->key, key) == 0;
+    if (fits && program_runs(run)) {
         answer(run, call, item);
-    else
+    } else if (fits && run->state == JR_PARKED) { /* the log has it for the next attempt */
+        call->state = CALL_ANSWERED;
+        run->tools->waiting--;
+    } else {
         record(run->tools, id, key, item);
+    }
 }
 
 void jobrun_on_tool_result(struct jobrun *run, const struct event *event)
@@ -197,7 +202,10 @@ void jobrun_on_tool_result(struct jobrun *run, const struct event *event)
     while (json_raw_next(&rest, &item))
         take_result(run, item);
     t->seen_input = event->seq;
-    jobrun_flush_soon(run);
+    if (run->state == JR_PARKED && t->waiting == 0)
+        jobrun_return(run, REASON_TOOLS_PARKED);
+    else
+        jobrun_flush_soon(run);
 }
 
 /* ---- calls ---- */
@@ -332,8 +340,17 @@ bool jobrun_tools_diverged(struct jobrun *run)
     return true;
 }
 
-/* Clients abandon such programs without a word. */
-static void end_oldest(struct jobrun *run)
+static void park(struct jobrun *run)
+{
+    int64_t until = run->deadline_ns;
+    log_info("a program waits for its tools without a pod", F_JOB(run->job.text, run->attempt));
+    run->facts.wall_ns = clock_mono_ns() - run->released_ns;
+    jobrun_drop_pod(run, false);
+    jobrun_set_state(run, JR_PARKED);
+    run->deadline_ns = until;
+}
+
+static void park_oldest(const struct jobrun *run)
 {
     struct jobrun *oldest = NULL;
     unsigned count = 0;
@@ -345,7 +362,11 @@ static void end_oldest(struct jobrun *run)
         oldest = oldest ? oldest : other;
         count++;
     }
-    if (count > TOOLS_WAITING_MAX)
+    if (count <= run->runs->options.tools_paused_max)
+        return;
+    if (oldest->retry)
+        park(oldest);
+    else
         jobrun_kill(oldest, PE_TOOLS);
 }
 
@@ -368,5 +389,5 @@ void jobrun_tools_drafts(struct jobrun *run)
             (struct event_draft){.type = EV_TOOL_CALL, .data = buf_str(&call->text)};
     }
     jobrun_set_deadline(run, run->runs->options.tools_pause_ms);
-    end_oldest(run);
+    park_oldest(run);
 }

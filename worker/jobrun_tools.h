@@ -5,6 +5,9 @@
    (`more`: others may follow) are told in one append, the last with `waits`. While a call waits for its result, the program's
    wall clock stands still, for TOOLS_PAUSE_MS at most.
 
+   Clients abandon such programs without a word, so those of a tenant that wait in pods of a worker are bounded: the oldest is parked. Its pod is
+   destroyed; when its results have come it is handed back and replayed. What may not run again ends as tools_timeout.
+
    A later attempt gets the results that the log has again: a call that was answered before (the same name and input) is answered at
    once, and is no event. Recorded results that nobody asks for by the time that a new call would be told: it went another way. */
 #ifndef MILLRACE_WORKER_JOBRUN_TOOLS_H
@@ -17,8 +20,7 @@ enum {
     TOOLS_CALLS_MAX = 1000,             /* of one run */
     TOOLS_BYTES_MAX = 32 * 1024 * 1024, /* of their names and inputs together */
     TOOLS_DRAFTS_MAX = 32,              /* told with one append */
-    TOOLS_WAITING_MAX = 64, /* programs of one tenant that wait in this worker; then the oldest ends */
-    TOOLS_QUIET_MS = 40,    /* where more may come */
+    TOOLS_QUIET_MS = 40,                /* where more may come */
     TOOLS_GATHER_MAX_MS = 250,
 };
 

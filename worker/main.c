@@ -412,6 +412,7 @@ static enum err open_all(struct worker *w, struct errinfo *info)
         .metrics = w->metrics,
         .pod_limits = pod_limits(&w->config),
         .pods_by_language = w->kubernetes,
+        .tools_paused_max = (unsigned)w->config.programmatic_paused_max,
         .tools_pause_ms = w->config.programmatic_pause_ms,
         .missing = w->toolchains.missing,
         .changed = on_changed,

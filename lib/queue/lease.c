@@ -263,7 +263,7 @@ void queue_requeue(struct queue *q, struct id job, uint32_t attempt, struct str 
     json_write_string(&why, reason);
     struct call *call = step_call(q, l, SCRIPT_requeue);
     call_str(call, buf_str(&why));
-    call_int(call, !str_eq(reason, STR("worker_drained")));
+    call_int(call, !str_eq(reason, STR("worker_drained")) && !str_eq(reason, STR("tools_parked")));
     call_int(call, q->options.max_attempts);
     call_int(call, started);
     call_cstr(call, q->consumer->worker);

@@ -14,7 +14,7 @@ TOOLS = [{"name": "t", "parameters": {"properties": {"n": {}}}}]
 
 class Programmatic:
     def __init__(self, api):
-        self.api, self.token, self.calls, self.last = api, None, [], None
+        self.api, self.token, self.calls, self.last, self.job = api, None, [], None, None
 
     def take(self, answer):
         assert answer.status_code == 200, answer.text
@@ -23,7 +23,9 @@ class Programmatic:
         return self
 
     def begin(self, code, **more):
-        return self.take(self.api.post("/exec/programmatic", json={"code": code, "tools": TOOLS, **more}))
+        self.take(self.api.post("/exec/programmatic", json={"code": code, "tools": TOOLS, **more}))
+        self.job = self.api.get("/v1/jobs").json()["jobs"][0]["job_id"]
+        return self
 
     def go_on(self):
         """Answers each call with ten times its n."""
@@ -81,6 +83,55 @@ def test_many_that_wait_hold_up_nobody(plant):
     waiting = [Programmatic(api).begin(f"print(await t(n={n}))") for n in range(12)]
     assert api.exec("py", "print('in between')")["stdout"] == "in between\n"
     assert [run.go_on().last["stdout"] for run in waiting] == [f"{n * 10}\n" for n in range(12)]
+
+
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory, cluster):
+    """Two programs of a tenant wait in pods; the others wait without."""
+    system = System(tmp_path_factory.mktemp("narrow"), cluster=cluster,
+                    env={"PROGRAMMATIC_PAUSED_MAX": "2", "PROGRAMMATIC_PAUSE_SECONDS": "3"})
+    with Api(system) as api:
+        yield system, api
+    finish(system)
+
+
+def parked(system):
+    return system.log_of("worker").count("a program waits for its tools without a pod")
+
+
+def test_the_oldest_gives_up_its_pod_and_is_replayed_with_its_results(narrow):
+    system, api = narrow
+    code = "print('begin', {n})\na = await t(n={n})\nprint(a, *await asyncio.gather(t(n=1), t(n=2)))"
+    waiting = [Programmatic(api).begin(code.format(n=n)) for n in range(3, 8)]
+    assert parked(system) == 3
+    while any(run.last["status"] == "tool_call_required" for run in waiting):
+        for run in waiting:
+            if run.last["status"] == "tool_call_required":
+                run.go_on()
+    assert [run.last["stdout"] for run in waiting] == [f"begin {n}\n{n * 10} 10 20\n" for n in range(3, 8)]
+    ends = [event for run in waiting for event in api.events(run.job)]
+    assert {event["reason"] for event in ends if event["type"] == "retried"} == {"tools_parked"}
+
+
+def test_one_that_may_not_run_again_ends_instead(narrow):
+    system, api = narrow
+    before, runs = parked(system), []
+    for retry in (False, True, True):
+        runs.append(Programmatic(api).begin("await t(n=1)", retry=retry))
+    wait_until("the oldest has ended", lambda: api.events(runs[0].job)[-1].get("reason") == "tools_timeout")
+    assert parked(system) == before
+    assert [run.go_on().last["status"] for run in runs] == ["error", "completed", "completed"]
+
+
+def test_a_parked_program_can_be_cancelled_and_has_an_end(narrow):
+    system, api = narrow
+    before = parked(system)
+    runs = [Programmatic(api).begin("print('x')\nawait t(n=1)") for _ in range(4)]
+    assert parked(system) == before + 2
+    assert api.delete(f"/v1/jobs/{runs[0].job}").status_code in (200, 202)
+    wait_until("it is cancelled", lambda: api.job(runs[0].job)["status"] == "cancelled")
+    wait_until("the others' wait is over", lambda: all(api.job(run.job)["status"] == "failed" for run in runs[1:]))
+    assert {api.events(run.job)[-1]["reason"] for run in runs[1:]} == {"tools_timeout"}
 
 
 def test_a_wait_has_an_end(make_system):
