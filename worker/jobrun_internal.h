@@ -144,6 +144,14 @@ void jobrun_set_deadline(struct jobrun *run, int64_t ms); /* of the present stat
 const struct pod_backend_ops *jobrun_ops(const struct jobrun *run);
 struct jobrun *jobrun_find(struct jobruns *runs, struct id job, uint32_t attempt); /* or NULL */
 
+int64_t jobrun_wall_ms(const struct jobrun *run);
+/* The pod failed before the program was released in it: the client does not notice. */
+void jobrun_replace_pod(struct jobrun *run, const char *why);
+
+/* jobrun_pod.c */
+void jobrun_on_pod(void *arg, const struct pod_event *event); /* of pool_pod_hold() */
+void jobrun_ask_usage(struct jobrun *run); /* no more comes from the program; what it used is asked for */
+
 /* jobrun_input.c */
 void jobrun_kill(struct jobrun *run, enum pod_end why); /* the first reason counts */
 void jobrun_send_early_inputs(struct jobrun *run);      /* the program was released */
