@@ -1,151 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Readers of logs. A topic is a job that somebody here reads: its subscription, its readers, and, for a synchronous
-   submit, the messages that came before the reader. A message is a wake-up that may carry what the reader wants
-   next; everything else is read from the log. */
-#include "queue/archive_source.h"
-#include "queue/internal.h"
+/* Readers of logs. What a message does not carry is read from the log, or from the archive. */
+#include "queue/topic.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-enum { PAGE = 64, HOLD_MAX = 256 << 10 };
-
-struct topic {
-    struct idnode node;
-    struct list soon; /* in queue.ready_topics while messages are to be handed on */
-    struct list readers;
-    bool private_channel; /* messages come on this process's channel: no subscription */
-    bool subscribed, asked, holding;
-    unsigned busy;   /* being handed a message: not to be freed */
-    struct buf held; /* messages, each behind its length in decimal and a line end */
-};
-
-enum progress { IDLE, OPENING, READING, LIVE, ARCHIVED, OVER };
-
-struct log_reader {
-    struct list link;
-    struct queue *q;
-    struct topic *topic;
-    unsigned refs; /* the owner, each read under way, each delivery */
-    enum progress progress;
-    bool closed, told_caught_up, reread, paused;
-    bool allowed;          /* the tenant was checked */
-    bool known;            /* and the offset */
-    bool archived, passed; /* the log is at `place`; the offset was met there */
-    struct archive_place place;
-    struct archive_source *source;
-    char tenant[NAME_MAX_LEN];
-    char id[EVENT_ID_MAX]; /* the last one delivered; "0" */
-    uint64_t seq;          /* of it; 0: not known */
-    uint64_t heard;        /* the highest that a message spoke of */
-    log_reader_cb cb;
-    void *arg;
-};
-
-static void read_log(struct log_reader *r);
-
-/* ---- topics -------------------------------------------------------------------------------------------------------- */
-
-static struct topic *topic_find(struct queue *q, struct str job)
-{
-    struct idnode *node = idmap_find(&q->topics, job);
-    return node ? container_of(node, struct topic, node) : NULL;
-}
-
-static struct topic *topic_get(struct queue *q, const struct id *job)
-{
-    struct topic *t = topic_find(q, str_of(job->text));
-    if (t)
-        return t;
-    t = calloc(1, sizeof *t);
-    if (!t)
-        return NULL;
-    list_init(&t->readers);
-    list_init(&t->soon);
-    t->held = BUF_INIT(HOLD_MAX);
-    idmap_add(&q->topics, &t->node, job);
-    return t;
-}
-
-static void channel_of(const struct queue *q, const char *kind, const char *name, struct buf *out)
-{
-    buf_printf(out, "%s%s:%s", q->options.key_prefix, kind, name);
-}
-
-static void topic_free_if_idle(struct queue *q, struct topic *t)
-{
-    if (t->busy || t->holding || !list_empty(&t->readers))
-        return;
-    if (t->asked) {
-        auto_buf channel = BUF_INIT(256);
-        channel_of(q, "ev", t->node.id.text, &channel);
-        enum err e = redis_unsubscribe(q->sub, buf_str(&channel));
-        (void)e; /* without a connection there is no subscription */
-    }
-    list_remove(&t->soon);
-    idmap_remove(&q->topics, &t->node);
-    buf_free(&t->held);
-    free(t);
-}
-
-struct subscription {
-    struct queue *q;
-    struct id job;
-};
-
-static void on_subscribed(void *arg, const struct redis_value *v)
-{
-    auto_free struct subscription *s = arg;
-    struct topic *t = topic_find(s->q, str_of(s->job.text));
-    if (!t || !v)
-        return;
-    t->subscribed = true;
-    list_each(r, &t->readers, struct log_reader, link) read_log(r);
-}
-
-static void topic_subscribe(struct queue *q, struct topic *t)
-{
-    if (t->asked || t->private_channel || !redis_up(q->sub))
-        return;
-    struct subscription *s = malloc(sizeof *s);
-    auto_buf channel = BUF_INIT(256);
-    channel_of(q, "ev", t->node.id.text, &channel);
-    if (!s)
-        return;
-    *s = (struct subscription){.q = q, .job = t->node.id};
-    if (redis_subscribe(q->sub, buf_str(&channel), on_subscribed, s) == ERR_OK)
-        t->asked = true;
-    else
-        free(s);
-}
-
-static void on_own_channel(void *arg, const struct redis_value *v)
-{
-    (void)arg;
-    (void)v; /* if it is lost, topics_connected comes again */
-}
-
-void topics_connected(struct queue *q)
-{
-    auto_buf channel = BUF_INIT(256);
-    channel_of(q, "to", q->process, &channel);
-    if (redis_subscribe(q->sub, buf_str(&channel), on_own_channel, NULL) != ERR_OK)
-        return;
-    idmap_each(t, &q->topics, struct topic, node)
-    {
-        t->asked = t->subscribed = false;
-        topic_subscribe(q, t);
-    }
-}
-
-struct topic *topic_hold(struct queue *q, const struct id *job)
-{
-    struct topic *t = topic_get(q, job);
-    if (!t)
-        return NULL;
-    t->private_channel = list_empty(&t->readers);
-    t->holding = true;
-    return t;
-}
+enum { PAGE = 64 };
 
 /* ---- delivery ------------------------------------------------------------------------------------------------------ */
 
@@ -160,7 +20,7 @@ static void tell(struct log_reader *r, enum reader_state state, const struct eve
     if (r->closed)
         return;
     if (state != READER_EVENT && state != READER_CAUGHT_UP)
-        r->progress = OVER;
+        r->progress = PROGRESS_OVER;
     r->cb(r->arg, state, e);
 }
 
@@ -204,20 +64,20 @@ static void on_archived(void *arg, enum source_state state, const struct event *
     r->refs++;
     if (state == SOURCE_EVENT)
         archive_event(r, e);
-    else if (r->progress != OVER)
+    else if (r->progress != PROGRESS_OVER)
         tell(r,
              state == SOURCE_FAILED ? READER_UNAVAILABLE
              : r->passed            ? READER_GONE
                                     : READER_BAD_OFFSET,
              NULL);
-    if (r->progress == OVER || r->closed)
+    if (r->progress == PROGRESS_OVER || r->closed)
         stop_source(r);
     reader_unref(r);
 }
 
 static void read_archive(struct log_reader *r)
 {
-    r->progress = ARCHIVED;
+    r->progress = PROGRESS_ARCHIVED;
     r->source = archive_source_open(r->q, r->topic->node.id, &r->place, on_archived, r);
     if (!r->source)
         tell(r, READER_UNAVAILABLE, NULL);
@@ -229,16 +89,16 @@ static void read_archive(struct log_reader *r)
 
 static bool wants(const struct log_reader *r)
 {
-    return !r->closed && r->progress != OVER && !r->paused;
+    return !r->closed && r->progress != PROGRESS_OVER && !r->paused;
 }
 
-static void take_message(struct log_reader *r, const struct message *m)
+void reader_take(struct log_reader *r, const struct message *m)
 {
     if (m->seq > r->heard)
         r->heard = m->seq;
-    if (r->progress == READING) /* the read may have been made before this: once more */
+    if (r->progress == PROGRESS_READING) /* the read may have been made before this: once more */
         r->reread = r->reread || m->seq > r->seq;
-    if (!wants(r) || r->progress != LIVE)
+    if (!wants(r) || r->progress != PROGRESS_LIVE)
         return;
     r->refs++;
     for (size_t i = 0; i < m->count && wants(r); i++) {
@@ -246,103 +106,8 @@ static void take_message(struct log_reader *r, const struct message *m)
             deliver(r, &m->events[i]);
     }
     if (wants(r) && r->heard > r->seq)
-        read_log(r);
+        reader_read(r);
     reader_unref(r);
-}
-
-static void topic_message(struct queue *q, struct topic *t, const struct message *m)
-{
-    t->busy++;
-    /* A reader that closes itself, or its neighbour, leaves the list: take each by its turn in a second one. */
-    struct list todo;
-    list_init(&todo);
-    while (!list_empty(&t->readers)) {
-        struct list *first = t->readers.next;
-        list_remove(first);
-        list_append(&todo, first);
-    }
-    while (!list_empty(&todo)) {
-        struct log_reader *r = list_first(&todo, struct log_reader, link);
-        list_remove(&r->link);
-        list_append(&t->readers, &r->link);
-        take_message(r, m);
-    }
-    t->busy--;
-    topic_free_if_idle(q, t);
-}
-
-static void dispatch(struct queue *q, struct topic *t, struct str payload)
-{
-    struct message m;
-    if (message_parse(payload, &m) == ERR_OK)
-        topic_message(q, t, &m);
-}
-
-static void hold(struct topic *t, struct str payload)
-{
-    size_t before = t->held.len;
-    buf_printf(&t->held, "%zu\n", payload.n);
-    buf_append_str(&t->held, payload);
-    if (buf_status(&t->held) != ERR_OK) { /* the reader will find a gap and read the log */
-        t->held.len = before;
-        t->held.failed = ERR_OK;
-    }
-}
-
-void on_pubsub(void *arg, struct str channel, struct str payload)
-{
-    struct queue *q = arg;
-    struct str rest = payload;
-    (void)channel; /* the job is in the message */
-    if (q->consumer && str_starts(payload, STR("handed "))) {
-        consumer_handed(q, payload);
-        return;
-    }
-    struct topic *t = topic_find(q, str_split(&rest, ' '));
-    struct message m;
-    if (q->consumer && message_parse(payload, &m) == ERR_OK)
-        consumer_message(q, &m);
-    if (!t)
-        return;
-    if (t->holding)
-        hold(t, payload);
-    else
-        dispatch(q, t, payload);
-}
-
-static void release_held(struct queue *q, struct topic *t)
-{
-    struct buf held = t->held;
-    t->held = BUF_INIT(HOLD_MAX);
-    t->holding = false;
-    list_remove(&t->soon);
-    t->busy++;
-    struct str rest = buf_str(&held);
-    while (rest.n > 0) {
-        uint64_t len = 0;
-        struct str count = str_split(&rest, '\n');
-        if (str_to_u64(count, &len) != ERR_OK || len > rest.n)
-            break;
-        dispatch(q, t, (struct str){rest.p, (size_t)len});
-        rest = (struct str){rest.p + len, rest.n - (size_t)len};
-    }
-    t->busy--;
-    buf_free(&held);
-    topic_free_if_idle(q, t);
-}
-
-void topics_soon(struct queue *q)
-{
-    while (!list_empty(&q->ready_topics))
-        release_held(q, list_first(&q->ready_topics, struct topic, soon));
-}
-
-void topic_unhold(struct queue *q, struct topic *t)
-{
-    if (!list_empty(&t->soon))
-        return;
-    list_append(&q->ready_topics, &t->soon);
-    queue_soon(q);
 }
 
 /* ---- reading ------------------------------------------------------------------------------------------------------- */
@@ -351,10 +116,10 @@ static void finish_read(struct log_reader *r, bool more)
 {
     if (!wants(r))
         return;
-    r->progress = LIVE;
+    r->progress = PROGRESS_LIVE;
     if (more || r->reread || r->heard > r->seq) {
         r->reread = false;
-        read_log(r);
+        reader_read(r);
         return;
     }
     if (!r->told_caught_up) {
@@ -379,8 +144,8 @@ static void on_entries(void *arg, const struct redis_value *v)
     struct log_reader *r = arg;
     size_t count = v && v->type == REDIS_ARRAY ? v->count : 0;
     bool failed = !v || v->type != REDIS_ARRAY;
-    if (r->progress == READING)
-        r->progress = LIVE;
+    if (r->progress == PROGRESS_READING)
+        r->progress = PROGRESS_LIVE;
     for (size_t i = 0; i < count && wants(r); i++) {
         struct event e;
         enum err err = entry_decode(&v->items[i], r->topic->node.id, &e);
@@ -413,7 +178,7 @@ static void send_read(struct log_reader *r)
     call_cstr(c, "+");
     call_cstr(c, "COUNT");
     call_int(c, PAGE);
-    r->progress = READING;
+    r->progress = PROGRESS_READING;
     r->q->stats.log_reads++;
     r->refs++;
     call_go(c, on_entries, r);
@@ -426,11 +191,11 @@ static void on_offset(void *arg, const struct redis_value *v)
 {
     struct log_reader *r = arg;
     bool from_start = strcmp(r->id, "0") == 0;
-    if (!r->closed && r->progress == OPENING) {
+    if (!r->closed && r->progress == PROGRESS_OPENING) {
         const struct redis_value *entry = redis_item(v, 0);
         struct event e;
         if (!r->allowed || !v || v->type != REDIS_ARRAY) {
-            r->progress = IDLE; /* again in a second */
+            r->progress = PROGRESS_IDLE; /* again in a second */
         } else if (r->archived) {
             r->known = true;
             read_archive(r);
@@ -454,7 +219,7 @@ static void on_head(void *arg, const struct redis_value *v)
 {
     struct log_reader *r = arg;
     struct str tenant = redis_text(redis_item(v, 0));
-    if (!r->closed && r->progress == OPENING && v && v->type == REDIS_ARRAY) {
+    if (!r->closed && r->progress == PROGRESS_OPENING && v && v->type == REDIS_ARRAY) {
         if (tenant.n == 0 || !str_eq(tenant, str_of(r->tenant)))
             tell(r, READER_NOT_FOUND, NULL);
         else
@@ -467,7 +232,7 @@ static void on_head(void *arg, const struct redis_value *v)
 static void on_log_exists(void *arg, const struct redis_value *v)
 {
     struct log_reader *r = arg;
-    if (!r->closed && r->progress == OPENING && v && v->type == REDIS_INTEGER && v->integer == 0 &&
+    if (!r->closed && r->progress == PROGRESS_OPENING && v && v->type == REDIS_INTEGER && v->integer == 0 &&
         !r->archived)
         tell(r, READER_GONE, NULL);
     reader_unref(r);
@@ -478,7 +243,7 @@ static void open_log(struct log_reader *r)
     struct queue *q = r->q;
     struct str job = str_of(r->topic->node.id.text);
     struct keyset keys = {.partition = id_partition(job, q->partitions), .job = job};
-    r->progress = OPENING;
+    r->progress = PROGRESS_OPENING;
     struct call *head = call_plain(q, "HMGET");
     call_key(head, &keys, "JOB");
     call_cstr(head, "tenant");
@@ -497,109 +262,16 @@ static void open_log(struct log_reader *r)
     call_go(offset, on_offset, r);
 }
 
-static void read_log(struct log_reader *r)
+void reader_read(struct log_reader *r)
 {
-    if (!wants(r) || !r->q->ready || r->progress == ARCHIVED)
+    if (!wants(r) || !r->q->ready || r->progress == PROGRESS_ARCHIVED)
         return;
-    if (r->progress == READING || r->progress == OPENING)
-        r->reread = r->progress == READING;
+    if (r->progress == PROGRESS_READING || r->progress == PROGRESS_OPENING)
+        r->reread = r->progress == PROGRESS_READING;
     else if (!r->known)
         open_log(r);
     else
         send_read(r);
-}
-
-/* ---- each second: what if a message was lost? -------------------------------------------------------------------- */
-
-static void topic_gone(struct queue *q, struct topic *t)
-{
-    t->busy++;
-    struct log_reader *r = NULL;
-    do {
-        r = NULL;
-        list_each(it, &t->readers, struct log_reader, link)
-        {
-            if (it->progress == LIVE && !it->closed)
-                r = it;
-        }
-        if (r)
-            tell(r, READER_GONE, NULL);
-    } while (r);
-    t->busy--;
-    topic_free_if_idle(q, t);
-}
-
-static void on_seq(void *arg, const struct redis_value *v)
-{
-    auto_free struct subscription *s = arg;
-    struct topic *t = topic_find(s->q, str_of(s->job.text));
-    struct message m;
-    if (!t || !v || v->type == REDIS_ERROR)
-        return;
-    if (v->type == REDIS_NIL) {
-        topic_gone(s->q, t);
-        return;
-    }
-    m.job = s->job;
-    m.count = 0;
-    m.seq = (uint64_t)redis_integer(v);
-    list_each(r, &t->readers, struct log_reader, link)
-    {
-        if (r->progress == LIVE && !r->paused && t->subscribed && m.seq > r->heard && m.seq > r->seq)
-            s->q->stats.wakeups_lost++;
-    }
-    topic_message(s->q, t, &m);
-}
-
-/* One question for all readers of a job. */
-static void ask_seq(struct queue *q, struct topic *t)
-{
-    struct str job = str_of(t->node.id.text);
-    struct keyset keys = {.partition = id_partition(job, q->partitions), .job = job};
-    struct subscription *s = malloc(sizeof *s);
-    if (!s)
-        return;
-    *s = (struct subscription){.q = q, .job = t->node.id};
-    struct call *c = call_plain(q, "HGET");
-    call_key(c, &keys, "JOB");
-    call_cstr(c, "seq");
-    call_go(c, on_seq, s);
-}
-
-static void on_pong(void *arg, const struct redis_value *v)
-{
-    (void)arg;
-    (void)v; /* without one in time the connection is dropped and made anew */
-}
-
-/* A connection that only listens would not notice that its peer is gone. */
-static void ask_whether_alive(struct queue *q)
-{
-    enum { EVERY = 5 };
-    if (++q->listened % EVERY != 0 || !redis_up(q->sub))
-        return;
-    enum err e = redis_command(q->sub, (struct str[]){STR("PING")}, 1, 0, on_pong, NULL);
-    (void)e; /* not up: then it is being made anew already */
-}
-
-void topics_second(struct queue *q)
-{
-    if (!q->ready)
-        return;
-    ask_whether_alive(q);
-    idmap_each(t, &q->topics, struct topic, node)
-    {
-        bool live = false;
-        topic_subscribe(q, t);
-        list_each(r, &t->readers, struct log_reader, link)
-        {
-            live = live || (r->progress == LIVE && !r->paused);
-            if (r->progress == IDLE && (t->subscribed || t->private_channel || !redis_up(q->sub)))
-                read_log(r);
-        }
-        if (live)
-            ask_seq(q, t);
-    }
 }
 
 /* ---- interface ------------------------------------------------------------------------------------------------------ */
@@ -642,7 +314,7 @@ struct log_reader *log_reader_open(struct queue *q, struct str tenant, struct id
         t->private_channel = false;
     topic_subscribe(q, t);
     if (t->subscribed || !redis_up(q->sub))
-        read_log(r); /* else when the subscription stands */
+        reader_read(r); /* else when the subscription stands */
     return r;
 }
 
@@ -659,7 +331,7 @@ struct log_reader *log_reader_open_sync(struct queue *q, struct id job, const ch
     }
     r->known = true;
     r->seq = after && *after ? QUEUED_SEQ : 0;
-    r->progress = LIVE;
+    r->progress = PROGRESS_LIVE;
     r->told_caught_up = true;
     return r;
 }
@@ -687,27 +359,23 @@ void log_reader_resume(struct log_reader *reader)
     if (!reader->paused)
         return;
     reader->paused = false;
-    if (reader->progress == LIVE)
-        reader->progress = IDLE;
+    if (reader->progress == PROGRESS_LIVE)
+        reader->progress = PROGRESS_IDLE;
     if (reader->source)
         archive_source_resume(reader->source);
     else
-        read_log(reader);
+        reader_read(reader);
 }
 
-void topics_free(struct queue *q)
+void reader_gone(struct log_reader *r)
 {
-    idmap_each(t, &q->topics, struct topic, node)
-    {
-        list_each(r, &t->readers, struct log_reader, link)
-        {
-            r->closed = true;
-            list_remove(&r->link);
-            stop_source(r);
-            reader_unref(r);
-        }
-        t->holding = false;
-        t->busy = 0;
-        topic_free_if_idle(q, t);
-    }
+    tell(r, READER_GONE, NULL);
+}
+
+void reader_drop(struct log_reader *r)
+{
+    r->closed = true;
+    list_remove(&r->link);
+    stop_source(r);
+    reader_unref(r);
 }
