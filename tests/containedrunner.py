@@ -26,7 +26,8 @@ ip link set lo up
 mount -t tmpfs -o mode=0777,size=16m tmpfs /mnt
 {work}
 mount -t tmpfs -o mode=1777,size=16m tmpfs /tmp
-exec setpriv --reuid 65532 --regid 65532 --clear-groups --bounding-set=-all --inh-caps=-all --no-new-privs {runner} "$@"
+install -m 0755 {runner} /mnt/runner
+exec setpriv --reuid 65532 --regid 65532 --clear-groups --bounding-set=-all --inh-caps=-all --no-new-privs /mnt/runner "$@"
 """
 WORK = "mkdir -m 0777 /mnt/data"
 

@@ -130,6 +130,8 @@ static enum err make_special(const struct files *f, const struct frame_file *in,
             close(fd);
         return given || (!made && errno == EEXIST) ? ERR_OK : ERR_SYSTEM;
     }
+    if (target.p == NULL || target.n > FRAME_LINK_MAX)
+        return ERR_PROTOCOL;
     memcpy(text, target.p, target.n);
     text[target.n] = '\0';
     if (symlinkat(text, folder, name) != 0)
