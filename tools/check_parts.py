@@ -158,8 +158,7 @@ def spdx(part):
 
 
 def tidy(part):
-    sources = [f for f in tracked(".c") if not f.startswith("tests/")]
-    return one("clang-tidy", command(part, ["clang-tidy", "-p", "build/asan", "--quiet", *sources]))
+    return one("clang-tidy", command(part, ["tools/tidy", "build/asan"]))
 
 
 def fuzz(part):
