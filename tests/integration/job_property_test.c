@@ -94,6 +94,7 @@ static void send_submit(struct subject *s, struct call *c, const struct job_inpu
     call_cstr(c, "{}");
     call_cstr(c, "{\"position\":");
     call_cstr(c, "");
+    call_int(c, 0);
 }
 
 static void send_drafts(struct call *c, const struct job_input *in)
