@@ -262,7 +262,7 @@ def test_inputs_before_it_runs(plant):
     plants.wait_until("the pool is full", lambda: idle(plant) == POOL)
     os.kill(spawner, signal.SIGSTOP)
     try:
-        jobs = [submit(plant, "print(input())\nprint(input())", interactive=True) for _ in range(POOL + 1)]
+        jobs = [submit(plant, "import sys\nprint(sys.stdin.read(), end='')", interactive=True) for _ in range(POOL + 1)]
         for job in jobs:
             with stream(plant, job) as socket:
                 until(socket, "claimed")
