@@ -207,6 +207,8 @@ static void on_event(void *arg, enum reader_state state, const struct event *eve
         call_queue_failed(run->call, QUEUE_UNAVAILABLE, 0);
         free_run(run);
     } else if (state != READER_CAUGHT_UP) {
+        log_warn("the log of a run that waits cannot be read on", F_STR("job", run->view.job.text),
+                 F_INT("state", state));
         call_fail(run->call, CE_GONE, "the log of this run is not kept any more");
         free_run(run);
     }

@@ -220,7 +220,9 @@ static void on_head(void *arg, const struct redis_value *v)
     struct log_reader *r = arg;
     struct str tenant = redis_text(redis_item(v, 0));
     if (!r->closed && r->progress == PROGRESS_OPENING && v && v->type == REDIS_ARRAY) {
-        if (tenant.n == 0 || !str_eq(tenant, str_of(r->tenant)))
+        if (tenant.n == 0)
+            tell(r, r->allowed ? READER_GONE : READER_NOT_FOUND, NULL);
+        else if (!r->allowed && !str_eq(tenant, str_of(r->tenant)))
             tell(r, READER_NOT_FOUND, NULL);
         else
             r->allowed = true;
@@ -329,7 +331,7 @@ struct log_reader *log_reader_open_sync(struct queue *q, struct id job, const ch
             topic_free_if_idle(q, t);
         return NULL;
     }
-    r->known = true;
+    r->known = r->allowed = true; /* whoever submits a job may read it */
     r->seq = after && *after ? QUEUED_SEQ : 0;
     r->progress = PROGRESS_LIVE;
     r->told_caught_up = true;
