@@ -38,6 +38,16 @@ static void take(struct offers *o, struct str worker, const json_t *root)
     }
 }
 
+static void take_kubernetes(struct offers *o, struct str worker, json_t *root)
+{
+    json_t *told = json_object_get(root, QUEUE_OFFER_KUBERNETES);
+    if (!json_is_object(told) || !json_is_string(json_object_get(told, "status")))
+        return;
+    if (o->kubernetes == NULL)
+        o->kubernetes = json_object();
+    json_object_setn(o->kubernetes, worker.p, worker.n, told);
+}
+
 void offers_update(struct offers *o, const struct queue_offered *list, size_t count)
 {
     offers_free(o);
@@ -47,6 +57,7 @@ void offers_update(struct offers *o, const struct queue_offered *list, size_t co
             continue;
         o->told = true;
         take(o, list[i].worker, root);
+        take_kubernetes(o, list[i].worker, root);
         if (o->first == NULL)
             o->first = json_incref(root);
     }
@@ -55,6 +66,7 @@ void offers_update(struct offers *o, const struct queue_offered *list, size_t co
 void offers_free(struct offers *o)
 {
     json_decref(o->first);
+    json_decref(o->kubernetes);
     *o = (struct offers){.first = NULL};
 }
 
@@ -118,4 +130,28 @@ void offers_write(const struct offers *o, struct buf *out)
         write_language(o, l, out);
     }
     buf_append_cstr(out, "]}\n");
+}
+
+static bool says(const json_t *worker, const char *status)
+{
+    return strcmp(json_string_value(json_object_get(worker, "status")), status) == 0;
+}
+
+int offers_write_kubernetes(const struct offers *o, struct buf *out)
+{
+    const char *name;
+    json_t *worker;
+    size_t ok = 0, failing = 0, all = json_object_size(o->kubernetes);
+    if (all == 0)
+        return 0;
+    json_object_foreach(o->kubernetes, name, worker)
+    {
+        ok += says(worker, "ok");
+        failing += says(worker, "failing");
+    }
+    bool none = failing == all;
+    buf_printf(out, "{\"status\":\"%s\",\"workers\":", ok == all ? "ok" : none ? "failing" : "degraded");
+    write_typed(out, o->kubernetes, JSON_OBJECT, "{}");
+    buf_append_cstr(out, "}\n");
+    return none ? 503 : 200;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which languages the living workers can run, as they last told. A language counts as there when every worker has it,
+/* Which languages the living workers can run, as they last told, and how those fare whose pods a cluster makes. A language counts as there when every worker has it,
    for any of them may claim the job; while no worker has told anything nothing is refused. */
 #ifndef MILLRACE_API_OFFERS_H
 #define MILLRACE_API_OFFERS_H
@@ -17,6 +17,8 @@ struct offers {
         *refused[LANG_COUNT]; /* why it cannot be run and what to install; NULL: it can, or nobody told */
     char why[LANG_COUNT][OFFER_WHY_MAX];
     json_t *first; /* what one of them told; owned */
+    json_t *
+        kubernetes; /* of each worker with pods of a cluster its /health/kubernetes, by its name; owned; NULL: none */
 };
 
 /* Takes what all that are alive told; what cannot be read is left out. */
@@ -24,5 +26,7 @@ void offers_update(struct offers *offers, const struct queue_offered *list, size
 void offers_free(struct offers *offers);
 /* The answer of GET /v1/languages. */
 void offers_write(const struct offers *offers, struct buf *out);
+/* The answer of GET /health/kubernetes. Returns its HTTP status; 0: no worker has pods of a cluster. */
+int offers_write_kubernetes(const struct offers *offers, struct buf *out);
 
 #endif

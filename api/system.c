@@ -66,6 +66,17 @@ void handle_health(struct call *c)
     call_reply(c, 200, "application/json", NULL, buf_str(&body));
 }
 
+/* Asked of the store, where the workers tell it: the api has no right in the cluster, and no need of one. */
+void handle_health_kubernetes(struct call *c)
+{
+    auto_buf body = BUF_INIT(8 * 1024 * 1024);
+    int status = offers_write_kubernetes(&c->api->offers, &body);
+    if (status == 0)
+        call_fail(c, CE_NOT_FOUND, "no living worker makes its pods in a Kubernetes cluster (POD_BACKEND)");
+    else
+        call_reply(c, status, "application/json", NULL, buf_str(&body));
+}
+
 static void set_http_metrics(struct api *api)
 {
     struct http_server_stats h;

@@ -27,6 +27,8 @@ enum {
     START_EXTRA_MS = 5000,
     REMOTE_PAUSE_MS = 30000,
     REMOTE_SLOTS = 64,
+    OFFER_MAX = 1 << 20,
+    KUBERNETES_OFFER_MS = 2000, /* as often as apis ask */
 };
 
 static const char usage[] =
@@ -207,14 +209,16 @@ static void on_stop(void *arg)
     queue_offer(w->queue, str_of(w->name), STR(""));
 }
 
-/* Which languages run here, for the apis. */
+/* Which languages run here, and how the cluster fares, for the apis. */
 static void tell_offer(struct worker *w)
 {
     int64_t now = clock_mono_ns();
     if (now < w->offer_ns || !queue_ready(w->queue))
         return;
-    w->offer_ns = now + (int64_t)QUEUE_OFFER_MS * 1000000;
-    queue_offer(w->queue, str_of(w->name), buf_str(&w->toolchains.offer));
+    w->offer_ns = now + (int64_t)(w->kubernetes ? KUBERNETES_OFFER_MS : QUEUE_OFFER_MS) * 1000000;
+    auto_buf offer = BUF_INIT(OFFER_MAX);
+    worker_write_offer(w, &offer);
+    queue_offer(w->queue, str_of(w->name), buf_str(&offer));
 }
 
 static void on_tick(uv_timer_t *timer)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/service.h"
 
+#include "base/log.h"
 #include "schema/languages.h"
 #include "worker/spawner/kinds.h"
 #include "json/json.h"
@@ -139,6 +140,33 @@ void worker_write_health(const struct worker *w, struct buf *out)
         buf_append_cstr(out, "{\"status\":\"error\"}");
 }
 
+/* failing: no pod can be made; degraded: those of some language cannot, and its pool says why. */
+static json_t *kubernetes_json(const struct worker *w)
+{
+    struct pool_stats stats[POOL_KINDS_MAX];
+    size_t n = pools_stats(w->pools, stats, POOL_KINDS_MAX);
+    const char *why = kubernetes_why_not(w->backend), *status = why ? "failing" : "ok";
+    for (size_t i = 0; i < n && !why; i++)
+        if (*stats[i].why)
+            status = "degraded";
+    auto_buf health = BUF_INIT(PAGE_MAX);
+    json_t *cluster = NULL;
+    kubernetes_health(w->backend, &health);
+    if (json_parse(buf_str(&health), &cluster, NULL) != ERR_OK)
+        cluster = json_object();
+    return json_pack("{s:s, s:s, s:o, s:o}", "status", status, "why", why ? why : "", "cluster", cluster,
+                     "pools", pools_json(w));
+}
+
+void worker_write_offer(const struct worker *w, struct buf *out)
+{
+    auto_json root = languages_json(w);
+    if (w->kubernetes && json_object_set_new(root, QUEUE_OFFER_KUBERNETES, kubernetes_json(w)) != 0)
+        log_limited(LOG_ERROR, "what the cluster gives cannot be told: no memory");
+    if (json_write(root, out) != ERR_OK)
+        out->len = 0;
+}
+
 /* ---- HTTP ---- */
 
 /* One answer, counted by its route. */
@@ -176,17 +204,10 @@ static int page_kubernetes(struct worker *w, struct buf *out)
         buf_append_cstr(out, "{\"error\":\"POD_BACKEND is not kubernetes\"}");
         return 404;
     }
-    auto_buf health = BUF_INIT(PAGE_MAX);
-    json_t *cluster = NULL;
-    kubernetes_health(w->backend, &health);
-    const char *why = kubernetes_why_not(w->backend);
-    if (json_parse(buf_str(&health), &cluster, NULL) != ERR_OK)
-        cluster = json_object();
-    auto_json root = json_pack("{s:s, s:s, s:o, s:o}", "status", why ? "failing" : "ok", "why",
-                               why ? why : "", "cluster", cluster, "pools", pools_json(w));
+    auto_json root = kubernetes_json(w);
     if (!root || json_write(root, out) != ERR_OK)
         buf_append_cstr(out, "{\"status\":\"error\"}");
-    return why ? 503 : 200;
+    return kubernetes_why_not(w->backend) ? 503 : 200;
 }
 
 #define JSON_TYPE "application/json"

@@ -55,5 +55,7 @@ MUST_CHECK enum err worker_http_open(struct worker *w, struct errinfo *info);
 /* The Prometheus text and the JSON of /health. */
 void worker_write_metrics(struct worker *w, struct buf *out);
 void worker_write_health(const struct worker *w, struct buf *out);
+/* For the apis: the languages, and with pods of a cluster what /health/kubernetes says. */
+void worker_write_offer(const struct worker *w, struct buf *out);
 
 #endif

@@ -181,6 +181,8 @@ void queue_consume_stop(struct queue *q); /* claims no more; leases are kept unt
 /* What this worker offers (its own text), told to the apis; "" takes it back. A word holds for three times
    QUEUE_OFFER_MS: it is to be repeated. Not sent while the store cannot be used. */
 enum { QUEUE_OFFER_MS = 10000 };
+/* Member of an offer beside the languages: how a worker fares whose pods a cluster makes. */
+#define QUEUE_OFFER_KUBERNETES "kubernetes"
 void queue_offer(struct queue *q, struct str worker, struct str text);
 struct queue_offered {
     struct str worker, text;

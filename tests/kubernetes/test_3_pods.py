@@ -82,6 +82,23 @@ def test_a_program_runs_in_a_pod(plant):
     assert (answer["stdout"], answer["exit_code"], answer["warm"]) == ("42 65532 /mnt/data\n", 0, True), answer
 
 
+def test_the_api_tells_how_the_workers_fare(plant):
+    """It asks the store, where they tell it: it has no access to the cluster."""
+    worker = plant.of("spawner")[0]
+    wait_until("the pools are full", lambda: full(worker), 60, 0.1)
+
+    def told():
+        request = urllib.request.Request(plant.urls[0] + "/health/kubernetes", headers={"x-api-key": plant.api_key})
+        try:
+            with urllib.request.urlopen(request, timeout=5) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError:
+            return {"workers": {}}
+    last = wait_until("the worker told it", lambda: [w for w in told()["workers"].values() if w["pools"]["py"]["ready"] == 3], 60, 0.2)[-1]
+    mine = health(worker)
+    assert (last["status"], last["why"]) == (mine["status"], mine["why"]) and last["cluster"]["lease"] == mine["cluster"]["lease"]
+
+
 def test_a_job_costs_two_requests(plant):
     worker = plant.of("spawner")[0]
     wait_until("the pools are full", lambda: full(worker), 60, 0.1)

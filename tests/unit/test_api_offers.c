@@ -104,9 +104,40 @@ static void strange_offers_do_no_harm(void **state)
     }
 }
 
+static void the_health_of_clusters_is_that_of_all_workers_together(void **state)
+{
+    struct offers o = {.told = false};
+    static const char good[] = "{\"kubernetes\":{\"status\":\"ok\",\"why\":\"\"}}",
+                      bad[] = "{\"kubernetes\":{\"status\":\"failing\",\"why\":\"no cluster\"}}";
+    const struct {
+        struct queue_offered list[2];
+        int code;
+        const char *status;
+    } cases[] = {
+        {{offered("a", full), offered("b", "{\"kubernetes\":3}")}, 0, NULL},
+        {{offered("a", full), offered("b", good)}, 200, "ok"},
+        {{offered("a", bad), offered("b", good)}, 200, "degraded"},
+        {{offered("a", bad), offered("b", bad)}, 503, "failing"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        auto_buf out = BUF_INIT(4096);
+        auto_json root = NULL;
+        offers_update(&o, cases[i].list, 2);
+        assert_int_equal(offers_write_kubernetes(&o, &out), cases[i].code);
+        if (cases[i].code == 0)
+            continue;
+        assert_int_equal(json_parse(buf_str(&out), &root, NULL), ERR_OK);
+        assert_string_equal(json_string_value(json_object_get(root, "status")), cases[i].status);
+        assert_non_null(json_object_get(json_object_get(root, "workers"), "b"));
+    }
+    offers_free(&o);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_health_of_clusters_is_that_of_all_workers_together),
         cmocka_unit_test(nothing_is_refused_before_a_worker_told),
         cmocka_unit_test(a_language_is_there_when_every_worker_has_it),
         cmocka_unit_test(an_older_worker_lacks_what_it_does_not_know),
