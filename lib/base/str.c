@@ -9,6 +9,11 @@ struct str str_of(const char *cstr)
     return (struct str){.p = cstr, .n = cstr != NULL ? strlen(cstr) : 0};
 }
 
+const char *text_or_null(const char *text)
+{
+    return text && text[0] ? text : NULL;
+}
+
 bool str_eq(struct str a, struct str b)
 {
     return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);

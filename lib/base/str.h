@@ -18,7 +18,8 @@ struct str {
 #define STR_FMT      "%.*s"
 #define STR_ARG(s)   (int)((s).n > INT32_MAX ? INT32_MAX : (s).n), (s).p
 
-struct str str_of(const char *cstr); /* NULL gives the empty view */
+struct str str_of(const char *cstr);        /* NULL gives the empty view */
+const char *text_or_null(const char *text); /* an empty text says nothing: NULL */
 bool str_eq(struct str a, struct str b);
 bool str_eq_nocase(struct str a, struct str b); /* ASCII only */
 bool str_starts(struct str s, struct str prefix);

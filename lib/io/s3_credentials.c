@@ -177,8 +177,7 @@ static bool read_line(const char *path, char *out, size_t size)
 
 static const char *variable(const char *name)
 {
-    const char *value = getenv(name);
-    return value && value[0] ? value : NULL;
+    return text_or_null(getenv(name));
 }
 
 static const char *ask_sts(struct s3_credentials *c)

@@ -265,14 +265,14 @@ static char *print(const char *a, const char *b, const char *c)
 static enum err fill(struct s3_store *s, const struct object_store_options *options)
 {
     const struct object_store_s3 *o = &options->s3;
+    const char *ca_file = text_or_null(o->ca_file);
     s->host = o->virtual_host ? print(o->bucket, ".", o->endpoint) : print(o->endpoint, "", "");
     s->url = s->host ? print(o->secure ? "https://" : "http://", s->host, "") : NULL;
     s->bucket = strdup(o->bucket);
     s->region = strdup(o->region);
-    s->ca_file = o->ca_file && o->ca_file[0] ? strdup(o->ca_file) : NULL;
+    s->ca_file = ca_file ? strdup(ca_file) : NULL;
     s->base.spool_folder = strdup(options->path && options->path[0] ? options->path : "/var/tmp");
-    if (!s->url || !s->bucket || !s->region || !s->base.spool_folder ||
-        (o->ca_file && o->ca_file[0] && !s->ca_file))
+    if (!s->url || !s->bucket || !s->region || !s->base.spool_folder || (ca_file && !s->ca_file))
         return ERR_NOMEM;
     /* libcurl leaves the scheme's own port out of Host. */
     char *port = strrchr(s->host, ':');

@@ -47,11 +47,9 @@ static const char *text_of(const struct reading *r, const char *prefix, const ch
     return NULL;
 }
 
-/* An empty text says nothing. */
 static const char *value(const struct reading *r, const char *prefix, const char *name)
 {
-    const char *text = text_of(r, prefix, name);
-    return text && text[0] ? text : NULL;
+    return text_or_null(text_of(r, prefix, name));
 }
 
 /* The place of the item of `list` whose name is `name`: "users.2". */

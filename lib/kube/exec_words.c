@@ -10,8 +10,8 @@ enum { ANSWER_MAX = 1 << 20 };
 
 static const char *text(struct arena *memory, const json_t *object, const char *name)
 {
-    const char *value = json_string_value(json_object_get(object, name));
-    return value && value[0] ? arena_cstr(memory, str_of(value)) : NULL;
+    const char *value = text_or_null(json_string_value(json_object_get(object, name)));
+    return value ? arena_cstr(memory, str_of(value)) : NULL;
 }
 
 static enum err read_status(const json_t *status, struct kube_exec_answer *a, struct errinfo *info)

@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/cleanup.h"
+#include "base/str.h"
 #include "queue/queue.h"
 #include "schema/config.h"
-
-static const char *text_or_null(const char *text)
-{
-    return text && text[0] ? text : NULL;
-}
 
 enum err queue_open_configured(uv_loop_t *loop, const struct config *config,
                                void (*on_state)(void *arg, bool ready, const char *why), void *arg,

@@ -28,8 +28,7 @@ void client_url(const struct client *c, const char *path, char out[CLIENT_URL_MA
 
 const char *client_ca_file(const struct client *c)
 {
-    const char *file = c->config.client_ca_file;
-    return file && file[0] ? file : NULL;
+    return text_or_null(c->config.client_ca_file);
 }
 
 static enum err find_api(struct client *c, struct errinfo *info)

@@ -22,12 +22,11 @@ static void on_state(void *arg, bool up, const char *why)
 static enum err connect_store(struct store *s, struct errinfo *info)
 {
     auto_buf url = BUF_INIT(4096);
-    struct redis_options options = {
-        .connect_timeout_ms = (int)s->config.redis_connect_timeout_ms,
-        .command_timeout_ms = ASK_TIMEOUT_MS,
-        .ca_file = s->config.redis_ca_file && s->config.redis_ca_file[0] ? s->config.redis_ca_file : NULL,
-        .on_state = on_state,
-        .arg = s};
+    struct redis_options options = {.connect_timeout_ms = (int)s->config.redis_connect_timeout_ms,
+                                    .command_timeout_ms = ASK_TIMEOUT_MS,
+                                    .ca_file = text_or_null(s->config.redis_ca_file),
+                                    .on_state = on_state,
+                                    .arg = s};
     config_redis_url(&s->config, &url);
     enum err e = redis_url_parse(str_of(buf_cstr(&url)), &options.url, info);
     e = e ? e : redis_open(&s->loop, &options, &s->redis, info);
