@@ -62,9 +62,7 @@ struct ask {
 
 static struct ask *ask_new(struct queue *q, void *arg)
 {
-    struct ask *a = calloc(1, sizeof *a);
-    if (!a)
-        abort(); /* there is nobody to tell */
+    struct ask *a = call_memory(sizeof *a);
     a->q = q;
     a->arg = arg;
     return a;

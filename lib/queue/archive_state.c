@@ -47,9 +47,7 @@ struct ask {
 
 static struct ask *ask_new(void *arg)
 {
-    struct ask *a = calloc(1, sizeof *a);
-    if (!a)
-        abort(); /* there is nobody to tell */
+    struct ask *a = call_memory(sizeof *a);
     a->arg = arg;
     return a;
 }
@@ -232,10 +230,8 @@ static void on_object(void *arg, const struct object_result *result)
 void state_restore(struct queue *q, struct id session, struct str version, struct str record,
                    struct str place, state_restore_cb cb, void *arg)
 {
-    struct restore *r = calloc(1, sizeof *r);
+    struct restore *r = call_memory(sizeof *r);
     char key[ARCHIVE_STATE_KEY_MAX];
-    if (!r)
-        abort(); /* there is nobody to tell */
     *r = (struct restore){.q = q,
                           .session = BUF_INIT(64),
                           .version = BUF_INIT(64),

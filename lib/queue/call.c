@@ -54,6 +54,14 @@ static void part_end(struct call *c, size_t at)
     c->parts[c->count++] = (struct part){at, c->text.len - at};
 }
 
+void *call_memory(size_t size)
+{
+    void *memory = calloc(1, size);
+    if (!memory)
+        abort();
+    return memory;
+}
+
 void call_str(struct call *c, struct str s)
 {
     size_t at = c->text.len;
@@ -82,9 +90,7 @@ void call_key(struct call *c, const struct keyset *keys, const char *name)
 
 static struct call *call_new(struct queue *q)
 {
-    struct call *c = calloc(1, sizeof *c);
-    if (!c)
-        abort(); /* a few hundred bytes: nothing can go on without */
+    struct call *c = call_memory(sizeof *c); /* a few hundred bytes */
     c->q = q;
     c->text = BUF_INIT(MAX_CALL);
     list_init(&c->link);

@@ -149,9 +149,7 @@ static struct call *submit_call(struct queue *q, const struct submission *s,
 
 void queue_submit(struct queue *q, const struct queue_submit *submit, queue_submit_cb cb, void *arg)
 {
-    struct submission *s = calloc(1, sizeof *s);
-    if (!s)
-        abort(); /* there is nobody to tell */
+    struct submission *s = call_memory(sizeof *s);
     *s = (struct submission){.q = q, .cb = cb, .arg = arg};
     if (!q->ready || q->partitions == 0 || !acceptable(submit)) {
         call_go(call_plain(q, "PING"), refuse_unavailable, s);
@@ -191,9 +189,7 @@ struct done {
 
 static struct done *done_new(queue_done_cb cb, void *arg)
 {
-    struct done *d = malloc(sizeof *d);
-    if (!d)
-        abort(); /* there is nobody to tell */
+    struct done *d = call_memory(sizeof *d);
     *d = (struct done){cb, arg};
     return d;
 }

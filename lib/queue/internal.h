@@ -90,6 +90,8 @@ void call_key(struct call *c, const struct keyset *keys,
 void call_str(struct call *c, struct str s);
 void call_cstr(struct call *c, const char *s);
 void call_int(struct call *c, int64_t value);
+/* Zeroed, for what a call's callback is given; ends the process without memory, for there is nobody to tell. The callback frees it. */
+void *call_memory(size_t size);
 /* Sends it, now or when there is a connection (`again`). The callback is never run before this returns. */
 void call_go(struct call *c, call_cb cb, void *arg);
 void call_go_keys(struct call *c, size_t more_keys, call_cb cb, void *arg); /* with so many call_key() */

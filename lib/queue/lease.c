@@ -145,9 +145,7 @@ static void on_refusal(void *arg, const struct redis_value *v)
 /* The lease is not ours (any more): said in the next turn. */
 static void refuse_later(struct queue *q, queue_done_cb cb, void *arg)
 {
-    struct refusal *r = malloc(sizeof *r);
-    if (!r)
-        abort(); /* there is nobody to tell */
+    struct refusal *r = call_memory(sizeof *r);
     *r = (struct refusal){cb, arg};
     call_go(call_plain(q, "PING"), on_refusal, r);
 }
@@ -179,9 +177,7 @@ static struct call *step_call(struct queue *q, struct lease *l, enum script scri
 
 static void step_add(struct lease *l, struct call *call, bool last, queue_done_cb cb, void *arg)
 {
-    struct step *s = calloc(1, sizeof *s);
-    if (!s)
-        abort(); /* there is nobody to tell */
+    struct step *s = call_memory(sizeof *s);
     *s = (struct step){.lease = l, .call = call, .last = last, .cb = cb, .arg = arg};
     bool idle = list_empty(&l->steps);
     list_append(&l->steps, &s->link);

@@ -131,9 +131,7 @@ static void on_head(void *arg, const struct redis_value *v)
 
 void queue_get(struct queue *q, struct str tenant, struct id job, queue_job_cb cb, void *arg)
 {
-    struct get *g = calloc(1, sizeof *g);
-    if (!g)
-        abort(); /* there is nobody to tell */
+    struct get *g = call_memory(sizeof *g);
     *g = (struct get){
         .q = q, .job = job, .cb = cb, .arg = arg, .tenant = BUF_INIT(512), .texts = BUF_INIT(4096)};
     buf_append_str(&g->tenant, tenant);
@@ -355,9 +353,7 @@ static void on_refused(void *arg, const struct redis_value *v)
 void queue_list(struct queue *q, struct str tenant, struct str status, unsigned limit, struct str cursor,
                 queue_list_cb cb, void *arg)
 {
-    struct list_query *l = calloc(1, sizeof *l);
-    if (!l)
-        abort(); /* there is nobody to tell */
+    struct list_query *l = call_memory(sizeof *l);
     l->q = q;
     l->cb = cb;
     l->arg = arg;

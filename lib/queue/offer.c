@@ -39,9 +39,7 @@ static void on_offers(void *arg, const struct redis_value *v)
 
 void queue_offers(struct queue *q, queue_offers_cb cb, void *arg)
 {
-    struct asking *a = malloc(sizeof *a);
-    if (!a)
-        abort(); /* there is nobody to tell */
+    struct asking *a = call_memory(sizeof *a);
     *a = (struct asking){.cb = cb, .arg = arg};
     call_go(offer_call(q, STR(""), STR("")), on_offers, a);
 }

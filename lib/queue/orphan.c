@@ -69,9 +69,7 @@ struct ask {
 
 static struct ask *ask_new(void *arg)
 {
-    struct ask *a = calloc(1, sizeof *a);
-    if (!a)
-        abort(); /* there is nobody to tell */
+    struct ask *a = call_memory(sizeof *a);
     a->arg = arg;
     return a;
 }

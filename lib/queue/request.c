@@ -35,9 +35,7 @@ struct asked {
 
 static struct asked *asked_new(queue_done_cb done, request_cancel_cb cancelled, void *arg)
 {
-    struct asked *a = malloc(sizeof *a);
-    if (!a)
-        abort(); /* there is nobody to tell */
+    struct asked *a = call_memory(sizeof *a);
     *a = (struct asked){.done = done, .cancelled = cancelled, .arg = arg};
     return a;
 }

@@ -37,9 +37,7 @@ struct session_call {
 
 static struct session_call *state_new(struct id session, struct str tenant, void *arg)
 {
-    struct session_call *x = calloc(1, sizeof *x);
-    if (!x)
-        abort(); /* there is nobody to tell */
+    struct session_call *x = call_memory(sizeof *x);
     *x = (struct session_call){.session = session, .arg = arg, .tenant = BUF_INIT(NAME_MAX_LEN * 4)};
     buf_append_str(&x->tenant, tenant);
     return x;

@@ -30,9 +30,7 @@ struct state_call {
 
 static struct state_call *call_of(void *arg)
 {
-    struct state_call *x = calloc(1, sizeof *x);
-    if (!x)
-        abort(); /* there is nobody to tell */
+    struct state_call *x = call_memory(sizeof *x);
     x->arg = arg;
     return x;
 }
