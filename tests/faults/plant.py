@@ -56,6 +56,15 @@ def stat_of(pid):
     return name, rest.split()[0], int(rest.split()[1])
 
 
+def is_gone(pid):
+    """No thread of it is left. The first one may be a zombie while others still hold its sockets open."""
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except FileNotFoundError:
+        return True
+    return threads == [str(pid)] and (stat_of(pid) or "ZZ")[1] == "Z"
+
+
 def descendants(root):
     """{pid: (name, state, parent)} of all that descend from `root`."""
     all_of = {int(name): stat_of(name) for name in os.listdir("/proc") if name.isdigit()}
