@@ -2,6 +2,7 @@
 """An HTTP client that holds every request and answer of a test against schema/openapi.yaml."""
 import json
 import re
+import textwrap
 
 import httpx
 import jsonschema
@@ -116,3 +117,22 @@ class Api(httpx.Client):
         """The job, once it has ended."""
         self.events(job)
         return self.job(job)
+
+
+class Session:
+    """Runs of one language, one after the other, in the session that the first one made; `always` goes with each."""
+
+    def __init__(self, api, lang="py", **always):
+        self.api, self.lang, self.always, self.id = api, lang, always, None
+
+    def __call__(self, code, **more):
+        if self.id:
+            more = {"session_id": self.id, **more}
+        body = self.api.exec(self.lang, textwrap.dedent(code), **{**self.always, **more})
+        self.id = body["session_id"]
+        return body
+
+    def prints(self, code, **more):
+        body = self(code, **more)
+        assert body["exit_code"] == 0, body["stderr"]
+        return body["stdout"].strip()

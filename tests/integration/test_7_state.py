@@ -1,28 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The state of a session: what one Python run leaves, the next one finds."""
 import concurrent.futures
-import textwrap
 
 import pytest
-
-
-class Session:
-    """Runs, one after the other, in the session that the first one made."""
-
-    def __init__(self, api):
-        self.api, self.id = api, None
-
-    def __call__(self, code, **more):
-        if self.id:
-            more = {"session_id": self.id, **more}
-        body = self.api.exec("py", textwrap.dedent(code), **more)
-        self.id = body["session_id"]
-        return body
-
-    def prints(self, code, **more):
-        body = self(code, **more)
-        assert body["exit_code"] == 0, body["stderr"]
-        return body["stdout"].strip()
+from contract import Session
 
 
 @pytest.fixture

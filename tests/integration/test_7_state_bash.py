@@ -4,30 +4,12 @@ import concurrent.futures
 import textwrap
 
 import pytest
-
-
-class Shell:
-    """Runs, one after the other, in the session that the first one made."""
-
-    def __init__(self, api):
-        self.api, self.id = api, None
-
-    def __call__(self, code, **more):
-        if self.id:
-            more = {"session_id": self.id, **more}
-        body = self.api.exec("bash", textwrap.dedent(code), **{"state": True, **more})
-        self.id = body["session_id"]
-        return body
-
-    def prints(self, code, **more):
-        body = self(code, **more)
-        assert body["exit_code"] == 0, body["stderr"]
-        return body["stdout"].strip()
+from contract import Session
 
 
 @pytest.fixture
 def shell(api):
-    return Shell(api)
+    return Session(api, "bash", state=True)
 
 
 def named(body):
@@ -167,7 +149,7 @@ def test_state_of_another_language_is_left_alone(shell, api):
     body = shell("export A=1; echo on")
     assert (body["stdout"], body["state_version"]) == ("on\n", 1) and "none of a Bash" in named(body)["*"]
     assert api.exec("py", "print(x + 1)", session_id=shell.id)["stdout"] == "42\n"
-    other = Shell(api)
+    other = Session(api, "bash", state=True)
     other("export A=1")
     body = api.exec("py", "print('on'); x = 1", session_id=other.id)
     assert body["stdout"] == "on\n" and body["state_version"] == 1 and body["state_warnings"][0]["name"] == "*"
