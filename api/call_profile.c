@@ -19,12 +19,12 @@ static enum config_execution_profile my_profile(const struct api *api)
 bool call_check_profile(struct call *c)
 {
     struct str expected = http_header(c->request, EXPECTED_PROFILE);
-    const char *actual = profile_name(my_profile(c->api), expected);
     enum profile_fit fit =
         profile_check(my_profile(c->api), expected, http_header_count(c->request, EXPECTED_PROFILE));
     if (fit == PROFILE_FITS)
         return true;
     enum client_error error = fit == PROFILE_OTHER ? CE_PROFILE_MISMATCH : CE_INVALID_PROFILE;
+    const char *actual = profile_name(my_profile(c->api), expected);
     char detail[256];
     snprintf(detail, sizeof detail, "Expected the %.*s execution profile, but reached %s",
              expected.n < 64 ? (int)expected.n : 64, expected.p, actual);
