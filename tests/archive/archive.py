@@ -251,7 +251,7 @@ def worker_of(spawner):
     return next(pid for pid, line in descendants(spawner).items() if line.split()[0].endswith("millrace-worker"))
 
 
-def settle(what, condition, timeout=30):
+def settle(what, condition, timeout=90):
     return wait_until(what, condition, timeout, 0.05)
 
 
