@@ -4,6 +4,7 @@
 #include "worker/spawner/kinds.h"
 #include "json/json.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -48,6 +49,25 @@ static json_t *text(struct str s)
     return json_stringn(s.p ? s.p : "", s.n);
 }
 
+/* A label's value is letters, digits, - _ . and begins and ends with one of the former: a worker's name need not be one. */
+struct label {
+    char text[KUBE_NAME_MAX + 1];
+};
+
+static struct label label_of(const char *name)
+{
+    struct label l;
+    while (*name && !isalnum((unsigned char)*name))
+        name++;
+    size_t n = 0;
+    for (; *name && n < KUBE_NAME_MAX; name++)
+        l.text[n++] = isalnum((unsigned char)*name) || *name == '-' || *name == '_' ? *name : '.';
+    while (n > 0 && !isalnum((unsigned char)l.text[n - 1]))
+        n--;
+    l.text[n] = '\0';
+    return l;
+}
+
 /* Of name=value items, the one with this name. */
 static bool value_of(const struct config_list *list, const char *name, struct str *ret_value)
 {
@@ -73,10 +93,11 @@ enum err kube_image(const struct config *c, const char *language, struct buf *ou
 
 static json_t *labels_json(const struct config *c, const struct kube_pod_plan *p, const char *language)
 {
+    struct label worker = label_of(p->worker);
     json_t *all =
         json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "app.kubernetes.io/managed-by", "millrace",
                   KUBE_LABEL_DEPLOYMENT, p->deployment, KUBE_LABEL_LEASE, p->lease, KUBE_LABEL_WORKER,
-                  p->worker, KUBE_LABEL_KIND, p->kind, KUBE_LABEL_LANGUAGE, language);
+                  worker.text, KUBE_LABEL_KIND, p->kind, KUBE_LABEL_LANGUAGE, language);
     for (size_t i = 0; all && i < c->k8s_pod_labels.count; i++) {
         struct str value = str_of(c->k8s_pod_labels.items[i]);
         struct str name = str_split(&value, '=');
@@ -244,11 +265,12 @@ enum err kube_pod_json(const struct config *c, const struct kube_pod_plan *plan,
 enum err kube_lease_json(const struct kube_lease_plan *p, struct buf *out)
 {
     char renewed[32];
+    struct label worker = label_of(p->worker);
     snprintf(renewed, sizeof renewed, "%" PRId64, p->renewed_ms);
     auto_json lease =
         json_pack("{s:s, s:s, s:{s:s, s:{s:s, s:s, s:s}}, s:{s:s, s:s}}", "apiVersion", "v1", "kind",
                   "ConfigMap", "metadata", "name", p->name, "labels", "app.kubernetes.io/managed-by",
-                  "millrace", KUBE_LABEL_DEPLOYMENT, p->deployment, KUBE_LABEL_WORKER, p->worker, "data",
+                  "millrace", KUBE_LABEL_DEPLOYMENT, p->deployment, KUBE_LABEL_WORKER, worker.text, "data",
                   "holder", p->worker, "renewed", renewed);
     return lease ? json_write(lease, out) : ERR_NOMEM;
 }

@@ -110,6 +110,29 @@ static void settings_are_in_it(void **state)
     assert_string_equal(at(go, "runtimeClassName"), "gvisor");
 }
 
+static void any_workers_name_is_a_label(void **state)
+{
+    (void)state;
+    static const char *const names[][2] = {
+        {"worker-1", "worker-1"},
+        {"node-HThT9h5-", "node-HThT9h5"},
+        {"_a b/c_", "a.b.c"},
+        {"---", ""},
+        {"0123456789012345678901234567890123456789012345678901234567890123",
+         "012345678901234567890123456789012345678901234567890123456789012"}};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        auto_buf out = BUF_INIT(1 << 16);
+        struct kube_lease_plan lease = {.name = "l", .deployment = "d", .worker = names[i][0]};
+        auto_json root = NULL;
+        assert_int_equal(kube_lease_json(&lease, &out), ERR_OK);
+        assert_int_equal(json_parse(buf_str(&out), &root, NULL), ERR_OK);
+        json_t *labels = json_object_get(json_object_get(root, "metadata"), "labels");
+        assert_string_equal(json_string_value(json_object_get(labels, KUBE_LABEL_WORKER)), names[i][1]);
+        json_t *data = json_object_get(root, "data");
+        assert_string_equal(json_string_value(json_object_get(data, "holder")), names[i][0]);
+    }
+}
+
 static void json_settings_are_checked(void **state)
 {
     (void)state;
@@ -166,6 +189,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(as_recorded, setup, teardown),
         cmocka_unit_test_setup_teardown(settings_are_in_it, setup, teardown),
+        cmocka_unit_test_setup_teardown(any_workers_name_is_a_label, setup, teardown),
         cmocka_unit_test_setup_teardown(json_settings_are_checked, setup, teardown),
         cmocka_unit_test_setup_teardown(every_kind_has_an_image, setup, teardown),
         cmocka_unit_test(reasons),
