@@ -23,6 +23,40 @@ struct entry64 {
     char name[];
 };
 
+/* ---- opening ---- */
+
+/* What the program closed to itself is closed to us where we have its id; but then it is ours, and nobody looks any more. */
+static int open_closed(const struct files *f, const char *path, int flags)
+{
+    char self[32];
+    struct stat st;
+    int fd = -1, there = files_open(f, f->root, path, O_PATH | (flags & O_DIRECTORY), 0);
+    if (there < 0)
+        return -1;
+    (void)snprintf(self, sizeof self, "/proc/self/fd/%d", there);
+    if (fstat(there, &st) == 0 && (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)) && chmod(self, 0700) == 0)
+        fd = files_open(f, f->root, path, flags, 0);
+    if (fd >= 0 && S_ISREG(st.st_mode) && fchmod(fd, st.st_mode & 07777) != 0) { /* a workspace keeps it */
+        close(fd);
+        fd = -1;
+    }
+    close(there);
+    return fd;
+}
+
+static int open_output(const struct files *f, const char *path, int flags)
+{
+    struct stat st;
+    int fd = files_open(f, f->root, path, flags, 0);
+    if (!f->contained || (fd < 0 && errno != EACCES))
+        return fd;
+    if (fd >= 0 && ((flags & O_DIRECTORY) == 0 || (fstat(fd, &st) == 0 && (st.st_mode & S_IXUSR) != 0)))
+        return fd;
+    if (fd >= 0)
+        close(fd);
+    return open_closed(f, path, flags);
+}
+
 /* ---- looking ---- */
 
 static void refuse(struct files *f, struct str path, enum file_refused why)
@@ -169,7 +203,7 @@ bool files_look(struct files *f)
         const char *name = files_name(f, &f->entries[i]);
         if (f->entries[i].kind != FILES_FOLDER)
             continue;
-        int folder = files_open(f, f->root, name, O_RDONLY | O_DIRECTORY, 0);
+        int folder = open_output(f, name, O_RDONLY | O_DIRECTORY);
         if (folder < 0) {
             refuse(f, str_of(name), FILE_REFUSED_UNREADABLE);
             continue;
@@ -214,7 +248,7 @@ static enum err begin_file(struct files *f, struct channel *c, const struct file
     struct stat st;
     if (!e->is_input && f->outputs == f->bounds.max_files)
         return send_refused(f, c, path, FILE_REFUSED_TOO_MANY);
-    int fd = files_open(f, f->root, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
+    int fd = open_output(f, path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
     if (fd < 0 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_nlink != 1 || st.st_size < 0) {
         if (fd >= 0)
             close(fd);
