@@ -120,11 +120,18 @@ static void keep_running(struct up *up, struct up_child *child, int64_t now)
     }
 }
 
+/* A cluster may take its time to start the pods without which a worker is not ready. */
+static int64_t start_limit_ns(const struct up *up)
+{
+    bool local = up->config.pod_backend == POD_BACKEND_LOCAL;
+    return (START_LIMIT_MS + (local ? 0 : up->config.k8s_pod_start_ms)) * 1000000;
+}
+
 static void check_start(struct up *up, const struct up_child *child, int64_t now)
 {
     if (child->quick_ends >= QUICK_ENDS_MAX)
         fail_start(up, child, "ends again and again");
-    else if (!child->ready && now - up->began_ns > (int64_t)START_LIMIT_MS * 1000000)
+    else if (!child->ready && now - up->began_ns > start_limit_ns(up))
         fail_start(up, child, "does not become ready");
 }
 
