@@ -2,12 +2,22 @@
 """What every folder of tests shares: whole systems (system.py), a client that checks the contract (contract.py)."""
 import pytest
 
+import backend as where
+import kubeimages
+import kubesuite
+
 
 def pytest_addoption(parser):
     parser.addoption("--redis", choices=("own", "cluster"), default="own",
                      help="the store of the systems: up's own Redis, or one with cluster-enabled yes and 8 partitions")
     parser.addoption("--backend", choices=("local", "kubernetes"), default="local",
                      help="where the systems' programs run: in pods of this machine, or of a Kubernetes made for the tests")
+    parser.addoption("--whole", action="store_true", help="with --backend kubernetes: also what the check has no time for")
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--backend") == "kubernetes":
+        kubesuite.choose(config, items, kubeimages.LANGUAGES)
 
 
 @pytest.fixture(scope="session")
@@ -21,20 +31,18 @@ def finish(system):
     assert left == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def backend(request, tmp_path_factory):
-    """What a System needs to know of where its pods are: {} for this machine."""
-    if request.config.getoption("--backend") == "local":
-        return {}
-    from kubeimages import pods_of
-    return pods_of(request.getfixturevalue("kubernetes"), tmp_path_factory.mktemp("images"))
+    """Before any system is started: where its pods are."""
+    if request.config.getoption("--backend") == "kubernetes":
+        where.use(kubeimages.pods_of(request.getfixturevalue("kubernetes"), tmp_path_factory.mktemp("images"))["env"])
 
 
 @pytest.fixture(scope="session")
-def system(tmp_path_factory, cluster, backend):
+def system(tmp_path_factory, cluster):
     """Two APIs, one worker; shared by all tests that harm nothing. At the end nothing may be left of it."""
     from system import System
-    made = System(tmp_path_factory.mktemp("system"), apis=2, workers=1, cluster=cluster, **backend)
+    made = System(tmp_path_factory.mktemp("system"), apis=2, workers=1, cluster=cluster)
     yield made
     finish(made)
 

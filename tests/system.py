@@ -11,6 +11,8 @@ import socket
 import subprocess
 import time
 
+import backend
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = pathlib.Path(os.environ.get("MILLRACE_BUILD", ROOT / "build" / "test")).resolve()
 BIN = BUILD / "bin"
@@ -106,7 +108,7 @@ class System:
         self.redis = ClusterRedis(self.directory) if cluster else None
         self.mounts_before = mounts()
         self.env = {**PLAIN_ENV, "HOME": str(self.directory), "TMPDIR": str(self.directory), "API_KEY": self.key,
-                    "LOG_FORMAT": "json", **(env or {})}
+                    "LOG_FORMAT": "json", **backend.settings, **(env or {})}
         self.env = {name: value for name, value in self.env.items() if value is not None}
         store = ["--redis-url", self.redis.url] if cluster else []
         self.log = open(self.directory / "up.log", "wb")
@@ -117,7 +119,7 @@ class System:
             start_new_session=True)
         self.seen = {}
         try:
-            wait_until("the system is ready", self.is_ready, 90)
+            wait_until("the system is ready", self.is_ready, backend.START_S)
         except BaseException:
             self.kill()
             raise

@@ -17,6 +17,9 @@ import xml.etree.ElementTree as ElementTree
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 OUT = ROOT / "build" / "check"
 PYTHON = ROOT / "build" / "venv" / "bin" / "python"
+sys.path.insert(0, str(ROOT / "tests"))
+import kubesuite  # noqa: E402
+
 UNTESTED = ROOT / "tests" / "untested.list"
 SLOTS = 2
 
@@ -196,8 +199,8 @@ PARTS = [
     Part("faults", "crashes, pauses, chaos",
          pytest(["tests/faults"], "--ignore=tests/faults/test_fairness.py"), ["build-test"]),
     Part("build-kube", "Kubernetes, and our images for it", build_kube, ["build-test"]),
-    Part("kubernetes", "on a real Kubernetes of one node: the cluster, our images, pods as a backend",
-         pytest(["tests/kubernetes", "tests/integration/test_1_walk.py"], "--backend", "kubernetes", "--timeout", "400"),
+    Part("kubernetes", "on a real Kubernetes of one node: the cluster, our images, and the suite with its pods there",
+         pytest(["tests/kubernetes", *kubesuite.modules()], "--backend", "kubernetes", "--timeout", "400"),
          ["build-test", "build-kube"]),
     Part("sanitized", "the first walk with the sanitizers' build",
          pytest(["tests/integration/test_1_walk.py", "tests/integration/test_2_jobs.py"], preset="asan"),

@@ -20,6 +20,7 @@ import redis
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
+import backend  # noqa: E402
 import stale  # noqa: E402
 
 PR_SET_CHILD_SUBREAPER = 36
@@ -114,7 +115,9 @@ class Process:
         return self.popen is not None and self.popen.poll() is None
 
     def worker_pid(self):
-        """The worker is the child of its spawner that is called so."""
+        """The worker is the child of its spawner that is called so, or it has none."""
+        if (stat_of(self.pid) or ("",))[0] == "millrace-worker":
+            return self.pid
         for pid, (name, state, parent) in descendants(self.pid).items():
             if parent == self.pid and name == "millrace-worker" and state != "Z":
                 return pid
@@ -144,7 +147,7 @@ class Plant:
                     "POD_POOL_PY_SCIENCE": "0", "POD_POOL_TS": "0", "POD_POOL_PHP": "0", "POD_POOL_R": "0",  # quicker to start
                     "LEASE_SECONDS": "2", "HEARTBEAT_SECONDS": "0.4", "DRAIN_SECONDS": "10",
                     **{name: value for name, value in os.environ.items() if name.endswith("SAN_OPTIONS")},
-                    **(env or {})}
+                    **backend.settings, **(env or {})}
         if redis:
             (self.dir / "redis").mkdir(exist_ok=True)
             self._add("redis", "redis", ["/usr/bin/redis-server", "--port", str(self.redis_port), "--bind", "127.0.0.1",
@@ -159,8 +162,10 @@ class Plant:
                       f"http://127.0.0.1:{port}")
         for n in range(1, workers + 1):
             port = free_port()
-            self._add("spawner", f"worker{n}", [str(self.bin / "millrace-spawner"), "--state", str(self.dir / f"worker{n}.state"), "--",
-                       str(self.bin / "millrace-worker")],
+            # Where pods are a cluster's there is no spawner: the worker stands alone.
+            spawner = [] if self.env.get("POD_BACKEND") == "kubernetes" else \
+                [str(self.bin / "millrace-spawner"), "--state", str(self.dir / f"worker{n}.state"), "--"]
+            self._add("spawner", f"worker{n}", [*spawner, str(self.bin / "millrace-worker")],
                       {"WORKER_HTTP_PORT": str(port), "WORKER_SLOTS": "8"}, f"http://127.0.0.1:{port}")
         self.supervisor = threading.Thread(target=self._supervise, daemon=True)
 
@@ -209,7 +214,8 @@ class Plant:
         told("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
         wait_until("the cluster is whole", lambda: "cluster_state:ok" in told("CLUSTER", "INFO"))
 
-    def wait_ready(self, timeout=30.0):
+    def wait_ready(self, timeout=None):
+        timeout = timeout or backend.START_S
         for process in self.of("spawner") + self.of("api"):
             wait_until(f"{process.name} is ready; its log ends with:\n{self.log_tail(process)}",
                        lambda process=process: self.ready(process), timeout, 0.05)
