@@ -14,14 +14,9 @@ static const struct route routes[] = {
 #undef X
 };
 
-size_t route_count(void)
+static size_t route_count(void)
 {
     return sizeof routes / sizeof routes[0];
-}
-
-const struct route *route_at(size_t index)
-{
-    return &routes[index];
 }
 
 static bool path_matches(struct str pattern, struct str path, struct str *ret_param)

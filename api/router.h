@@ -28,9 +28,6 @@ struct route {
     const char *doc;
 };
 
-size_t route_count(void);
-const struct route *route_at(size_t index);
-
 /* `param`: what `{...}` of the pattern matched, a view of `path`. NULL when no route has this method and
    path; then `allow` (may be NULL) gets the methods that the path takes, "GET, HEAD", or stays empty for an
    unknown path. */

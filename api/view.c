@@ -34,11 +34,6 @@ void view_free(struct view *v)
     buf_free(&v->state);
 }
 
-bool view_ended(const struct view *v)
-{
-    return v->status >= VIEW_COMPLETED;
-}
-
 const char *view_status_name(enum view_status status)
 {
     static const char *const names[] = {"queued",    "running",   "completed", "failed",

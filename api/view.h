@@ -37,7 +37,6 @@ struct view {
 void view_init(struct view *v, struct id job, struct id session, size_t max_output);
 void view_free(struct view *v);
 void view_apply(struct view *v, const struct event *event);
-bool view_ended(const struct view *v);
 const char *view_status_name(enum view_status status);
 
 /* view_files.c: `files`, and where there are any `refused_files` and `deleted_files`. */

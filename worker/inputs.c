@@ -100,14 +100,6 @@ const struct input *inputs_at(const struct inputs *in, size_t i)
     return in && i < in->count ? &in->at[i] : NULL;
 }
 
-bool inputs_have(const struct inputs *in, struct str path)
-{
-    for (size_t i = 0; in && i < in->count; i++)
-        if (!in->at[i].dropped && str_eq(in->at[i].path, path))
-            return true;
-    return false;
-}
-
 bool inputs_workspace(const struct inputs *in, int64_t *ret_created_ms)
 {
     if (!in || !in->workspace)

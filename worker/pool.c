@@ -39,22 +39,14 @@ struct pools {
 
 /* ---- states ---- */
 
-static const struct {
-    const char *name;
-    unsigned next; /* bits of enum pod_state */
-} states[POD_STATES] = {
-    [POD_ST_STARTING] = {"starting", 1u << POD_ST_IDLE | 1u << POD_ST_DOOMED},
-    [POD_ST_IDLE] = {"idle", 1u << POD_ST_CLAIMED | 1u << POD_ST_DOOMED},
-    [POD_ST_CLAIMED] = {"claimed", 1u << POD_ST_RUNNING | 1u << POD_ST_DOOMED},
-    [POD_ST_RUNNING] = {"running", 1u << POD_ST_DOOMED},
-    [POD_ST_DOOMED] = {"doomed", 1u << POD_ST_DEAD},
-    [POD_ST_DEAD] = {"dead", 0},
+/* What may follow each: bits of enum pod_state. */
+static const unsigned may_follow[POD_STATES] = {
+    [POD_ST_STARTING] = 1u << POD_ST_IDLE | 1u << POD_ST_DOOMED,
+    [POD_ST_IDLE] = 1u << POD_ST_CLAIMED | 1u << POD_ST_DOOMED,
+    [POD_ST_CLAIMED] = 1u << POD_ST_RUNNING | 1u << POD_ST_DOOMED,
+    [POD_ST_RUNNING] = 1u << POD_ST_DOOMED,
+    [POD_ST_DOOMED] = 1u << POD_ST_DEAD,
 };
-
-const char *pod_state_name(enum pod_state state)
-{
-    return states[state].name;
-}
 
 static int64_t now_ns(const struct pools *pools)
 {
@@ -64,7 +56,7 @@ static int64_t now_ns(const struct pools *pools)
 static void pod_set_state(struct pool_pod *pp, enum pod_state to)
 {
     struct pool *pool = pp->pool;
-    assert(states[pp->state].next & 1u << to);
+    assert(may_follow[pp->state] & 1u << to);
     list_remove(&pp->link);
     pool->count[pp->state]--;
     pp->state = to;

@@ -21,7 +21,6 @@ enum pod_state {
     POD_ST_DEAD,
     POD_STATES
 };
-const char *pod_state_name(enum pod_state state);
 
 struct pool;
 struct pools;

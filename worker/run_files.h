@@ -74,7 +74,6 @@ void inputs_room(struct inputs *in); /* the pod said POD_ROOM */
 void inputs_stop(struct inputs *in); /* no event follows; NULL is fine, and so is a second call */
 void inputs_free(struct inputs *in); /* NULL is fine */
 const struct input *inputs_at(const struct inputs *in, size_t i); /* NULL behind the last; dropped ones too */
-bool inputs_have(const struct inputs *in, struct str path);
 /* False: the run has none. *ret_created_ms 0: it is new. */
 bool inputs_workspace(const struct inputs *in, int64_t *ret_created_ms);
 

@@ -138,7 +138,6 @@ struct ws_callbacks {
  */
 struct ws *http_upgrade(struct http_request *r, const struct ws_callbacks *callbacks, void *user);
 bool ws_send_text(struct ws *ws, struct str text); /* as http_stream_write */
-size_t ws_pending(const struct ws *ws);
 /* Reads no more messages until it is called again with false; the client's writes then block. */
 void ws_pause_reading(struct ws *ws, bool pause);
 /* Sends a close after what waits; on_closed follows when the peer answered, or after 2 s. Repeats do nothing.

@@ -100,11 +100,6 @@ bool ws_send_text(struct ws *ws, struct str text)
     return !ws->drain_wanted;
 }
 
-size_t ws_pending(const struct ws *ws)
-{
-    return conn_pending(ws->conn);
-}
-
 static void send_close(struct http_conn *c, unsigned code, struct str reason)
 {
     struct ws *ws = c->ws;
