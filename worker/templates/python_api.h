@@ -45,9 +45,14 @@ int Py_FinalizeEx(void);
 PyObject *PyObject_CallFunctionObjArgs(PyObject *callable, ...);
 PyObject *PyList_New(ptrdiff_t n);
 int PyList_SetItem(PyObject *list, ptrdiff_t at, PyObject *item); /* takes `item` over */
+ptrdiff_t PyList_Size(PyObject *list);
+PyObject *PyList_GetItem(PyObject *list, ptrdiff_t at); /* borrowed */
+int PyList_Append(PyObject *list, PyObject *item);
+PyObject *PyUnicode_FromStringAndSize(const char *text, ptrdiff_t n);
 PyObject *PyUnicode_DecodeFSDefault(const char *text);
 PyObject *PyBytes_FromString(const char *text);
 PyObject *PyBytes_FromStringAndSize(const char *text, ptrdiff_t n); /* NULL: room for n bytes */
+int PyBytes_AsStringAndSize(PyObject *bytes, char **ret_text, ptrdiff_t *ret_n);
 char *PyBytes_AsString(PyObject *bytes);
 PyObject *PyLong_FromUnsignedLongLong(unsigned long long number);
 ptrdiff_t PyDict_Size(PyObject *dict);

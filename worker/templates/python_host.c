@@ -26,8 +26,11 @@ enum { EXIT_PROTOCOL = 70, EXIT_FLUSH_FAILED = 120, FINISH_SLOWLY = 1, GO_FD = 3
     X(begin)       /* (path, args, env) -> globals of __main__ */                                            \
     X(exit_status) /* (SystemExit) -> status; prints what sys.exit("text") prints */                         \
     X(finish)      /* () -> FINISH_SLOWLY where threads are left, else 0; joins, runs atexit */              \
-    X(restore)     /* see python_state.h */                                                                  \
+    X(restore)     /* this one and the next four: see python_state.h */                                      \
     X(capture)                                                                                               \
+    X(send_state)                                                                                            \
+    X(state_warnings)                                                                                        \
+    X(set_alarm)                                                                                             \
     X(clear) /* () lets go of what the program made */
 
 struct mt19937 {
@@ -248,7 +251,12 @@ static _Noreturn void run(const struct hooks *hooks, const char *source_dir, uns
     FILE *file = fdopen(source, "r");
     if (file == NULL)
         _exit(PROGRAM_COULD_NOT_START);
-    struct python_state state = {.go = GO_FD, .restore = hooks->restore, .capture = hooks->capture};
+    struct python_state state = {.go = GO_FD,
+                                 .restore = hooks->restore,
+                                 .capture = hooks->capture,
+                                 .send = hooks->send_state,
+                                 .warnings = hooks->state_warnings,
+                                 .set_alarm = hooks->set_alarm};
     const bool keeps = spec.state_max > 0;
     if (keeps && python_state_begin(&state, &spec, globals) != ERR_OK)
         _exit(PROGRAM_COULD_NOT_START);

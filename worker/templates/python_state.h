@@ -14,10 +14,13 @@ struct python_state {
     dev_t dev; /* what `go` is: a program may put something else in its place */
     ino_t ino;
     const struct spec *spec;
-    PyObject *restore, *capture; /* Host.restore(main, bytes), Host.capture(main, fd, most, ms) */
-    PyObject *globals;           /* of __main__ */
-    ptrdiff_t names;             /* in it before the program */
-    bool given;                  /* it began with a state */
+    PyObject *restore, *capture,
+        *send; /* Host.restore(main, bytes), .capture(main, most, ms, dotted), .send_state(fd, parts) */
+    PyObject *warnings;  /* a list: of what there is to warn */
+    PyObject *set_alarm; /* (): from now on SIGALRM ends a capture */
+    PyObject *globals;   /* of __main__ */
+    ptrdiff_t names;     /* in it before the program */
+    bool given;          /* it began with a state */
 };
 
 /* The run has begun: says so, takes what the runner sends behind the specification and puts it into `globals`. What cannot be

@@ -200,6 +200,8 @@ class Host:
         self.folders = [os.environ["MPLCONFIGDIR"]] if "matplotlib" in sys.modules else []
         self.state = State()
         self.state.warm_up()
+        self.state.later_modules = self.later_modules
+        self.capture, self.state_warnings, self.set_alarm = self.state.capture, self.state.warnings, self.state.set_alarm
 
     def prepare(self, work_dir):
         """Ahead of demand, locked down: become a fresh interpreter."""
@@ -211,7 +213,7 @@ class Host:
             os.mkdir(folder)
         _signal.signal(signal.SIGINT, signal.default_int_handler)  # signal.signal() copies 67 pages
         sys.path.insert(0, work_dir)
-        self.work = work_dir + "/"
+        self.work = self.state.work = work_dir + "/"
         gc.enable()
         return 0
 
@@ -250,10 +252,11 @@ class Host:
         self.state.restore(main, data)
         return 0
 
-    def capture(self, main, fd, most, milliseconds):
-        """Runs that use state: after the program, when there is something to save or to say."""
-        later = [self.modules[name] for name in self.later_modules()]
-        return self.state.capture(main, fd, most, milliseconds, self.work, later)
+    def send_state(self, fd, parts):
+        """Where there is much to send, or to warn of."""
+        self.state.send_parts(fd, parts)
+        self.state.send_warnings(fd)
+        return 0
 
     def exit_status(self, exception):
         """The status that sys.exit(x) stands for, as handle_system_exit() of the interpreter has it."""
