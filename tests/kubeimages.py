@@ -58,6 +58,8 @@ NAMESPACE = "programs"
 POOLS = {"POD_POOL_PY": "5", "POD_POOL_JS": "1", "POD_POOL_BASH": "2", "POD_POOL_PY_SCIENCE": "0", "POD_POOL_TS": "0",
          "POD_POOL_JAVA": "0", "POD_POOL_PHP": "0", "POD_POOL_R": "0"}
 
+ACCEPTED = "pids_limit"  # what the tests' cluster lacks (worker/canary.def)
+
 
 def pods_of(cluster, folder):
     """Arguments of a System whose programs run in pods of the cluster, in the languages of LANGUAGES."""
@@ -68,4 +70,5 @@ def pods_of(cluster, folder):
     cluster.namespace(NAMESPACE)
     return {"options": ["--backend", "kubernetes"],
             "env": {"POD_BACKEND": "kubernetes", "KUBECONFIG": str(cluster.kubeconfig), "K8S_NAMESPACE": NAMESPACE, "K8S_IMAGE_REGISTRY": REGISTRY,
-                    "K8S_IMAGE_TAG": TAG, "K8S_IMAGE_PULL_POLICY": "Never", "K8S_CPU_REQUEST": "10m", "K8S_MEMORY_REQUEST": "24Mi", **POOLS}}
+                    "K8S_IMAGE_TAG": TAG, "K8S_IMAGE_PULL_POLICY": "Never", "K8S_CPU_REQUEST": "10m", "K8S_MEMORY_REQUEST": "24Mi",
+                    "POD_ACCEPT_MISSING": ACCEPTED, **POOLS}}

@@ -140,6 +140,13 @@ static bool starting(const struct kube_pod_of *kp)
     return !kp->pod.ready;
 }
 
+/* The tick does it when the canary answers later. */
+static void dial_when_known(struct kube_pod_of *kp)
+{
+    if (!kp->dialled && kp->ip[0] && kube_canary_done(kp->k))
+        kube_dial(kp);
+}
+
 static void look_at(struct kube_pod_of *kp, const struct kube_object *o)
 {
     const char *why = "";
@@ -159,9 +166,9 @@ static void look_at(struct kube_pod_of *kp, const struct kube_object *o)
             tell_judged(kp);
         return;
     }
-    if (!kp->dialled && o->pod.phase == KUBE_RUNNING && o->pod.ip[0] &&
-        o->pod.container.state == KUBE_CONTAINER_RUNNING)
-        kube_dial(kp, o->pod.ip);
+    if (o->pod.phase == KUBE_RUNNING && o->pod.container.state == KUBE_CONTAINER_RUNNING)
+        kube_text(kp->ip, sizeof kp->ip, o->pod.ip);
+    dial_when_known(kp);
 }
 
 static void vanished(struct kube_pod_of *kp)
@@ -184,6 +191,7 @@ static void on_pod(void *arg, enum kube_watch_event event, const struct kube_obj
 {
     struct kubernetes *k = arg;
     struct kube_pod_of *kp = o ? pod_named(k, o->name) : NULL;
+    bool canary = o && strcmp(o->name, k->canary.name) == 0;
     switch (event) {
     case KUBE_WATCH_LISTING:
         k->list_number++;
@@ -192,11 +200,14 @@ static void on_pod(void *arg, enum kube_watch_event event, const struct kube_obj
         if (kp) {
             kp->seen = k->list_number;
             look_at(kp, o);
-        }
+        } else if (canary)
+            kube_canary_seen(k, o);
         return;
     case KUBE_WATCH_GONE:
         if (kp)
             vanished(kp);
+        else if (canary)
+            kube_canary_gone(k);
         else
             kube_orphan_gone(k, o->name);
         return;
@@ -279,12 +290,16 @@ static void begin_pod(struct kube_pod_of *kp)
         kube_text(kp->uid, sizeof kp->uid, orphan->uid);
         kp->seen = k->list_number;
         k->adopted++;
-        kube_dial(kp, orphan->ip);
+        kube_text(kp->ip, sizeof kp->ip, orphan->ip);
+        dial_when_known(kp);
         return;
     }
     make_name(kp);
     kp->lease = k->own;
-    if (k->why[0] != '\0' || !kube_lease_ready(k)) {
+    if (kube_canary_refuses(k)) {
+        kp->gone = true;
+        kube_judge(kp, k->canary.reason, k->canary.why);
+    } else if (k->why[0] != '\0' || !kube_lease_ready(k)) {
         kp->gone = true;
         kube_judge(kp, k->reason, k->why[0] ? k->why : "the cluster is not known yet");
     } else if (ask_for(kp, &info) != ERR_OK) {
@@ -342,6 +357,12 @@ static void check_start(struct kube_pod_of *kp, int64_t now)
     char text[KUBE_WHY_MAX];
     if (kp->pod.ready)
         return;
+    if (kube_canary_refuses(kp->k)) {
+        kube_judge(kp, kp->k->canary.reason, kp->k->canary.why);
+        tell_judged(kp);
+        return;
+    }
+    dial_when_known(kp);
     if (now - kp->born_ns > kp->k->options.config->k8s_pod_start_ms * (SECOND_NS / 1000)) {
         bool unscheduled = kp->why[0] != '\0' && !kp->judged;
         snprintf(text, sizeof text, "%.*s", (int)sizeof text - 1,
@@ -427,6 +448,7 @@ static void on_tick(uv_timer_t *timer)
     if (!k->pods_watch)
         begin_watch(k);
     kube_lease_tick(k);
+    kube_canary_tick(k, now);
     list_each(kp, &k->pods, struct kube_pod_of, link) check_pod(kp, now);
 }
 
@@ -447,7 +469,9 @@ enum err kubernetes_open(uv_loop_t *loop, const struct kubernetes_options *optio
     list_init(&k->pods);
     list_init(&k->leases);
     list_init(&k->orphans);
-    enum err e = kube_open(loop, &kube, &k->kube, info);
+    enum err e = kube_canary_accept(k, &c->pod_accept_missing, info);
+    if (e == ERR_OK)
+        e = kube_open(loop, &kube, &k->kube, info);
     if (e != ERR_OK) {
         free(k);
         return e;

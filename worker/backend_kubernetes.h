@@ -29,6 +29,8 @@ MUST_CHECK enum err kubernetes_open(uv_loop_t *loop, const struct kubernetes_opt
 void kubernetes_close(struct pod_backend *backend, void (*closed)(void *arg), void *arg);
 /* NULL: pods can be made. Else why not, one line. */
 const char *kubernetes_why_not(struct pod_backend *backend);
+/* Names of what the cluster does not enforce, and their bits (canary.def), once the canary told. */
+const char *kubernetes_isolation(struct pod_backend *backend, uint64_t *ret_missing);
 /* The JSON of /health/kubernetes, an object. Failure is sticky in `out`. */
 void kubernetes_health(struct pod_backend *backend, struct buf *out);
 

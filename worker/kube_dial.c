@@ -58,7 +58,7 @@ struct sha256 kube_token(const struct kubernetes *k, const char *name)
     return hmac_sha256((struct str){.p = (const char *)secret->bytes, .n = SHA256_LEN}, str_of(label));
 }
 
-void kube_dial(struct kube_pod_of *kp, const char *ip)
+void kube_dial(struct kube_pod_of *kp)
 {
     char knock[KNOCK_SIZE];
     struct sha256 token = kube_token(kp->k, kp->name);
@@ -66,7 +66,7 @@ void kube_dial(struct kube_pod_of *kp, const char *ip)
     kp->dialled_ns = kube_now();
     memcpy(knock, KNOCK_MAGIC, KNOCK_MAGIC_SIZE);
     memcpy(knock + KNOCK_MAGIC_SIZE, token.bytes, KNOCK_TOKEN_SIZE);
-    int fd = connect_to(ip, (unsigned)kp->k->options.config->k8s_runner_port);
+    int fd = connect_to(kp->ip, (unsigned)kp->k->options.config->k8s_runner_port);
     if (fd < 0 || pod_connected(&kp->pod, fd) != ERR_OK) {
         kube_judge(kp, REASON_POD_LOST, "no connection to the pod can be begun");
         return; /* told by the tick */

@@ -49,12 +49,27 @@ struct kube_pod_of {
     bool creating, deleting; /* a request is in flight */
     bool gone;               /* the API server has no such object */
     bool dialled;
-    bool judged; /* `reason` and `why` are known */
+    char ip[KUBE_IP_MAX]; /* where to; "" : it does not run yet */
+    bool judged;          /* `reason` and `why` are known */
     enum reason reason;
     char why[KUBE_WHY_MAX];
     unsigned seen; /* the watch's list that it was in */
     int64_t born_ns, dialled_ns, eof_ns, delete_ns;
     unsigned delete_tries;
+};
+
+/* The pod that tries what the cluster enforces (kube_canary.c). */
+struct kube_canary {
+    char name[KUBE_NAME_MAX + 1], uid[KUBE_UID_MAX + 1];
+    bool there, busy;           /* it may exist; a request about it is in flight */
+    bool over;                  /* nothing more is expected of this one */
+    bool answered;              /* `missing` is known */
+    unsigned missing, accepted; /* bits of enum canary_row */
+    unsigned failures;
+    int64_t since_ns, retry_ns, delete_ns;
+    enum reason reason;     /* with `why` */
+    char why[KUBE_WHY_MAX]; /* it was refused, or gave no answer yet; "" */
+    char names[KUBE_WHY_MAX];
 };
 
 struct kubernetes {
@@ -72,6 +87,11 @@ struct kubernetes {
     struct kube_lease *own;
     char why[KUBE_WHY_MAX]; /* no pod can be made at present; "" */
     enum reason reason;
+    struct kube_canary canary;
+    bool asking;                   /* about our rights */
+    unsigned right;                /* the one that is asked about */
+    int64_t rights_ns;             /* when they are asked about (again) */
+    char rights_why[KUBE_WHY_MAX]; /* the first that is missing; "" */
     uint64_t made, deleted, adopted, swept;
     bool closing;
     int64_t close_ns; /* not waited for longer */
@@ -85,9 +105,19 @@ void kube_text(char *to, size_t size, const char *from);
 /* backend_kubernetes.c: why it will be LOST; the first reason counts. */
 void kube_judge(struct kube_pod_of *kp, enum reason reason, const char *why);
 
+/* kube_canary.c */
+MUST_CHECK enum err kube_canary_accept(struct kubernetes *k, const struct config_list *names,
+                                       struct errinfo *info);
+void kube_canary_tick(struct kubernetes *k, int64_t now);
+void kube_canary_seen(struct kubernetes *k, const struct kube_object *o);
+void kube_canary_gone(struct kubernetes *k);
+bool kube_canary_done(const struct kubernetes *k);    /* pods may be used */
+bool kube_canary_refuses(const struct kubernetes *k); /* why and reason: none may, or it gave no answer */
+json_t *kube_canary_json(const struct kubernetes *k);
+
 /* kube_dial.c */
 struct sha256 kube_token(const struct kubernetes *k, const char *pod_name);
-void kube_dial(struct kube_pod_of *kp, const char *ip);
+void kube_dial(struct kube_pod_of *kp); /* kp->ip */
 
 /* kube_lease.c */
 void kube_lease_tick(struct kubernetes *k);

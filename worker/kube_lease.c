@@ -207,8 +207,9 @@ static void sweep(struct kubernetes *k, const char *name, const char *uid)
 static void take_in(struct kubernetes *k, struct kube_lease *lease, const struct kube_object *pod)
 {
     const char *kind = kube_object_label(pod, KUBE_LABEL_KIND);
-    bool usable = kind && strlen(kind) < KUBE_KIND_MAX && pod->deleted_ms == 0 && pod->pod.ip[0] &&
-                  pod->pod.phase == KUBE_RUNNING && kube_pod_trouble(pod, NULL) == KUBE_TROUBLE_NONE;
+    bool usable = kind && strlen(kind) < KUBE_KIND_MAX && strcmp(kind, KUBE_CANARY) != 0 &&
+                  pod->deleted_ms == 0 && pod->pod.ip[0] && pod->pod.phase == KUBE_RUNNING &&
+                  kube_pod_trouble(pod, NULL) == KUBE_TROUBLE_NONE;
     struct kube_orphan *o = usable && k->orphan_count < KUBE_ORPHANS_MAX ? calloc(1, sizeof *o) : NULL;
     if (!o) {
         sweep(k, pod->name, pod->uid);

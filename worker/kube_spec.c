@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/kube_spec.h"
 
+#include "worker/canary.h"
 #include "worker/spawner/kinds.h"
 #include "json/json.h"
 
@@ -94,10 +95,10 @@ enum err kube_image(const struct config *c, const char *language, struct buf *ou
 static json_t *labels_json(const struct config *c, const struct kube_pod_plan *p, const char *language)
 {
     struct label worker = label_of(p->worker);
-    json_t *all =
-        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "app.kubernetes.io/managed-by", "millrace",
-                  KUBE_LABEL_DEPLOYMENT, p->deployment, KUBE_LABEL_LEASE, p->lease, KUBE_LABEL_WORKER,
-                  worker.text, KUBE_LABEL_KIND, p->kind, KUBE_LABEL_LANGUAGE, language);
+    json_t *all = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "app.kubernetes.io/managed-by", "millrace",
+                            KUBE_LABEL_DEPLOYMENT, p->deployment, KUBE_LABEL_LEASE, p->lease,
+                            KUBE_LABEL_WORKER, worker.text, KUBE_LABEL_KIND,
+                            p->canary ? KUBE_CANARY : p->kind, KUBE_LABEL_LANGUAGE, language);
     for (size_t i = 0; all && i < c->k8s_pod_labels.count; i++) {
         struct str value = str_of(c->k8s_pod_labels.items[i]);
         struct str name = str_split(&value, '=');
@@ -147,6 +148,12 @@ static json_t *args_json(const struct config *c, const struct kube_pod_plan *p,
     const struct language_row *row = language_row(kind->lang);
     char arg[128];
     json_t *args = json_array();
+    if (p->canary) {
+        snprintf(arg, sizeof arg, CANARY_OPTION "%" PRId64 ",%" PRId64, c->max_total_file_bytes,
+                 (int64_t)TMP_MB << 20);
+        json_array_append_new(args, json_string(arg));
+        return args;
+    }
     snprintf(arg, sizeof arg, "--listen=%u", (unsigned)c->k8s_runner_port);
     json_array_append_new(args, json_string(arg));
     snprintf(arg, sizeof arg, "--token=%s", p->token_digest);

@@ -15,6 +15,8 @@
 #define KUBE_LABEL_WORKER     "millrace.dev/worker"
 #define KUBE_LABEL_KIND       "millrace.dev/kind"
 #define KUBE_LABEL_LANGUAGE   "millrace.dev/language"
+/* The kind of what is no pod of a pool. */
+#define KUBE_CANARY "canary"
 
 enum { KUBE_NAME_MAX = 63, KUBE_KIND_MAX = 24, KUBE_WARM_MAX = 32 };
 
@@ -31,6 +33,7 @@ struct kube_pod_plan {
     const char *deployment, *worker; /* label values */
     const char *lease, *lease_uid;   /* the ConfigMap that owns it */
     const char *token_digest;        /* SHA-256 of its token, in hex */
+    bool canary;                     /* it tries what the cluster enforces, and ends (worker/canary.h) */
 };
 /* ERR_INVALID: a setting that is JSON is none, or not of its shape; ERR_NOT_FOUND: no such kind; ERR_NOMEM. */
 MUST_CHECK enum err kube_pod_json(const struct config *config, const struct kube_pod_plan *plan,

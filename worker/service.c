@@ -127,14 +127,16 @@ void worker_write_health(const struct worker *w, struct buf *out)
 {
     const char *why = "";
     bool ready = worker_ready(w, &why);
+    uint64_t missing = w->missing;
+    const char *isolation = w->kubernetes ? kubernetes_isolation(w->backend, &missing) : w->hello_text;
     auto_json root =
         json_pack("{s:s, s:b, s:s, s:s, s:i, s:i, s:b, s:s, s:I, s:b, s:o, s:o, s:o}", "status",
                   w->stopping ? "draining"
                   : ready     ? "ok"
                               : "starting",
                   "ready", ready, "why", why, "worker", w->name, "slots", (int)w->slots, "running",
-                  (int)jobruns_count(w->runs), "redis", queue_ready(w->queue), "isolation", w->hello_text,
-                  "missing_bits", (json_int_t)w->missing, "rootless", w->rootless, "pools", pools_json(w),
+                  (int)jobruns_count(w->runs), "redis", queue_ready(w->queue), "isolation", isolation,
+                  "missing_bits", (json_int_t)missing, "rootless", w->rootless, "pools", pools_json(w),
                   "objects", objects_json(w), "languages", languages_json(w));
     if (!root || json_write(root, out) != ERR_OK)
         buf_append_cstr(out, "{\"status\":\"error\"}");

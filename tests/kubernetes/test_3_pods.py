@@ -99,17 +99,6 @@ def test_the_api_tells_how_the_workers_fare(plant):
     assert (last["status"], last["why"]) == (mine["status"], mine["why"]) and last["cluster"]["lease"] == mine["cluster"]["lease"]
 
 
-def test_a_job_costs_two_requests(plant):
-    worker = plant.of("spawner")[0]
-    wait_until("the pools are full", lambda: full(worker), 60, 0.1)
-    before = health(worker)["cluster"]
-    for _ in range(5):
-        run(plant, "print(1)")
-    wait_until("the pods are replaced", lambda: full(worker) and health(worker)["cluster"]["deleted"] == before["deleted"] + 5, 60, 0.1)
-    after = health(worker)["cluster"]
-    assert after["made"] == before["made"] + 5
-
-
 def test_the_settings_are_in_the_pod(plant, kubernetes):
     wait_until("the pools are full", lambda: full(plant.of("spawner")[0]), 60, 0.1)
     pod = pods(kubernetes, **{"millrace.dev/kind": "py"})[0]

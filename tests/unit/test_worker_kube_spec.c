@@ -133,6 +133,24 @@ static void any_workers_name_is_a_label(void **state)
     }
 }
 
+static void a_canary_is_told_the_sizes_of_its_volumes(void **state)
+{
+    (void)state;
+    auto_buf out = BUF_INIT(1 << 20);
+    struct errinfo info = {0};
+    struct kube_pod_plan p = plan;
+    auto_json root = NULL;
+    p.canary = true;
+    config.max_total_file_bytes = 1234567;
+    assert_int_equal(kube_pod_json(&config, &p, &out, &info), ERR_OK);
+    assert_int_equal(json_parse(buf_str(&out), &root, &info), ERR_OK);
+    json_t *args = json_object_get(container(root), "args");
+    assert_int_equal(json_array_size(args), 1);
+    assert_string_equal(json_string_value(json_array_get(args, 0)), "--canary=1234567,67108864");
+    json_t *labels = json_object_get(json_object_get(root, "metadata"), "labels");
+    assert_string_equal(json_string_value(json_object_get(labels, KUBE_LABEL_KIND)), KUBE_CANARY);
+}
+
 static void json_settings_are_checked(void **state)
 {
     (void)state;
@@ -190,6 +208,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(as_recorded, setup, teardown),
         cmocka_unit_test_setup_teardown(settings_are_in_it, setup, teardown),
         cmocka_unit_test_setup_teardown(any_workers_name_is_a_label, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_canary_is_told_the_sizes_of_its_volumes, setup, teardown),
         cmocka_unit_test_setup_teardown(json_settings_are_checked, setup, teardown),
         cmocka_unit_test_setup_teardown(every_kind_has_an_image, setup, teardown),
         cmocka_unit_test(reasons),

@@ -134,7 +134,7 @@ static bool reserve(void)
 }
 
 /* The container's own counters, where the engine shows them: the first of each that is there. */
-static unsigned open_counters(void)
+unsigned contained_counters(void)
 {
     static const struct {
         int at;
@@ -186,7 +186,7 @@ static bool prepare(const struct contained *c, struct runner *r)
     if (!place_is_good() || !image_is_good(c) || !reserve() || !place_filter())
         return false;
     r->contained = r->files.contained = true;
-    r->fds = 1U << RUNNER_FD_CONTROL | 1U << RUNNER_FD_FILTER | open_counters();
+    r->fds = 1U << RUNNER_FD_CONTROL | 1U << RUNNER_FD_FILTER | contained_counters();
     return runner_block_signals() || cannot("signals", strerror(errno));
 }
 

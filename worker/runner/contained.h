@@ -13,4 +13,7 @@
 /* Returns an exit code when it cannot begin, and says why on standard error. */
 int contained_main(int argc, char **argv);
 
+/* Opens those of the container's own counters that the engine shows; bits of enum runner_fd. */
+unsigned contained_counters(void);
+
 #endif

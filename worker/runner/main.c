@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/canary.h"
+#include "worker/runner/canary.h"
 #include "worker/runner/contained.h"
 #include "worker/runner/runner_main.h"
 
@@ -36,6 +38,8 @@ int main(int argc, char **argv)
     struct runner_start start = {.warm = NULL};
     if (argc > 1 && strncmp(argv[1], "--listen=", 9) == 0)
         return contained_main(argc, argv);
+    if (argc == 2 && strncmp(argv[1], CANARY_OPTION, sizeof CANARY_OPTION - 1) == 0)
+        return canary_main(argv[1] + sizeof CANARY_OPTION - 1);
     if (argc < 3 || !hex_after(argv[1], "--fds=", &start.fds) || !hex_after(argv[2], "--off=", &start.off))
         return usage();
     if (argc > 3 &&

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Workers whose cluster lacks or refuses something, each in its own way, side by side: every one says what it is in
+/health/kubernetes, uses no pod, goes on living, and recovers when it can."""
+import json
+import pathlib
+import sys
+import urllib.error
+import urllib.request
+
+import pytest
+
+import kubeimages
+from kubeproxy import KubeProxy, kubeconfig, status
+from system import wait_until
+
+sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent.parent / part) for part in ("faults", "integration")]
+import plant as plants  # noqa: E402
+from test_worker_runs import run  # noqa: E402
+
+NAMESPACE, FULL = "refusals", "refusals-full"
+ONE_POOL = {name: "0" for name in kubeimages.POOLS} | {"POD_POOL_PY": "1", "K8S_CPU_REQUEST": "10m", "K8S_MEMORY_REQUEST": "24Mi"}
+ALL = ("create", "delete", "get", "list", "watch")
+# {worker: (settings, what is said of why, the pool's reason)}
+REFUSALS = {
+    "namespace": ({"K8S_NAMESPACE": "nowhere"}, 'namespaces "nowhere" not found', "pod_forbidden"),
+    "security": ({"K8S_SECCOMP_PROFILE_TYPE": "Unconfined"}, "violates PodSecurity", "pod_forbidden"),
+    "quota": ({"K8S_NAMESPACE": FULL}, "exceeded quota: none", "pod_quota"),
+    "right": ({"K8S_NAMESPACE": NAMESPACE}, f"the right to delete pods in the namespace {NAMESPACE} is missing", ""),
+    "token": ({"K8S_NAMESPACE": NAMESPACE}, "Unauthorized", "cluster_unavailable"),
+    "nobody": ({"K8S_NAMESPACE": NAMESPACE}, "cannot", "cluster_unavailable"),
+    "image": ({"K8S_IMAGE_PULL_POLICY": "IfNotPresent", "K8S_IMAGE_REGISTRY": "127.0.0.1:1/none"}, "127.0.0.1:1/none-py", "image_unavailable"),
+    "node": ({"K8S_POD_NODE_SELECTOR": '{"millrace.dev/none": "here"}', "K8S_POD_START_SECONDS": "3"}, "node affinity/selector", "unschedulable"),
+    "limit": ({"POD_ACCEPT_MISSING": ""}, "POD_ACCEPT_MISSING=pids_limit", "pod_forbidden"),
+}
+
+
+def health(process):
+    try:
+        with urllib.request.urlopen(process.url + "/health/kubernetes", timeout=10) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as answer:
+        return json.load(answer)
+    except OSError:
+        return {"status": "away", "why": "", "cluster": {}, "pools": {"py": {"reason": "", "why": "", "ready": 0}}}
+
+
+def account_without(kubernetes, path, verb):
+    """A service account that has all rights but one."""
+    kubernetes.apply(
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "few", "namespace": NAMESPACE}},
+        {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "few", "namespace": NAMESPACE}, "rules": [
+            {"apiGroups": [""], "resources": ["pods"], "verbs": [one for one in ALL if one != verb]},
+            {"apiGroups": [""], "resources": ["configmaps"], "verbs": [*ALL, "patch"]}]},
+        {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "few", "namespace": NAMESPACE},
+         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "few"},
+         "subjects": [{"kind": "ServiceAccount", "name": "few", "namespace": NAMESPACE}]})
+    token = kubernetes.kubectl("-n", NAMESPACE, "create", "token", "few").strip()
+    return kubeconfig(path, kubernetes.server, (kubernetes.state / "pki" / "ca.crt").read_bytes(), {"token": token})
+
+
+@pytest.fixture(scope="module")
+def way(kubernetes, tmp_path_factory):
+    """A worker's way to the API server that a test can break."""
+    proxy = KubeProxy(kubernetes, tmp_path_factory.mktemp("way"))
+    yield proxy
+    proxy.stop()
+
+
+@pytest.fixture(scope="module")
+def workers(kubernetes, way, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("refusals")
+    given = kubeimages.pods_of(kubernetes, tmp_path_factory.mktemp("images"))["env"]
+    for name in (NAMESPACE, FULL):
+        kubernetes.namespace(name)
+    kubernetes.apply({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none", "namespace": FULL},
+                      "spec": {"hard": {"pods": "0"}}})
+    authority = (kubernetes.state / "pki" / "ca.crt").read_bytes()
+    configs = {"right": account_without(kubernetes, folder / "right", "delete"), "proxied": way.kubeconfig(folder / "proxied"),
+               "token": kubeconfig(folder / "token", kubernetes.server, authority, {"token": "wrong"}),
+               "nobody": kubeconfig(folder / "nobody", "https://127.0.0.1:1", authority, {"token": "any"})}
+    plant = plants.Plant(folder / "plant", apis=1, workers=len(REFUSALS) + 1,
+                         env={**given, **ONE_POOL, "POD_BACKEND": "kubernetes", "K8S_NAMESPACE": NAMESPACE})
+    named = dict(zip([*REFUSALS, "proxied"], plant.of("spawner")))
+    for name, process in named.items():
+        process.command = [str(plant.bin / "millrace-worker")]
+        process.env |= REFUSALS[name][0] if name in REFUSALS else {}
+        if name in configs:
+            process.env["KUBECONFIG"] = str(configs[name])
+    plant.wait_ready = lambda: None  # most never are
+    with plant:
+        yield {**named, "plant": plant}
+    assert plant.crashes == []
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_it_says_why(workers, name):
+    _, text, reason = REFUSALS[name]
+
+    def told():
+        page = health(workers[name])
+        said = page["why"] + page["pools"]["py"]["why"]
+        return text in said and reason in (page["pools"]["py"]["reason"], "") and page
+    page = wait_until(f"it says {text!r}", told, 90, 0.2)
+    assert page["status"] in ("failing", "degraded")
+    assert page["pools"]["py"]["ready"] == 0 or name == "right"
+
+
+def test_the_api_knows_who_fails(workers):
+    plant = workers["plant"]
+    request = urllib.request.Request(plant.urls[0] + "/health/kubernetes", headers={"x-api-key": plant.api_key})
+
+    def told():
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return json.load(answer)["workers"]
+        except urllib.error.HTTPError as answer:
+            return json.load(answer).get("workers", {})
+    all_of = wait_until("all told it", lambda: len(told()) == len(REFUSALS) + 1 and told(), 60, 0.5)
+    assert 'namespaces "nowhere" not found' in all_of[workers["namespace"].worker_id]["why"]
+
+
+def test_what_the_canary_found(workers):
+    worker = workers["proxied"]
+    canary = wait_until("it answers", lambda: health(worker)["cluster"].get("canary", {}).get("answered") and health(worker)["cluster"]["canary"], 120, 0.2)
+    assert [(row["name"], row["accepted"]) for row in canary["missing"]] == [("pids_limit", True), ("network_policy", True)]
+    with urllib.request.urlopen(worker.url + "/health", timeout=10) as answer:
+        assert json.load(answer)["isolation"] == "pids_limit,network_policy"
+    wait_until("pods are used", lambda: health(worker)["pools"]["py"]["ready"] == 1, 120, 0.2)
+
+
+@pytest.mark.parametrize("code, reason", [(429, "TooManyRequests"), (500, "InternalError"), (503, "ServiceUnavailable")])
+def test_it_recovers_by_itself(workers, kubernetes, way, code, reason):
+    """Its pod is taken away while the API server gives none and breaks the watch off: it says so, and makes one when it may."""
+    worker = workers["proxied"]
+    wait_until("its pool is full", lambda: health(worker)["pools"]["py"]["ready"] == 1, 120, 0.1)
+    made, asked = health(worker)["cluster"]["made"], way.count("POST /")
+    way.rule("POST", "answer", times=100000, status=code, headers=[], body=status(code, reason))
+    way.rule("watch=1", "cut_watch", times=2, after=0)
+    try:
+        kubernetes.kubectl("-n", NAMESPACE, "delete", "pod", "-l", f"millrace.dev/worker={worker.worker_id}", "--wait=false")
+        wait_until("it asked in vain", lambda: way.count("POST /") > asked and health(worker)["pools"]["py"]["ready"] == 0, 60, 0.1)
+    finally:
+        with way.lock:
+            way.rules.clear()
+    wait_until("it is well again", lambda: health(worker)["pools"]["py"]["ready"] == 1 and health(worker)["status"] == "ok", 120, 0.2)
+    assert health(worker)["cluster"]["made"] > made
+
+
+def test_a_job_costs_two_requests(workers, way):
+    """One makes a pod and one deletes it, neither while somebody waits; beside them there are the renewals of the lease alone."""
+    plant, worker = workers["plant"], workers["proxied"]
+    for other in (process for process in workers.values() if process not in (plant, worker)):
+        plant.hold(other)  # one of them has pods too
+        plant.kill(other)
+    wait_until("its pool is full", lambda: health(worker)["pools"]["py"]["ready"] == 1, 120, 0.1)
+    wait_until("nothing is on its way", lambda: health(worker)["cluster"]["pods"] == 1, 60, 0.1)
+    with way.lock:
+        way.seen.clear()
+    for n in range(4):
+        assert run(plant, f"print({n})")["stdout"] == f"{n}\n"
+        wait_until("its pool is full", lambda: health(worker)["pools"]["py"]["ready"] == 1, 120, 0.1)
+    wait_until("nothing is on its way", lambda: health(worker)["cluster"]["pods"] == 1, 60, 0.1)
+    with way.lock:
+        requests = [line for line in way.seen if "watch=1" not in line]
+    pods = [line.split()[0] for line in requests if "/pods" in line]
+    assert pods.count("POST") == pods.count("DELETE") == 4 and len(pods) == 8, requests
+    assert {line.split()[0] for line in requests if "/pods" not in line} <= {"PATCH"}, requests
