@@ -17,7 +17,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-enum { EXIT_PROTOCOL = 70, EXIT_FLUSH_FAILED = 120, FINISH_SLOWLY = 1, GO_FD = 3 };
+enum { EXIT_PROTOCOL = 70, EXIT_FLUSH_FAILED = 120, FINISH_SLOWLY = 1, GO_FD = 3, TEMPLATE_LIVES = 40 };
 
 /* Methods of template.py's Host. The names are the fields'. */
 #define HOOKS(X)                                                                                             \
@@ -213,8 +213,8 @@ static int live(const struct hooks *hooks, FILE *file, const char *path, PyObjec
     return flushed ? status : EXIT_FLUSH_FAILED;
 }
 
-/* A whole life of the smallest program, ahead of demand, where nobody waits for it: the pages that every program writes are copied
-   now. It leaves nothing but a used __main__, which fresh() replaces. */
+/* A whole life of the smallest program, ahead of demand, where nobody waits for it: in a child the pages that every program writes are
+   copied now. It leaves nothing but a used __main__, which fresh() replaces. */
 static bool rehearse(const struct hooks *hooks, const char *folder)
 {
     static char source[] = "def f(x):\n    return x\nprint(f(''), end='')\n";
@@ -385,6 +385,9 @@ int millrace_serve(int control, const char *versions, PyObject *host)
     enum err e = find_hooks(host, &hooks) ? control_read_setup(control, &setup) : ERR_INVALID;
     struct template_reply ready = {.magic = TEMPLATE_MAGIC, .type = TEMPLATE_READY};
     snprintf(ready.text, sizeof ready.text, "%s", versions);
+    /* What a first life writes once (caches of methods, quickened code) is then written in no child. */
+    for (int i = 0; e == ERR_OK && i < TEMPLATE_LIVES; i++)
+        e = rehearse(&hooks, "/tmp") ? ERR_OK : ERR_INVALID;
     if (e == ERR_OK)
         e = control_reply(control, &ready);
     settle_heaps();

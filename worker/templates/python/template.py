@@ -190,6 +190,7 @@ class Host:
         self.streams = (sys.stdin, sys.stdout, sys.stderr)
         self.shutdown = threading._shutdown
         self.baseline = None
+        self.work = ""
         self.fork_hooks = None
         self.run_exits = atexit._run_exitfuncs
         self.own_exits = take_exits()
@@ -358,8 +359,6 @@ def start():
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     ctypes = importlib.import_module("ctypes")
     library = ctypes.PyDLL(options.lib)
-    if not options.alone:
-        library.millrace_gather()
     import_set(options.set)
     standard_streams()
     warm_up()
