@@ -2,13 +2,16 @@
 """The images that tools/images makes: what is in them, that two runs give the same, and that the cluster's pods run them."""
 import hashlib
 import json
+import shutil
 import subprocess
+import tempfile
 
 import pytest
 
 import kubeimages
+from containerengines import Docker, Podman
 from kubecluster import hardened_pod
-from system import ROOT, wait_until
+from system import BUILD, ROOT, wait_until
 
 NAMES = ("service", "bash", "c")
 
@@ -62,6 +65,20 @@ def test_it_can_be_loaded(archive):
         [layer.removeprefix("sha256:") for layer in archive.config["rootfs"]["diff_ids"]]
 
 
+@pytest.mark.parametrize("engine", [Podman, Docker])
+def test_an_engine_loads_and_runs_it(made, engine):
+    folder = tempfile.mkdtemp(prefix="engine-")  # podman takes no path over 50 bytes
+    used = engine(folder)
+    try:
+        assert kubeimages.reference("bash") in used.load(made / "bash.tar")
+        told = used.run(kubeimages.reference("bash"), "/bin/bash", "-c", "id; echo $((6*7)); touch /x; true")
+        assert "uid=65532(user) gid=65532(user)" in told and "42\n" in told and "Read-only" in told
+        assert "millrace-runner is PID 1 of a pod" in used.run(kubeimages.reference("bash"), code=64)
+    finally:
+        used.stop()
+        shutil.rmtree(folder)
+
+
 def test_nobody_gains_rights_in_it(archive):
     assert archive.config["config"]["User"] == "65532:65532"
     for path, (member, _) in archive.entries().items():
@@ -75,19 +92,24 @@ def test_its_packages_are_listed(archive, made):
     names = [package["name"] for package in inside["packages"]]
     assert names == sorted(set(names)) and "libc6" in names
     if archive.name != "service":
-        assert set(names) >= set(table()[archive.name])
+        assert set(names) >= set(table()[archive.name][0])
 
 
 def table():
-    """{language: packages that it needs in any case}."""
+    """{language: (packages that it needs in any case, those of its libraries)}."""
     told = subprocess.run([ROOT / "tools" / "install", "--packages"], stdout=subprocess.PIPE, text=True, check=True).stdout
-    return {line.split()[0]: line.partition(" +")[0].split()[1:] for line in told.splitlines()}
+    rows = (line.partition(" +") for line in told.splitlines())
+    return {needs.split()[0]: (needs.split()[1:], libraries.split()) for needs, _, libraries in rows}
 
 
-def test_every_language_has_a_containerfile_of_the_same_table(made):
-    for name in NAMES[1:]:
-        lines = (made / f"{name}.Containerfile").read_text().replace("\\\n", " ")
-        assert set(table()[name]) <= set(lines.split()) and "USER 65532:65532" in lines
+def test_every_language_has_a_containerfile_of_the_same_table(tmp_path):
+    subprocess.run([ROOT / "tools" / "images", "--containerfiles", "--output", tmp_path, "--build", BUILD], check=True, timeout=120)
+    assert len(table()) == 13
+    for name, (needs, libraries) in table().items():
+        text = (tmp_path / f"{name}.Containerfile").read_text()
+        assert text.split("--no-install-recommends")[1].split(" && rm ")[0].replace("\\\n", " ").split() == needs + libraries, name
+        assert "\nUSER 65532:65532\n" in text and f"\nCOPY {name}.files/ /\n" in text
+        assert (tmp_path / f"{name}.files/usr/lib/millrace/millrace-runner").stat().st_mode & 0o777 == 0o755
 
 
 def test_the_service_has_no_shell(made):
