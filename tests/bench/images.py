@@ -82,8 +82,8 @@ def run_all(cluster, folder, names):
         system.stop()
 
 
-def table(made):
-    lines = ["| image | MiB | Debian packages | programs run in a pod of it |", "|---|---|---|---|"]
+def table(made, bare):
+    lines = [f"| image{', `--bare`' if bare else ''} | MiB | Debian packages | programs run in a pod of it |", "|---|---|---|---|"]
     for name, one in made.items():
         ran = "starts (`tests/kubernetes/test_2_images.py`)" if name == "service" else ", ".join(ROWS)
         lines.append(f"| `{name}` | {one.mib} | {one.packages} | {ran} |")
@@ -119,11 +119,11 @@ def main():
             failed += run_all(cluster, folder, [name for name in names if name in LANGUAGES])
         finally:
             cluster.stop()
-    print("\n".join(failed) or table(made))
+    print("\n".join(failed) or table(made, options.bare))
     if failed:
         sys.exit(1)
     if options.docs:
-        write_docs(table(made))
+        write_docs(table(made, options.bare))
 
 
 if __name__ == "__main__":
