@@ -12,9 +12,13 @@ enum { PAGE_MAX = 1 << 20 };
 
 /* ---- metrics ---- */
 
-/* Whose pods these are; LANG_COUNT ("other"): pods without an interpreter. */
+/* Whose pods these are; LANG_COUNT ("other"): pods without an interpreter. Where each language has an image, its id is a kind too. */
 static enum language language_of_kind(const char *kind)
 {
+    enum language lang;
+    struct errinfo info;
+    if (pod_kind_named(kind) == KIND_COUNT)
+        return language_parse(str_of(kind), &lang, &info) == ERR_OK ? lang : LANG_COUNT;
     const struct pod_kind_row *row = pod_kind_row(pod_kind_named(kind));
     for (unsigned i = 0; i < LANG_COUNT; i++) {
         const char *warm = language_row((enum language)i)->warm;
