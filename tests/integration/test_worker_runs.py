@@ -247,7 +247,7 @@ def test_inputs_while_it_runs(plant):
 
 
 def test_a_signal_for_the_program(plant):
-    job = submit(plant, "import time\nprint('there', flush=True)\ntry:\n time.sleep(60)\nexcept KeyboardInterrupt:\n print('int')",
+    job = submit(plant, "import time\ntry:\n print('there', flush=True)\n time.sleep(60)\nexcept KeyboardInterrupt:\n print('int')",
                  interactive=True)
     with stream(plant, job) as socket:
         until(socket, "output")
