@@ -8,7 +8,6 @@
 #include "worker/jobrun_internal.h"
 
 #include "base/clock.h"
-#include "worker/spawner/kinds.h"
 #include "worker/spec.h"
 
 #include <stdlib.h>
@@ -120,9 +119,8 @@ void jobrun_compile_look(struct jobrun *run)
 {
     struct compile_cache *cache = run->runs->options.compiled;
     const struct language_row *lang = language_row(run->plan.lang);
-    if (run->compile || !cache || !lang->compile || lang->out ||
-        strcmp(run->plan.kind, pod_kind_row(KIND_COLD)->name) != 0 || compile_cache_room(cache) == 0 ||
-        tells_time(run->request.code))
+    if (run->compile || !cache || !lang->compile || lang->out || *lang->warm || /* its interpreter compiles */
+        compile_cache_room(cache) == 0 || tells_time(run->request.code))
         return;
     struct run_compile *c = calloc(1, sizeof *c);
     if (!c)
