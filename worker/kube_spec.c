@@ -8,6 +8,7 @@
 #include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { TMP_MB = 64, IMAGE_MAX = 512, GRACE_S = 1, POD_ID = 65532 };
@@ -142,6 +143,21 @@ static void add_needs(json_t *args, const char *path)
     json_array_append_new(args, json_string(arg));
 }
 
+/* Test builds only: MILLRACE_TEST_OFF=seccomp,rlimits, as for the spawner. */
+static void add_off(json_t *args)
+{
+#ifdef MILLRACE_TEST_BUILD
+    char arg[256];
+    const char *off = getenv("MILLRACE_TEST_OFF");
+    if (!off || !*off)
+        return;
+    snprintf(arg, sizeof arg, "--off=%s", off);
+    json_array_append_new(args, json_string(arg));
+#else
+    (void)args;
+#endif
+}
+
 static json_t *args_json(const struct config *c, const struct kube_pod_plan *p,
                          const struct kube_kind_of *kind)
 {
@@ -166,6 +182,7 @@ static json_t *args_json(const struct config *c, const struct kube_pod_plan *p,
     add_needs(args, row->compile ? row->compile[0] : NULL);
     for (size_t i = 0; row->needs && row->needs[i]; i++)
         add_needs(args, row->needs[i]);
+    add_off(args);
     return args;
 }
 

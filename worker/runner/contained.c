@@ -4,6 +4,7 @@
 #include "worker/runner/container_python.h"
 #include "worker/runner/door.h"
 #include "worker/runner/pod_fds.h"
+#include "worker/spawner/defence.h"
 #include "worker/templates/sealed.h"
 
 #include <errno.h>
@@ -25,6 +26,7 @@ struct contained {
     uint8_t digest[DIGEST_SIZE];
     bool has_digest;
     const char *warm;
+    unsigned off; /* defences that a test took out */
     const char *needs[NEEDS_MAX];
     size_t need_count;
 };
@@ -58,6 +60,33 @@ static const char *after(const char *arg, const char *key)
     return strncmp(arg, key, n) == 0 ? arg + n : NULL;
 }
 
+/* In a release there is no such option. */
+static bool take_off(const char *list, unsigned *ret_off)
+{
+#ifdef MILLRACE_TEST_BUILD
+    static const char *const names[] = {
+#define X(NAME, name, text) #name,
+#include "worker/spawner/defences.def"
+#undef X
+    };
+    struct str rest = str_of(list);
+    while (rest.p != NULL) {
+        struct str one = str_split(&rest, ',');
+        unsigned i = 0;
+        while (i < DEFENCE_COUNT && !str_eq(one, str_of(names[i])))
+            i++;
+        if (i == DEFENCE_COUNT)
+            return false;
+        *ret_off |= 1U << i;
+    }
+    return true;
+#else
+    (void)list;
+    (void)ret_off;
+    return false;
+#endif
+}
+
 static bool take_option(struct contained *c, const char *arg)
 {
     const char *v;
@@ -71,6 +100,8 @@ static bool take_option(struct contained *c, const char *arg)
         return c->has_digest = take_digest(v, c->digest);
     if ((v = after(arg, "--warm=")) != NULL)
         return (c->warm = v) != NULL;
+    if ((v = after(arg, "--off=")) != NULL)
+        return take_off(v, &c->off);
     v = after(arg, "--needs=");
     if (v == NULL || c->need_count == NEEDS_MAX)
         return false;
@@ -185,6 +216,7 @@ static bool prepare(const struct contained *c, struct runner *r)
         return cannot(c->warm, "is no interpreter that can be started ahead");
     if (!place_is_good() || !image_is_good(c) || !reserve() || !place_filter())
         return false;
+    r->off = c->off;
     r->contained = r->files.contained = true;
     r->fds = 1U << RUNNER_FD_CONTROL | 1U << RUNNER_FD_FILTER | contained_counters();
     return runner_block_signals() || cannot("signals", strerror(errno));
