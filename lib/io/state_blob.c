@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "io/state_blob.h"
 
+#include "base/log.h"
 #include "io/lz4.h"
 
 #include <inttypes.h>
@@ -149,6 +150,21 @@ enum err state_keys_add(struct state_keys *keys, struct str id, struct str secre
     memcpy(keys->key[keys->count].id, name, sizeof name);
     keys->key[keys->count++].secret = hmac_sha256(STR("millrace state key"), secret);
     return ERR_OK;
+}
+
+enum err state_keys_of(struct str store, const char *const *items, size_t count, struct state_keys *ret_keys)
+{
+    struct state_keys keys = {0};
+    for (size_t i = 0; i < count; i++) {
+        struct str secret = str_of(items[i]);
+        struct str id = str_split(&secret, ':');
+        if (state_keys_add(&keys, id, secret) != ERR_OK)
+            log_error("a key of STATE_KEYS is left out", F_INT("key", (int64_t)i + 1));
+    }
+    enum err e = keys.count == 0 ? state_keys_add(&keys, STR("store"), store) : ERR_OK;
+    if (e == ERR_OK)
+        *ret_keys = keys;
+    return e;
 }
 
 /* ---- the seal ---- */

@@ -44,6 +44,11 @@ struct state_keys { /* the first one signs, all of them verify */
 /* `id` is 1 to STATE_KEY_ID_MAX of [A-Za-z0-9]; any text may be the secret. ERR_INVALID, ERR_FULL, ERR_EXISTS. */
 MUST_CHECK enum err state_keys_add(struct state_keys *keys, struct str id, struct str secret);
 
+/* The keys of STATE_KEYS ("id:secret"; one that is none is left out), without any one made of the id of the store. ERR_INVALID: there
+   is none of that either. */
+MUST_CHECK enum err state_keys_of(struct str store, const char *const *items, size_t count,
+                                  struct state_keys *ret_keys);
+
 struct state_scope {
     struct str tenant, session;
     uint64_t version;

@@ -287,17 +287,8 @@ void state_forked(struct queue *q, struct session_owner owner, struct id session
 void state_keys_open(const struct queue *q, const char *const *items, size_t count,
                      struct state_keys *ret_keys)
 {
-    struct state_keys keys = {0};
-    for (size_t i = 0; i < count; i++) {
-        struct str secret = str_of(items[i]);
-        struct str id = str_split(&secret, ':');
-        if (state_keys_add(&keys, id, secret) != ERR_OK)
-            log_error("a key of STATE_KEYS is left out", F_INT("key", (int64_t)i + 1));
-    }
-    if (keys.count == 0 &&
-        (q->epoch[0] == '\0' || state_keys_add(&keys, STR("store"), str_of(q->epoch)) != ERR_OK))
+    if (state_keys_of(str_of(q->epoch), items, count, ret_keys) != ERR_OK)
         abort(); /* called too early */
-    *ret_keys = keys;
 }
 
 /* Behind the drafts of finish_state. */

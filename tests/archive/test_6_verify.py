@@ -49,6 +49,17 @@ def event(scene, key, at=-1):
     scene.redis.xdel(key, scene.redis.xrange(key)[at][0])
 
 
+def other_end(record):
+    """The last digit of its MAC is another."""
+    return record[:-1] + "0123456789abcdef"[15 - int(record[-1], 16)]
+
+
+def seal_of_2(scene, stored):
+    """Version 1 as it is, but with the whole seal of version 2."""
+    one, two = (scene.redis.hget(part(scene, stored["hot"], ":states"), version).split() for version in (1, 2))
+    return " ".join(one[:4] + two[4:])
+
+
 def moved(scene, stored):
     """The job says that its log is where another's is."""
     scene.redis.hset(scene.key(stored["job"]), "arch", scene.place(stored["other"]))
@@ -78,6 +89,9 @@ PLANTED = {
         part(s, x["hot"], ":states"), 2)[1:]),
     "its seal cannot be read": lambda s, x: s.redis.hset(part(s, x["hot"], ":states"), 2, " ".join(s.redis.hget(
         part(s, x["hot"], ":states"), 2).split()[:4])),
+    "its seal is not one of this session": lambda s, x: s.redis.hset(part(s, x["hot"], ":states"), 2, other_end(s.redis.hget(
+        part(s, x["hot"], ":states"), 2))),
+    "version 1: its seal is not one": lambda s, x: s.redis.hset(part(s, x["hot"], ":states"), 1, seal_of_2(s, x)),
     "its bytes are not those": lambda s, x: s.redis.hset(part(s, x["hot"], ":blobs"), 2, "x"),
     "it names 2 blobs in Redis, there are 3": lambda s, x: s.redis.hset(part(s, x["hot"], ":blobs"), 3, "x"),
     "sidle: it is not in it": lambda s, x: s.redis.zrem(base(s, x) + "sidle", x["hot"]),
@@ -104,10 +118,10 @@ def test_a_planted_difference_is_found(scene, stored, what):
     assert any(what in line for line in found), found
 
 
-@pytest.mark.parametrize("what", ["pack", "state"])
+@pytest.mark.parametrize("what", ["pack", "state", "file"])
 @pytest.mark.parametrize("lie", ["flipped", "cut", "away"])
 def test_an_object_that_is_not_what_was_put_is_found(scene, stored, what, lie):
-    name = scene.place(stored["job"]).split()[0] if what == "pack" else stored["cold"]
+    name = {"pack": scene.place(stored["job"]).split()[0], "state": stored["cold"], "file": stored["file"]}[what]
     path = next(path for path in scene.objects.rglob("*") if path.is_file() and name in str(path))
     good = path.read_bytes()
     at = int(scene.place(stored["job"]).split()[1]) + 40 if what == "pack" else len(good) // 2

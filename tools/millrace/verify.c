@@ -104,13 +104,18 @@ static void look_at(struct verify *v, unsigned partition)
 
 /* ---- looks ----------------------------------------------------------------------------------------------------------- */
 
+/* And the keys of the states, which may be made of the store's id. 0: it was told. */
 static unsigned partitions_of(struct verify *v)
 {
     auto_arena memory = ARENA_INIT(1 << 20);
+    const struct config *config = &v->store->config;
     snprintf(v->base, sizeof v->base, "%s{p00}:", v->prefix);
     const struct redis_value *is =
-        store_ask(v->store, &memory, "HGET", verify_key(v, 0, "store"), "partitions", NULL);
-    int64_t count = is ? redis_integer(is) : 0;
+        store_ask(v->store, &memory, "HMGET", verify_key(v, 0, "store"), "partitions", "epoch", NULL);
+    int64_t count = is ? redis_integer(redis_item(is, 0)) : 0;
+    if (is && state_keys_of(redis_text(redis_item(is, 1)), config->state_keys.items, config->state_keys.count,
+                            &v->keys) != ERR_OK)
+        count = 0;
     if (is && (count < 1 || count > 100))
         fprintf(stderr, "millrace: this Redis is not a store of Millrace (no key %s)\n",
                 verify_key(v, 0, "store"));

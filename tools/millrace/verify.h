@@ -5,6 +5,7 @@
 #ifndef MILLRACE_TOOLS_VERIFY_H
 #define MILLRACE_TOOLS_VERIFY_H
 
+#include "io/state_blob.h"
 #include "queue/objects.h"
 #include "tools/millrace/store_ask.h"
 #include "tools/millrace/tally.h"
@@ -14,10 +15,11 @@ enum { VERIFY_KEY_MAX = 400, VERIFY_LOOKS = 3 };
 struct verify {
     struct store *store;
     struct objects objects;
-    unsigned partition; /* that is looked at */
-    const char *prefix; /* of all keys */
-    char base[128];     /* of the partition's keys: "<prefix>{pNN}:" */
-    const char *only;   /* a job's id, or NULL: all */
+    struct state_keys keys; /* that seals are made with */
+    unsigned partition;     /* that is looked at */
+    const char *prefix;     /* of all keys */
+    char base[128];         /* of the partition's keys: "<prefix>{pNN}:" */
+    const char *only;       /* a job's id, or NULL: all */
     unsigned look;
     struct tally found;    /* differences -> in how many looks */
     struct tally expected; /* "<key> <field>" -> what the jobs' logs say of a counter */

@@ -3,6 +3,7 @@
    lists are compared with what came out. */
 #include "base/id.h"
 #include "io/state_blob.h"
+#include "queue/session.h"
 #include "tools/millrace/verify.h"
 #include "json/json.h"
 
@@ -139,6 +140,26 @@ static int64_t alive_of(const struct tally *t)
     return count;
 }
 
+/* Its object is there, with what was put. A folder and a link have none. */
+static void check_file_object(struct session_look *l, const char *key, const char *id, struct str record)
+{
+    auto_arena texts = ARENA_INIT(1 << 20);
+    auto_buf object = BUF_INIT(OBJECT_KEY_MAX);
+    struct session_file file;
+    struct sha256 hash;
+    struct id session;
+    if (session_file_read(str_of(id), record, &texts, &file) != ERR_OK ||
+        id_parse(str_of(l->id), &session) != ERR_OK)
+        verify_differs(l->v, key, "the file %s has a record that cannot be read", id);
+    else if (file.hash.n == 0)
+        return;
+    else if (sha256_parse(file.hash, &hash) != ERR_OK ||
+             session_object_name(pair_of(l->head, "tenant"), session, &file, &object) != ERR_OK)
+        verify_differs(l->v, key, "the file %s has no name that an object could have", id);
+    else
+        verify_object(l->v, key, buf_cstr(&object), &hash);
+}
+
 /* A record is the event's text with `"ms":N,` put in front, and perhaps `"gone":"<job>",` before that. */
 static void check_file(struct session_look *l, const char *key, const char *id, struct str record,
                        int64_t *bytes)
@@ -154,6 +175,7 @@ static void check_file(struct session_look *l, const char *key, const char *id, 
         verify_differs(l->v, key, "the file %s is not as the log says", id);
     if (json_parse(record, &root, NULL) == ERR_OK)
         *bytes += json_integer_value(json_object_get(root, "size"));
+    check_file_object(l, key, id, record);
 }
 
 static void check_files(struct session_look *l)
@@ -172,16 +194,32 @@ static void check_files(struct session_look *l)
     same(l, "bytes", bytes);
 }
 
+static bool check_seal(struct session_look *l, const char *key, const char *version, struct str text,
+                       struct state_seal *ret_seal)
+{
+    struct state_scope scope = {.tenant = pair_of(l->head, "tenant"),
+                                .session = str_of(l->id),
+                                .version = (uint64_t)number_of(str_of(version))};
+    if (state_seal_parse(text, ret_seal) != ERR_OK) {
+        verify_differs(l->v, key, "version %s: its seal cannot be read", version);
+        return false;
+    }
+    if (state_seal_check(&l->v->keys, &scope, ret_seal) != ERR_OK)
+        verify_differs(
+            l->v, key,
+            "version %s: its seal is not one of this session and version, or of a key that is not known here",
+            version);
+    return true;
+}
+
 /* The blob that the record's seal is about: in Redis, or the object. */
 static void check_blob(struct session_look *l, const char *key, const char *version, struct str place,
                        struct str seal_text)
 {
     auto_arena memory = ARENA_INIT(PAGE_MAX);
     struct state_seal seal;
-    if (state_seal_parse(seal_text, &seal) != ERR_OK) {
-        verify_differs(l->v, key, "version %s: its seal cannot be read", version);
+    if (!check_seal(l, key, version, seal_text, &seal))
         return;
-    }
     if (!str_eq(place, STR("-"))) {
         const char *object = arena_cstr(&memory, place);
         verify_object(l->v, key, object ? object : "", &seal.hash);
