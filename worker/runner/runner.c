@@ -363,6 +363,7 @@ static void finish(struct runner *r)
     }
     close_go(r);
     say_started(r);
+    runner_must(state_announce(r));
     r->exit.files = files_look(&r->files);
     say_exit(r, FRAME_EXIT, &r->exit);
     r->state = RUN_GIVING;

@@ -28,12 +28,13 @@ enum run_state {
 
 /* A run that keeps state (runner_state.c). */
 struct runner_state {
-    bool kept;     /* the go socket stays open while the program runs */
-    bool ended;    /* the program told its end: it is being saved, which does not change how it ended */
-    size_t part;   /* bytes of `told` that are here */
-    char told[8];  /* struct program_ended */
-    uint64_t left; /* bytes of its records that may still come */
-    struct buf in; /* raw state for it */
+    bool kept;      /* the go socket stays open while the program runs */
+    bool ended;     /* the program told its end: it is being saved, which does not change how it ended */
+    bool announced; /* the worker knows that something is said of the state */
+    size_t part;    /* bytes of `told` that are here */
+    char told[8];   /* struct program_ended */
+    uint64_t left;  /* bytes of its records that may still come */
+    struct buf in;  /* raw state for it */
 };
 
 struct runner {
@@ -107,6 +108,8 @@ void state_program_ended(
     struct runner *r); /* the main process was reaped: the exit status that it told counts */
 /* What the program says. ERR_CLOSED: the worker is gone. */
 MUST_CHECK enum err state_pump(struct runner *r);
+/* Behind it: the worker is to know that the program was being saved, also if nothing came. */
+MUST_CHECK enum err state_announce(struct runner *r);
 bool state_listens(const struct runner *r); /* the go socket is to be polled */
 
 /* usage.c: what the pod's cgroup tells. */

@@ -93,6 +93,7 @@ static enum err relay(struct runner *r, bool *ret_more)
         return ERR_OK;
     }
     s->left -= (uint64_t)n;
+    s->announced = true;
     return channel_put_chunk(&r->channel, FRAME_STATE, (size_t)n);
 }
 
@@ -101,14 +102,21 @@ enum err state_pump(struct runner *r)
     bool more = r->go >= 0 && r->state_run.kept;
     enum err e = ERR_OK;
     while (more && e == ERR_OK) {
-        if (!r->state_run.ended) {
+        if (!r->state_run.ended)
             more = take_end(r);
-            if (r->state_run.ended) /* the worker is to know, also if nothing follows */
-                e = channel_put(&r->channel, FRAME_STATE, NULL, 0);
-        } else if (channel_idle(&r->channel))
+        else if (channel_idle(&r->channel))
             e = relay(r, &more);
         else
             more = false;
     }
     return e;
+}
+
+enum err state_announce(struct runner *r)
+{
+    struct runner_state *s = &r->state_run;
+    if (!s->ended || s->announced)
+        return ERR_OK;
+    s->announced = true;
+    return channel_put(&r->channel, FRAME_STATE, NULL, 0);
 }
