@@ -18,8 +18,8 @@ def binary():
 
 
 class Minio:
-    def __init__(self, directory, tls=False, region="us-east-1"):
-        self.directory = pathlib.Path(directory)
+    def __init__(self, directory, tls=False, region="us-east-1", **env):
+        self.directory, self.env = pathlib.Path(directory), env
         self.data = self.directory / "data"
         self.data.mkdir(parents=True)
         self.access_key, self.secret_key = "test-" + secrets.token_hex(4), secrets.token_hex(16)
@@ -41,7 +41,7 @@ class Minio:
              "--certs-dir", str(self.certificates)],
             env={"PATH": os.environ["PATH"], "HOME": str(self.directory), "MINIO_ROOT_USER": self.access_key,
                  "MINIO_ROOT_PASSWORD": self.secret_key, "MINIO_BROWSER": "off", "MINIO_SITE_REGION": self.region,
-                 "MINIO_DOMAIN": "localhost", "GOMAXPROCS": "2"},
+                 "MINIO_DOMAIN": "localhost", "GOMAXPROCS": "2", **self.env},
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         wait_until("MinIO is ready", self.is_ready, 60, 0.05)
 

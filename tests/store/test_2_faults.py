@@ -3,11 +3,13 @@
 again is done again."""
 import http.client
 import re
+import threading
 import time
 import urllib.parse
 
 import pytest
 from conftest import s3_env
+from minio import Minio
 from proxy import SLOW_DOWN, Proxy
 from system import wait_until
 
@@ -194,6 +196,27 @@ def test_uploads_that_a_crash_left_are_swept(minio, proxy, store, open_store):
         assert (told["err"], told["size"]) == ("OK", gone)
     assert f"DELETE /faults/t/s/x?uploadId={upload}" in proxy.seen
     assert not list((minio.data / ".minio.sys" / "multipart").rglob("part.1"))
+
+
+def test_minio_ends_by_itself_the_uploads_that_a_crash_left(tmp_path, open_store):
+    """What the sweep cannot list there. MinIO's defaults are a day, looked for every six hours; here two seconds."""
+    server = Minio(tmp_path / "minio", MINIO_API_STALE_UPLOADS_EXPIRY="2s", MINIO_API_STALE_UPLOADS_CLEANUP_INTERVAL="1s")
+    proxy = Proxy(server.endpoint)
+    left = server.data / ".minio.sys" / "multipart"
+    try:
+        crashed = open_store(s3_env(server, "expiry", STORE_ENDPOINT=proxy.endpoint))
+        assert crashed("check")["err"] == "OK"
+        hold = proxy.rule(r"^PUT .*partNumber=2", "hold", 1, reached=threading.Event(), go=threading.Event()).more
+        crashed.tell("put", "t/s/x", 11 * MIB, 1, "fd", "-")
+        assert hold["reached"].wait(60)
+        crashed.process.kill()
+        hold["go"].set()
+        wait_until("it is ended", lambda: not list(left.rglob("part.*")), 60)
+        after = open_store(s3_env(server, "expiry"))
+        assert after("head", "t/s/x")["err"] == "NOT_FOUND" and after.put("t/s/x")["err"] == "OK"
+    finally:
+        proxy.stop()
+        server.stop()
 
 
 def test_a_bucket_that_goes_away_is_made_again(minio, proxy, open_store):
