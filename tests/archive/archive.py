@@ -196,10 +196,10 @@ class S3Scene(Scene):
 
     BUCKET = "archive-test"
 
-    def __init__(self, directory, proxied=True, **env):
+    def __init__(self, directory, cluster=False, proxied=True, **env):
         self.minio = Minio(pathlib.Path(directory) / "minio")
         self.proxy = Proxy(self.minio.endpoint)
-        super().__init__(pathlib.Path(directory) / "system", **{**self.minio.settings, "MINIO_ENDPOINT": (self.proxy if proxied else self.minio).endpoint,
+        super().__init__(pathlib.Path(directory) / "system", cluster, **{**self.minio.settings, "MINIO_ENDPOINT": (self.proxy if proxied else self.minio).endpoint,
                                                                 "MINIO_BUCKET": self.BUCKET, "MINIO_TIMEOUT": "3", **SWEEPS, **env})
 
     def tool(self, *words):

@@ -11,8 +11,8 @@ def scene(tmp_path_factory, cluster):
 
 
 @pytest.fixture(scope="session")
-def s3(tmp_path_factory):
-    made = S3Scene(tmp_path_factory.mktemp("s3"))
+def s3(tmp_path_factory, cluster):
+    made = S3Scene(tmp_path_factory.mktemp("s3"), cluster=cluster)
     made.announce()
     yield made
     made.stop()
