@@ -28,7 +28,7 @@ def plant(tmp_path_factory, objects):
     made = plants.Plant(folder, apis=1, workers=1,
                         env={"POD_POOL_PY": "2", "POD_POOL_PY_SCIENCE": "0", "POD_POOL_JS": "0", "POD_POOL_BASH": "0",
                              "OBJECT_STORE_PATH": str(objects), "STATE_CAPTURE_ON_ERROR": "true",
-                             "STATE_CAPTURE_SECONDS": "1", "STATE_MAX_SIZE_MB": "1", "STATE_VERSIONS_KEPT": "3", "STATE_TTL_SECONDS": "10800", "SESSION_TTL_HOURS": "1",
+                             "STATE_CAPTURE_SECONDS": "4", "STATE_MAX_SIZE_MB": "1", "STATE_VERSIONS_KEPT": "3", "STATE_TTL_SECONDS": "10800", "SESSION_TTL_HOURS": "1",
                              "STATE_KEYS": "b:the secret of these tests,a:an older secret of them"})
     with made:
         yield made
@@ -119,7 +119,7 @@ class Slow:
         time.sleep(20)
 x, s = 2, Slow()
 """, session_id=session)
-    assert slow["exit_code"] == 0 and "longer than 1000 ms" in slow["state_warnings"][0]["reason"]  # STATE_CAPTURE_SECONDS
+    assert slow["exit_code"] == 0 and "longer than 4000 ms" in slow["state_warnings"][0]["reason"]  # STATE_CAPTURE_SECONDS
     large = run(plant, "x = 3; data = bytes(1_100_000)", session_id=session)
     assert "larger than its limit of 1048576" in large["state_warnings"][0]["reason"]  # STATE_MAX_SIZE_MB
     for n in range(4):
