@@ -156,7 +156,8 @@ static enum err op_hide_file(const struct op *op, struct errinfo *info)
 static enum err op_hide_dir(const struct op *op, struct errinfo *info)
 {
     unsigned long flags = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC;
-    if (mount("tmpfs", op->path, "tmpfs", flags, "size=4k,nr_inodes=2,mode=755") != 0)
+    if (op->arg != NULL ? mount(op->arg, op->path, NULL, MS_BIND, NULL) != 0
+                        : mount("tmpfs", op->path, "tmpfs", flags, "size=4k,nr_inodes=2,mode=755") != 0)
         return absent(op) ? ERR_OK : failed(op, "hide", info);
     return ERR_OK;
 }

@@ -15,13 +15,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { IDLE_MAX = 64, TEXT_MAX = 16 * 1024 };
-
-struct netns {
-    struct list link;
-    int fd;
-    pid_t pid;
-};
+/* WATCHED_MAX: each pod's first process begins with a copy of our descriptors. */
+enum { IDLE_MAX = 64, WATCHED_MAX = 64, TEXT_MAX = 16 * 1024 };
 
 /* All that a program without a capability and without an interface that is up can move and read again. Of the first file only
    the first line, the number of sockets, is the namespace's own. */
@@ -29,12 +24,18 @@ static const struct {
     const char *path;
     bool first_line;
 } traces[] = {
-    {"/proc/self/net/sockstat", true},       {"/proc/self/net/snmp", false},
-    {"/proc/self/net/netstat", false},       {"/proc/self/net/snmp6", false},
-    {"/proc/self/net/ip6_flowlabel", false}, {"/proc/self/net/dev", false},
-    {"/proc/self/net/sctp/snmp", false},
+    {"sockstat", true},       {"snmp", false}, {"netstat", false},   {"snmp6", false},
+    {"ip6_flowlabel", false}, {"dev", false},  {"sctp/snmp", false},
 };
 enum { TRACES = sizeof traces / sizeof traces[0] };
+
+struct netns {
+    struct list link;
+    int fd;
+    pid_t pid;
+    bool watched;       /* its traces are open; a file stays with the namespace that it was opened in */
+    int traces[TRACES]; /* -1: this kernel has no such file */
+};
 
 /* Of the first one, when it was made. */
 static struct {
@@ -43,32 +44,51 @@ static struct {
     char text[TRACES][TEXT_MAX];
 } untouched;
 
-static ssize_t read_trace(int i, char *text)
+static ssize_t read_trace(int i, int fd, char *text)
 {
-    auto_fd fd = open(traces[i].path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, text, TEXT_MAX);
+    ssize_t n = fd < 0 ? -1 : pread(fd, text, TEXT_MAX, 0);
     const char *line = n > 0 && traces[i].first_line ? memchr(text, '\n', (size_t)n) : NULL;
     return line != NULL ? line - text : n;
 }
 
-/* We are in it. */
-static void learn(void)
+static void learn(const struct netns *n)
 {
     for (int i = 0; i < TRACES; i++)
-        untouched.n[i] = read_trace(i, untouched.text[i]);
+        untouched.n[i] = read_trace(i, n->traces[i], untouched.text[i]);
     untouched.known = true;
 }
 
-static bool is_untouched(void)
+static bool is_untouched(const struct netns *n)
 {
     static char text[TEXT_MAX];
     for (int i = 0; i < TRACES; i++) {
-        ssize_t n = read_trace(i, text);
-        if (n != untouched.n[i] || n == TEXT_MAX ||
-            (n > 0 && memcmp(text, untouched.text[i], (size_t)n) != 0))
+        ssize_t len = read_trace(i, n->traces[i], text);
+        if (len != untouched.n[i] || len == TEXT_MAX ||
+            (len > 0 && memcmp(text, untouched.text[i], (size_t)len) != 0))
             return false;
     }
     return true;
+}
+
+/* `pid` is in it. */
+static void watch(struct netns_pool *p, struct netns *n, pid_t pid)
+{
+    for (int i = 0; i < TRACES; i++) {
+        char path[64];
+        snprintf(path, sizeof path, "/proc/%d/net/%s", (int)pid, traces[i].path);
+        n->traces[i] = open(path, O_RDONLY | O_CLOEXEC);
+    }
+    n->watched = true;
+    p->watched_n++;
+}
+
+static void unwatch(struct netns_pool *p, struct netns *n)
+{
+    for (int i = 0; n->watched && i < TRACES; i++)
+        if (n->traces[i] >= 0)
+            close(n->traces[i]);
+    p->watched_n -= n->watched;
+    n->watched = false;
 }
 
 static void go(int fd)
@@ -92,7 +112,7 @@ static _Noreturn void wait_for_the_end(void)
 }
 
 /* A process makes it and is gone again. */
-static enum err make(const struct netns_pool *p, struct netns **ret, struct errinfo *info)
+static enum err make(struct netns_pool *p, struct netns **ret, struct errinfo *info)
 {
     auto_free struct netns *n = calloc(1, sizeof *n);
     if (n == NULL)
@@ -103,6 +123,8 @@ static enum err make(const struct netns_pool *p, struct netns **ret, struct erri
     if (pid < 0)
         return errinfo_set(info, ERR_SYSTEM, errno, "make a network namespace");
     enum err e = open_of(pid, &n->fd, info);
+    if (e == ERR_OK && p->watched_n < WATCHED_MAX)
+        watch(p, n, pid);
     kill(pid, SIGKILL);
     while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
         ;
@@ -134,15 +156,16 @@ enum err netns_enter(struct netns_pool *p, struct netns **ret, struct errinfo *i
     } else if ((e = make(p, &n, info)) != ERR_OK) {
         return e;
     }
-    go(n->fd);
     if (!untouched.known)
-        learn();
+        learn(n);
+    go(n->fd);
     *ret = n;
     return ERR_OK;
 }
 
-static void give_up(struct netns *n)
+static void give_up(struct netns_pool *p, struct netns *n)
 {
+    unwatch(p, n);
     close(n->fd);
     free(n);
 }
@@ -151,7 +174,7 @@ static void give_up(struct netns *n)
 static void keep(struct netns_pool *p, struct netns *n)
 {
     if (p->idle_n == IDLE_MAX) {
-        give_up(n);
+        give_up(p, n);
         return;
     }
     list_append(p->idle.next, &n->link);
@@ -175,14 +198,19 @@ static void look_at(struct netns_pool *p, struct netns *n)
 {
     struct errinfo info;
     struct netns *fresh = NULL;
-    go(n->fd);
-    bool good = !p->checked || is_untouched();
-    go(p->home);
+    if (!n->watched) {
+        go(n->fd);
+        watch(p, n, getpid());
+        go(p->home);
+    }
+    bool good = !p->checked || is_untouched(n);
+    if (p->watched_n > WATCHED_MAX) /* more pods than that live at a time */
+        unwatch(p, n);
     if (good) {
         keep(p, n);
         return;
     }
-    give_up(n);
+    give_up(p, n);
     if (p->idle_n < IDLE_MAX && make(p, &fresh, &info) == ERR_OK) /* else the next pod makes its own */
         keep(p, fresh);
 }

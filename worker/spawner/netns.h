@@ -19,7 +19,7 @@ struct netns_pool {
     unsigned owner;
     int home; /* the helper's own */
     struct list idle, used;
-    unsigned idle_n;
+    unsigned idle_n, watched_n;
 };
 
 /* `owner`: the id in U0 that owns them. Needs /proc. */

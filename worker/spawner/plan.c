@@ -173,9 +173,9 @@ static const struct row proc_rows[] = {
     {DEFENCE_PROC_MASKS, {.type = OP_HIDE_FILE, .path = "proc/kmsg", .optional = true}},
     {DEFENCE_PROC_MASKS, {.type = OP_HIDE_FILE, .path = "proc/config.gz", .optional = true}},
     {DEFENCE_PROC_MASKS, {.type = OP_HIDE_FILE, .path = "proc/cmdline", .optional = true}},
-    {DEFENCE_PROC_MASKS, {.type = OP_HIDE_DIR, .path = "proc/acpi", .optional = true}},
-    {DEFENCE_PROC_MASKS, {.type = OP_HIDE_DIR, .path = "proc/scsi", .optional = true}},
-    {DEFENCE_PROC_MASKS, {.type = OP_HIDE_DIR, .path = "proc/asound", .optional = true}},
+    {DEFENCE_PROC_MASKS, {.type = OP_HIDE_DIR, .path = "proc/acpi", .arg = "tmp", .optional = true}},
+    {DEFENCE_PROC_MASKS, {.type = OP_HIDE_DIR, .path = "proc/scsi", .arg = "tmp", .optional = true}},
+    {DEFENCE_PROC_MASKS, {.type = OP_HIDE_DIR, .path = "proc/asound", .arg = "tmp", .optional = true}},
     {DEFENCE_UTS_NAMESPACE, {.type = OP_HOSTNAME, .arg = "pod"}},
 };
 

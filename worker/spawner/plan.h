@@ -21,7 +21,7 @@ enum op_type {
     OP_READ_ONLY,  /* bind onto itself, read-only */
     OP_CHECK_NULL, /* dev/null is the null device: what follows hides files with it */
     OP_HIDE_FILE,  /* /dev/null over it */
-    OP_HIDE_DIR,   /* an empty read-only directory over it */
+    OP_HIDE_DIR,   /* an empty read-only directory over it: `arg`, or a new one */
     OP_PROTECT,    /* mount_setattr(`flags`) on the mount that is there */
     OP_HOSTNAME,
 };
