@@ -37,9 +37,11 @@ def never(why):
 
 LOCAL_PODS = "about pods of this machine: the spawner, its helper and templates, cgroups"
 NO_PROGRAM = "about the api, its store or its clients: the program, if any, only prints"
+LANGUAGE_ROWS = ("hello", "args", "stdin", "env", "stderr", "exit7", "signal", "broken", "forever", "ten_mb", "file")
 ROWS = {
     "languages/test_1_languages.py": some(
-        "test_each_language", "test_a_limit_of_the_request_holds", "test_what_was_left_out_is_told_although_the_program_has_ended"),
+        *(f"test_each_language[{row}-{lang}]" for lang in ("py", "c") for row in LANGUAGE_ROWS),
+        *(f"test_each_language[{row}-{lang}]" for lang in ("js", "bash") for row in ("hello", "forever", "file")), "test_a_limit_of_the_request_holds", "test_what_was_left_out_is_told_although_the_program_has_ended"),
     "integration/test_0_config.py": never(NO_PROGRAM),
     "integration/test_1_walk.py": every(),
     "integration/test_2_jobs.py": some(
