@@ -30,7 +30,19 @@ REFUSALS = {
     "nobody": ({"K8S_NAMESPACE": NAMESPACE}, "cannot", "cluster_unavailable"),
     "image": ({"K8S_IMAGE_PULL_POLICY": "IfNotPresent", "K8S_IMAGE_REGISTRY": "127.0.0.1:1/none"}, "127.0.0.1:1/none-py", "image_unavailable"),
     "node": ({"K8S_POD_NODE_SELECTOR": '{"millrace.dev/none": "here"}', "K8S_POD_START_SECONDS": "3"}, "node affinity/selector", "unschedulable"),
+    "runner": ({"K8S_IMAGES": "py=millrace.test/busybox:1"}, "millrace-runner", "image_unavailable"),
     "limit": ({"POD_ACCEPT_MISSING": ""}, "POD_ACCEPT_MISSING=pids_limit", "pod_forbidden"),
+}
+
+# Every setting of a pod; no node takes these, so that they stay to be read.
+SETTINGS = {
+    "K8S_NAMESPACE": "refusals-settings", "K8S_IMAGE_REGISTRY": "127.0.0.1:1/mill", "K8S_IMAGE_TAG": "7", "K8S_IMAGES": "js=127.0.0.1:1/j@sha256:" + "0" * 64,
+    "K8S_IMAGE_PULL_POLICY": "Always", "K8S_IMAGE_PULL_SECRETS": "one,two", "K8S_CPU_LIMIT": "3", "K8S_MEMORY_LIMIT": "300Mi",
+    "K8S_CPU_REQUEST": "20m", "K8S_MEMORY_REQUEST": "30Mi", "K8S_LANGUAGE_RESOURCES": "js.memory_limit=1Gi,js.cpu_limit=2",
+    "K8S_POD_NODE_SELECTOR": '{"millrace.dev/none": "here"}', "K8S_POD_TOLERATIONS": '[{"key": "hostile", "operator": "Exists", "effect": "NoSchedule"}]',
+    "K8S_POD_LABELS": "team=blue,cost=7", "K8S_RUNTIME_CLASS_NAME": "other", "K8S_SECCOMP_PROFILE_TYPE": "Localhost", "K8S_SECCOMP_PROFILE": "millrace.json",
+    "K8S_USER_NAMESPACES": "true", "K8S_SERVICE_ACCOUNT": "nothing", "K8S_RUNNER_PORT": "9000", "K8S_POD_DEADLINE_SECONDS": "700",
+    "K8S_POD_START_SECONDS": "3600", "POD_POOL_PY": "0", "POD_POOL_JS": "1", "MAX_TOTAL_FILE_SIZE_MB": "40",
 }
 
 
@@ -74,21 +86,26 @@ def workers(kubernetes, way, tmp_path_factory):
         kubernetes.namespace(name)
     kubernetes.apply({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none", "namespace": FULL},
                       "spec": {"hard": {"pods": "0"}}})
+    kubernetes.namespace(SETTINGS["K8S_NAMESPACE"])
+    kubernetes.apply({"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": "other"}, "handler": "runc"},
+                     {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "nothing", "namespace": SETTINGS["K8S_NAMESPACE"]}})
     authority = (kubernetes.state / "pki" / "ca.crt").read_bytes()
     configs = {"right": account_without(kubernetes, folder / "right", "delete"), "proxied": way.kubeconfig(folder / "proxied"),
                "token": kubeconfig(folder / "token", kubernetes.server, authority, {"token": "wrong"}),
                "nobody": kubeconfig(folder / "nobody", "https://127.0.0.1:1", authority, {"token": "any"})}
-    plant = plants.Plant(folder / "plant", apis=1, workers=len(REFUSALS) + 1,
+    plant = plants.Plant(folder / "plant", apis=1, workers=len(REFUSALS) + 2,
                          env={**given, **ONE_POOL, "POD_BACKEND": "kubernetes", "K8S_NAMESPACE": NAMESPACE})
-    named = dict(zip([*REFUSALS, "proxied"], plant.of("spawner")))
+    named = dict(zip([*REFUSALS, "proxied", "settings"], plant.of("spawner")))
     for name, process in named.items():
         process.command = [str(plant.bin / "millrace-worker")]
-        process.env |= REFUSALS[name][0] if name in REFUSALS else {}
+        process.env |= REFUSALS[name][0] if name in REFUSALS else SETTINGS if name == "settings" else {}
         if name in configs:
             process.env["KUBECONFIG"] = str(configs[name])
     plant.wait_ready = lambda: None  # most never are
     with plant:
         yield {**named, "plant": plant}
+    for name in (NAMESPACE, FULL, SETTINGS["K8S_NAMESPACE"]):  # of workers that were killed, or had no right to delete
+        kubernetes.kubectl("delete", "namespace", name, "--wait=false")
     assert plant.crashes == []
 
 
@@ -115,7 +132,7 @@ def test_the_api_knows_who_fails(workers):
                 return json.load(answer)["workers"]
         except urllib.error.HTTPError as answer:
             return json.load(answer).get("workers", {})
-    all_of = wait_until("all told it", lambda: len(told()) == len(REFUSALS) + 1 and told(), 60, 0.5)
+    all_of = wait_until("all told it", lambda: len(told()) == len(REFUSALS) + 2 and told(), 60, 0.5)
     assert 'namespaces "nowhere" not found' in all_of[workers["namespace"].worker_id]["why"]
 
 
@@ -126,6 +143,28 @@ def test_what_the_canary_found(workers):
     with urllib.request.urlopen(worker.url + "/health", timeout=10) as answer:
         assert json.load(answer)["isolation"] == "pids_limit,network_policy"
     wait_until("pods are used", lambda: health(worker)["pools"]["py"]["ready"] == 1, 120, 0.2)
+
+
+def test_every_setting_is_in_the_pod(workers, kubernetes):
+    def made(kind):
+        return kubernetes.list("pods", SETTINGS["K8S_NAMESPACE"], **{"millrace.dev/kind": kind})
+    py = wait_until("the canary, which has Python's image, is made", lambda: made("canary"), 120, 0.5)[0]
+    js = wait_until("JavaScript's pod is made", lambda: made("js"), 120, 0.5)[0]
+    assert workers["settings"].alive()
+    spec, (container,), (other,) = py["spec"], py["spec"]["containers"], js["spec"]["containers"]
+    assert (container["image"], other["image"]) == ("127.0.0.1:1/mill-py:7", "127.0.0.1:1/j@sha256:" + "0" * 64)
+    assert container["imagePullPolicy"] == "Always" and spec["imagePullSecrets"] == [{"name": "one"}, {"name": "two"}]
+    resources = {kind: {name: amount for name, amount in one.items() if name != "ephemeral-storage"} for kind, one in container["resources"].items()}
+    assert resources == {"limits": {"cpu": "3", "memory": "300Mi"}, "requests": {"cpu": "20m", "memory": "30Mi"}}
+    assert (other["resources"]["limits"]["cpu"], other["resources"]["limits"]["memory"]) == ("2", "1Gi")
+    assert spec["nodeSelector"] == {"millrace.dev/none": "here"}
+    assert json.loads(SETTINGS["K8S_POD_TOLERATIONS"])[0] in spec["tolerations"]
+    assert (py["metadata"]["labels"]["team"], py["metadata"]["labels"]["cost"]) == ("blue", "7")
+    assert (spec["runtimeClassName"], spec["serviceAccountName"], spec["hostUsers"]) == ("other", "nothing", False)
+    assert spec["securityContext"]["seccompProfile"] == {"type": "Localhost", "localhostProfile": "millrace.json"}
+    assert spec["activeDeadlineSeconds"] == 700
+    assert other["ports"][0]["containerPort"] == 9000 and "--listen=9000" in other["args"]
+    assert {volume["name"]: volume["emptyDir"]["sizeLimit"] for volume in spec["volumes"]}["work"] in ("40Mi", str(40 << 20))
 
 
 @pytest.mark.parametrize("code, reason", [(429, "TooManyRequests"), (500, "InternalError"), (503, "ServiceUnavailable")])
