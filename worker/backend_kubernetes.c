@@ -119,26 +119,25 @@ static void kubernetes_destroy(struct pod *pod)
 
 /* ---- the connection ---- */
 
-/* Idle: it is of no use. Working: the watch may know more soon than that the connection ended. */
+static bool starting(const struct kube_pod_of *kp)
+{
+    return !kp->pod.ready;
+}
+
+/* Idle: it is of no use. Starting or working: the watch may know more soon than that the connection ended. */
 static bool on_eof(struct pod *pod)
 {
     struct kube_pod_of *kp = of(pod);
-    if (!kp->judged && pod->phase >= LINK_STARTED_ASKED) {
+    if (!kp->judged && (starting(kp) || pod->phase >= LINK_STARTED_ASKED)) {
         kp->eof_ns = kube_now();
         return true;
     }
-    kube_judge(kp, REASON_POD_LOST,
-               pod->ready ? "the pod's runner is gone" : "the pod's runner let nobody in");
+    kube_judge(kp, REASON_POD_LOST, "the pod's runner is gone");
     tell_judged(kp);
     return true;
 }
 
 /* ---- what the API server says of a pod ---- */
-
-static bool starting(const struct kube_pod_of *kp)
-{
-    return !kp->pod.ready;
-}
 
 /* The tick does it when the canary answers later. */
 static void dial_when_known(struct kube_pod_of *kp)
@@ -382,7 +381,9 @@ static void check_pod(struct kube_pod_of *kp, int64_t now)
     if (kp->judged && kp->pod.phase < LINK_STARTED_ASKED)
         tell_judged(kp);
     else if (kp->eof_ns != 0 && now - kp->eof_ns > VERDICT_SECONDS * SECOND_NS) {
-        kube_judge(kp, REASON_POD_LOST, "the connection to the pod ended, and the cluster does not say why");
+        kube_judge(kp, REASON_POD_LOST,
+                   starting(kp) ? "the pod's runner let nobody in"
+                                : "the connection to the pod ended, and the cluster does not say why");
         tell_judged(kp);
     } else if (too_old(kp, now)) {
         kube_judge(kp, REASON_POD_DEADLINE, "replaced before the end of its life");

@@ -81,7 +81,8 @@ static void refusing(int fd)
 static const struct {
     const char *program;
     void (*lie)(int fd);
-} lies[] = {{"bash", garbage}, {"node", oversized}, {"go", out_of_turn}, {"php", silent}, {"Rscript", refusing}};
+} lies[] = {
+    {"bash", garbage}, {"node", oversized}, {"go", out_of_turn}, {"php", silent}, {"Rscript", refusing}};
 
 int main(int argc, char **argv)
 {
