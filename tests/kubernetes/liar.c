@@ -32,10 +32,11 @@ static void hear(int fd)
         _exit(4);
 }
 
-static void hang(int fd)
+/* The connection stays open. */
+static void hang(void)
 {
-    while (fd >= 0)
-        pause();
+    while (pause() < 0) {
+    }
 }
 
 static void garbage(int fd)
@@ -46,7 +47,7 @@ static void garbage(int fd)
     hear(fd);
     if (write(fd, bytes, sizeof bytes) != sizeof bytes)
         _exit(3);
-    hang(fd);
+    hang();
 }
 
 static void oversized(int fd)
@@ -54,7 +55,7 @@ static void oversized(int fd)
     ready(fd);
     hear(fd);
     say(fd, UINT32_MAX, FRAME_STDOUT, "", 0);
-    hang(fd);
+    hang();
 }
 
 static void out_of_turn(int fd)
@@ -62,20 +63,20 @@ static void out_of_turn(int fd)
     ready(fd);
     hear(fd);
     say(fd, 0, FRAME_DONE, "", 0);
-    hang(fd);
+    hang();
 }
 
 static void silent(int fd)
 {
     ready(fd);
-    hang(fd);
+    hang();
 }
 
 /* What a runner with another token does. */
 static void refusing(int fd)
 {
     close(fd);
-    hang(0);
+    hang();
 }
 
 static const struct {
