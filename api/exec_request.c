@@ -441,6 +441,8 @@ static void write_canonical(const struct draft *d, struct exec_request *request)
     write_state(request, out);
     if (request->hint[0] != '\0')
         buf_append_cstr(out, ",\"workspace\":true");
+    if (d->rules->sync && !d->rules->tools)
+        buf_append_cstr(out, ",\"at_end\":true");
     buf_append_cstr(out, d->rules->tools ? ",\"tools\":true}" : "}");
     if (e != ERR_OK && buf_status(out) == ERR_OK)
         out->failed = e;

@@ -103,11 +103,12 @@ int64_t coalesce_wait_ns(const struct coalescer *c, int64_t now_ns)
 {
     if (coalesce_empty(c))
         return -1;
-    if (c->sent_ns != 0 && c->pending.bytes.len >= COALESCE_EVENT_MAX)
+    if ((c->sent_ns != 0 || c->at_end) && c->pending.bytes.len >= COALESCE_EVENT_MAX)
         return 0;
-    int64_t due = c->first_ns + COALESCE_FIRST_NS;
-    if (c->sent_ns != 0 && c->sent_ns + COALESCE_NEXT_NS > due)
-        due = c->sent_ns + COALESCE_NEXT_NS;
+    int64_t next = c->at_end ? COALESCE_END_NS : COALESCE_NEXT_NS;
+    int64_t due = c->first_ns + (c->at_end ? COALESCE_END_NS : COALESCE_FIRST_NS);
+    if (c->sent_ns != 0 && c->sent_ns + next > due)
+        due = c->sent_ns + next;
     return due > now_ns ? due - now_ns : 0;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Joins what a program writes into output events: pure, time comes in. The first output waits at most 2 ms
-   for the end to come along and then goes alone; after that at most one append each 20 ms unless 16 KiB are
-   there. Order is kept; bytes of one stream that follow each other become one event of at most 16 KiB. A
+   for the end to come along and then goes alone; after that at most one append each 20 ms unless 16 KiB are there.
+   Where nobody reads before the end, both are 100 ms, and the first 16 KiB go at once too. Order is kept; bytes of one stream that follow each other become one event of at most 16 KiB. A
    UTF-8 character is never cut between two events of a stream. */
 #ifndef MILLRACE_WORKER_COALESCE_H
 #define MILLRACE_WORKER_COALESCE_H
@@ -20,6 +20,7 @@ enum {
 };
 #define COALESCE_FIRST_NS (2LL * 1000 * 1000)
 #define COALESCE_NEXT_NS  (20LL * 1000 * 1000)
+#define COALESCE_END_NS   (100LL * 1000 * 1000)
 
 struct coalesce_batch {
     struct buf bytes;
@@ -36,6 +37,7 @@ struct coalescer {
     uint64_t total[POD_STREAMS]; /* bytes that came in */
     int64_t first_ns;            /* when the oldest pending byte came */
     int64_t sent_ns;             /* when a batch was last taken; 0 = never */
+    bool at_end;                 /* set by the owner: nobody reads before the end */
 };
 
 void coalesce_init(struct coalescer *c);

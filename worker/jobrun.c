@@ -248,6 +248,7 @@ static enum err read_job(struct jobrun *run, const struct claimed_job *job, stru
     const struct file_services *files = run->runs->options.files;
     if ((run->request.files || run->request.workspace) && !files)
         return errinfo_set(info, ERR_INVALID, 0, "files: this worker has no object store");
+    run->out.at_end = run->request.at_end;
     bool open = run->request.stdin_open || run->request.stdin_bytes.len > POD_STDIN_FIRST;
     e = run_plan_build(&run->request, open, &run->plan, info);
     if (e == ERR_OK && run->runs->options.pods_by_language)

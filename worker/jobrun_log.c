@@ -256,7 +256,8 @@ static int64_t until_started_ns(const struct jobrun *run, int64_t now_ns)
 {
     if (run->started_told || run->state != JR_RUNNING)
         return -1;
-    int64_t due = run->released_ns + STARTED_ALONE_MS * MS_NS;
+    int64_t alone_ms = run->out.at_end ? STARTED_AT_END_MS : STARTED_ALONE_MS;
+    int64_t due = run->released_ns + alone_ms * MS_NS;
     return due > now_ns ? due - now_ns : 0;
 }
 

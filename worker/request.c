@@ -161,6 +161,8 @@ static enum err read_fields(struct run_request *r, struct errinfo *info)
     if (e == ERR_OK)
         e = get_flag(r->root, "retry", &r->retry, info);
     if (e == ERR_OK)
+        e = get_flag(r->root, "at_end", &r->at_end, info);
+    if (e == ERR_OK)
         e = get_flag(r->root, "tools", &r->tools, info);
     if (e == ERR_OK)
         e = get_flag(r->root, "workspace", &r->workspace, info);

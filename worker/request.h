@@ -34,6 +34,7 @@ struct run_request {
     struct run_limits limits;
     bool stdin_open;
     bool retry;
+    bool at_end; /* its submitter reads nothing before the end */
     enum run_state_use state;
     int64_t if_state_version; /* -1: any */
     bool tools;               /* the program may call tools */

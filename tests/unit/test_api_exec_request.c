@@ -61,6 +61,7 @@ static void test_canonical(void **state)
     assert_int_equal(json_integer_value(json_object_get(limits, "memory_bytes")), 512 << 20);
     assert_int_equal(json_object_size(limits), LIMIT_COUNT);
     assert_true(json_is_false(json_object_get(v, "stdin_open")) && json_is_true(json_object_get(v, "retry")));
+    assert_true(json_is_true(json_object_get(v, "at_end")));
     assert_int_equal(r.priority, QUEUE_INTERACTIVE);
     assert_string_equal(r.session.text, "");
     exec_request_free(&r);
@@ -83,6 +84,7 @@ static void test_all_fields(void **state)
     assert_int_equal(json_integer_value(json_object_get(json_object_get(v, "limits"), "memory_bytes")),
                      64 << 20);
     assert_true(json_is_true(json_object_get(v, "stdin_open")) && r.stdin_open);
+    assert_null(json_object_get(v, "at_end"));
     assert_true(!r.retry && r.detach && r.priority == QUEUE_BATCH);
     assert_string_equal(r.session.text, "V1StGXR8_Z5jdHi6B-myT");
     exec_request_free(&r);

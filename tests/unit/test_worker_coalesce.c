@@ -64,6 +64,28 @@ static void first_output_waits_two_ms_then_twenty_between(void **state)
     assert_int_equal(coalesce_wait_ns(&c, 500 * MS), 2 * MS);
 }
 
+static void output_that_is_read_at_the_end_waits_longer(void **state)
+{
+    (void)state;
+    c.at_end = true;
+    add(POD_STDOUT, "a", 100 * MS);
+    assert_int_equal(coalesce_wait_ns(&c, 102 * MS), 98 * MS);
+    assert_int_equal(coalesce_wait_ns(&c, 200 * MS), 0);
+    assert_int_equal(take(210 * MS), 1);
+    add(POD_STDOUT, "b", 211 * MS);
+    assert_int_equal(coalesce_wait_ns(&c, 211 * MS), 100 * MS);
+}
+
+static void much_output_that_is_read_at_the_end_goes_at_once(void **state)
+{
+    (void)state;
+    static char big[COALESCE_EVENT_MAX + 1];
+    memset(big, 'x', COALESCE_EVENT_MAX);
+    c.at_end = true;
+    add(POD_STDOUT, big, MS);
+    assert_int_equal(coalesce_wait_ns(&c, MS), 0);
+}
+
 static void sixteen_kib_go_at_once_after_the_first(void **state)
 {
     (void)state;
@@ -163,6 +185,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(first_output_waits_two_ms_then_twenty_between, setup, teardown),
+        cmocka_unit_test_setup_teardown(output_that_is_read_at_the_end_waits_longer, setup, teardown),
+        cmocka_unit_test_setup_teardown(much_output_that_is_read_at_the_end_goes_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(sixteen_kib_go_at_once_after_the_first, setup, teardown),
         cmocka_unit_test_setup_teardown(streams_keep_their_order_and_join, setup, teardown),
         cmocka_unit_test_setup_teardown(characters_are_not_cut_between_events, setup, teardown),

@@ -14,7 +14,7 @@ static void a_full_request(void **state)
         run_request_parse(
             STR("{\"lang\":\"py\",\"code\":\"print(1)\",\"args\":[\"a\",\"b\"],\"stdin\":\"aGk=\","
                 "\"stdin_encoding\":\"base64\",\"env\":{\"A\":\"b\"},\"limits\":{\"wall_ms\":5},"
-                "\"stdin_open\":true,\"retry\":false}"),
+                "\"stdin_open\":true,\"retry\":false,\"at_end\":true}"),
             &r, &info),
         ERR_OK);
     assert_true(str_eq(r.lang, STR("py")));
@@ -26,6 +26,7 @@ static void a_full_request(void **state)
     assert_int_equal(r.limits.pids, 512);
     assert_true(r.stdin_open);
     assert_false(r.retry);
+    assert_true(r.at_end);
     run_request_free(&r);
     run_request_free(&r);
 }
@@ -40,6 +41,7 @@ static void what_is_absent_has_a_default(void **state)
     assert_null(r.args);
     assert_null(r.env);
     assert_false(r.stdin_open);
+    assert_false(r.at_end);
     assert_true(r.retry);
     assert_int_equal(r.limits.wall_ms, 30000);
     run_request_free(&r);
