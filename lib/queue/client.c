@@ -50,6 +50,8 @@ static void on_submit(void *arg, const struct redis_value *v)
         result.position = (uint64_t)redis_integer(redis_item(v, 4));
         result.existing = strcmp(result.job.text, s->job.text) != 0;
         answer = result.existing ? QUEUE_DUP : QUEUE_OK; /* a repeat after a lost answer is no other job */
+        if (s->sync && !result.existing)
+            topic_keep(s->q, &s->job, redis_text(redis_item(v, 5)));
     }
     submitted(s, answer, &result);
 }

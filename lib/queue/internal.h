@@ -131,6 +131,8 @@ void topics_free(struct queue *q);
 void on_pubsub(void *arg, struct str channel, struct str payload);
 /* A synchronous submit keeps early messages until its callback has opened a reader. */
 struct topic *topic_hold(struct queue *q, const struct id *job);
+/* As if the message had come on the channel of the held topic. */
+void topic_keep(struct queue *q, const struct id *job, struct str message);
 void topic_unhold(struct queue *q, struct topic *t);
 
 /* A message of PROTOCOL.md 8. */

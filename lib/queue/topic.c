@@ -170,6 +170,13 @@ void on_pubsub(void *arg, struct str channel, struct str payload)
         dispatch(q, t, payload);
 }
 
+void topic_keep(struct queue *q, const struct id *job, struct str message)
+{
+    struct topic *t = message.n ? topic_find(q, str_of(job->text)) : NULL;
+    if (t && t->holding)
+        hold(t, message);
+}
+
 static void release_held(struct queue *q, struct topic *t)
 {
     struct buf held = t->held;

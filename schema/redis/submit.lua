@@ -40,7 +40,9 @@ local handed = direct and may_hand(f, room, prefix)
 if not direct then need(backlog(q), 'zset') end
 
 call('ZADD', TENANT, now(), job)
-local j = {status = 'queued', seq = 0, ms = now(), attempt = 0, owed = 0, cost = cost, tenant = tenant}
+local j = {seq = 0, ms = now(), owed = 0, cost = cost, tenant = tenant}
+set(j, 'status', 'queued')
+set(j, 'attempt', 0)
 local member, pos, entry = member_of(j, job), 1, nil
 local place = ordered == '1' and table.concat({job, cost, prio, class, tag, tenant}, ' ')
 if direct then
@@ -63,25 +65,34 @@ call('SET', REQ, request)
 emit(j, 'submitted', submitted, '')
 emit(j, 'queued', queued .. pos .. '}', '')
 local stored, eid = #request + j.owed, j.last
-call('HSET', JOB, 'status', 'queued', 'tenant', tenant, 'user', user, 'session', session, 'lang', lang, 'class', class,
-     'prio', prio, 'cost', cost, 'attempt', 0, 'created', now(), 'retry', retry, 'ordered', ordered, 'tag', tag,
-     'ttl', ttl, 'seq', j.seq, 'ms', j.ms, 'last', j.last, 'eid', j.last, 'pos', pos, 'bytes', stored)
-if sync ~= '' then call('HSET', JOB, 'sync', sync) end
-if idem ~= '' then
-    call('HSET', JOB, 'idem', idem)
-    call('HSET', IDEM, 'job', job, 'session', session, 'eid', j.last, 'pos', pos, 'hash', hash)
-end
-call('HSET', COUNT, 'jobs', jobs + 1, 't:' .. tenant, mine + 1, 'bytes', bytes + stored)
+j.owed, changed.owed = 0, nil
 if handed then
     local read, other = deliver(f)
-    if read == entry then
-        j.user, j.session, j.lang, j.class, j.retry, j.created, j.ins, j.owed = user, session, lang, class, retry, now(), 0, 0
-        if sync ~= '' then j.sync = sync end
-        hand(j, job, f, entry, request, prefix)
-    elseif read then -- an older one, that no count knew of: it goes behind
+    if read and read ~= entry then -- an older one, that no count knew of: it goes behind
         drop_entry(read)
         call('XADD', READY, '*', 'j', other)
     end
+    handed = read == entry
 end
+if handed then
+    j.user, j.session, j.lang, j.class, j.retry, j.created, j.ins = user, session, lang, class, retry, now(), 0
+    hand_begin(j, f, entry, request)
+end
+local fields = {'tenant', tenant, 'user', user, 'session', session, 'lang', lang, 'class', class, 'prio', prio, 'cost', cost,
+                'created', text(now()), 'retry', retry, 'ordered', ordered, 'tag', tag, 'ttl', ttl, 'eid', eid, 'pos', pos,
+                'bytes', stored}
+local function field_if(name, value)
+    if value == '' then return end
+    fields[#fields + 1] = name
+    fields[#fields + 1] = value
+end
+field_if('sync', sync)
+field_if('idem', idem)
+save_changed(JOB, j, changed, fields)
+if idem ~= '' then call('HSET', IDEM, 'job', job, 'session', session, 'eid', eid, 'pos', pos, 'hash', hash) end
+call('HSET', COUNT, 'jobs', jobs + 1, 't:' .. tenant, mine + 1, 'bytes', bytes + stored)
+if handed then hand_tell(j, job, f, entry, request, prefix) end
 save_fair(f)
-return {'ok', job, session, eid, pos}
+-- Nobody can listen to a job before it is told here; who waits for its end gets the beginning of its attempt with the answer.
+local begun = sync ~= '' and j.status == 'running' and message_of(j, job, #events) or ''
+return {'ok', job, session, eid, pos, begun}

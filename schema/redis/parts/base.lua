@@ -27,9 +27,9 @@ local function load_hash(key, numbers)
     return t
 end
 
--- Of the table `t`, what is in `changed`, in one command.
-local function save_changed(key, t, changed)
-    local list = {}
+-- Of the table `t`, what is in `changed`, in one command; with the fields of `list`, if given.
+local function save_changed(key, t, changed, list)
+    list = list or {}
     for name in pairs(changed) do
         local value = t[name]
         list[#list + 1] = name

@@ -28,12 +28,16 @@ local function account(j, all)
     return owed
 end
 
--- One message with all events of this script, or only its first line when that is too long.
+-- One message with the events of this script from the given one on, or only its first line when that is too long.
+local function message_of(j, job, from)
+    local head = job .. ' ' .. j.seq .. '\n'
+    local message = head .. table.concat(events, '', from)
+    return #message > MESSAGE_MAX and head or message
+end
+
 local function publish(j, job, prefix, to)
     if #events == 0 then return end
-    local head = job .. ' ' .. j.seq .. '\n'
-    local message = head .. table.concat(events)
-    if #message > MESSAGE_MAX then message = head end
+    local message = message_of(j, job, 1)
     call('PUBLISH', prefix .. 'ev:' .. job, message)
     if j.sync then call('PUBLISH', prefix .. 'to:' .. j.sync, message) end
     if to then call('PUBLISH', prefix .. 'to:' .. to, message) end

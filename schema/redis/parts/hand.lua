@@ -21,15 +21,16 @@ local function deliver(f)
     return first[1], first[2][2]
 end
 
--- Line "handed JOB CLASS ENTRY", then the claim's answer, each value behind its length; without it, it is too much for a message, and the
--- worker claims.
-local function hand(j, job, f, entry, request, prefix)
-    local message = table.concat({'handed', job, j.class, entry}, ' ') .. '\n'
+-- Its attempt begins, unless its request is too much for a message: then the worker claims.
+local function hand_begin(j, f, entry, request)
     set_fair(f, 'hn', f.hn - 1)
+    if #request <= HAND_MAX then begin(j, f, entry, f.hw, f.hp) end
+end
+
+-- Line "handed JOB CLASS ENTRY", then the claim's answer, if there was one, each value behind its length.
+local function hand_tell(j, job, f, entry, request, prefix)
+    local message = table.concat({'handed', job, j.class, entry}, ' ') .. '\n'
     if #request <= HAND_MAX then
-        begin(j, f, entry, f.hw, f.hp)
-        save(j)
-        publish(j, job, prefix)
         local values = told('ok', j, request)
         for i, value in ipairs(values) do
             value = type(value) == 'number' and text(value) or value

@@ -11,6 +11,10 @@ local function take_next(f, worker, prefix)
     if not j or (j.status ~= 'queued' and j.status ~= 'running') then
         drop_entry(entry)
     elseif j.status == 'queued' then
-        hand(j, job, f, entry, call('GET', REQ) or '', prefix)
+        local request = call('GET', REQ) or ''
+        hand_begin(j, f, entry, request)
+        save(j)
+        publish(j, job, prefix)
+        hand_tell(j, job, f, entry, request, prefix)
     end
 end
