@@ -1,29 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "schema/languages.h"
 
+#include "schema/java.h"
+
 #include <assert.h>
 #include <string.h>
 
 #define ARGV(...) ((const char *const[]){__VA_ARGS__, NULL})
-/* What every JVM is started with: sizes from the pod's limit instead of the machine's, one collector thread. */
-#define JVM(before)                                                                                          \
-    before "-XX:MaxRAM={memory}", before "-XX:MaxRAMPercentage=50", before "-XX:+UseSerialGC",               \
-        before "-XX:-UsePerfData"
-#define JARS "/usr/share/java/"
-#define JAVA_LIBRARIES                                                                                       \
-    JARS "commons-csv.jar:" JARS "commons-lang3.jar:" JARS "commons-math3.jar:" JARS                         \
-         "commons-collections4.jar:" JARS "commons-compress.jar:" JARS "commons-text.jar:" JARS              \
-         "commons-io.jar:" JARS "jackson-core.jar:" JARS "jackson-databind.jar:" JARS                        \
-         "jackson-annotations.jar"
 static const struct language_row rows[] = {
 #define X(symbol, id_, ...) [LANG_##symbol] = {.id = (id_), __VA_ARGS__},
 #include "schema/languages.def"
 #undef X
 };
 #undef ARGV
-#undef JVM
-#undef JARS
-#undef JAVA_LIBRARIES
 
 const struct language_row *language_row(enum language lang)
 {

@@ -31,6 +31,7 @@ struct language_row { /* languages.def says what each is; what a row does not na
     const char *const *env;
     const char *products;
     const char *warm;
+    bool sized;
     const char *const *needs;
     enum language_state state;
     const char *packages, *version_of, *libraries;

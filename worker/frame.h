@@ -103,11 +103,12 @@ enum pod_end {
 };
 
 struct frame_exit {
-    int32_t exit_code;  /* -1 when a signal ended it */
-    int32_t signal;     /* 0 when it exited */
-    uint32_t end;       /* enum pod_end */
-    uint32_t processes; /* reaped by PID 1 and its children, as far as known */
-    uint64_t wall_ns;   /* from release to the end of the main process */
+    int32_t exit_code; /* -1 when a signal ended it */
+    int32_t signal;    /* 0 when it exited */
+    uint32_t end;      /* enum pod_end */
+    uint32_t
+        processes; /* and threads, that were started in the pod for the run, the program itself among them */
+    uint64_t wall_ns; /* from release to the end of the main process */
     uint64_t user_ns;
     uint64_t system_ns;
     uint64_t max_rss_bytes; /* of the largest process */

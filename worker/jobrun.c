@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "worker/pool_plan.h"
+#include "worker/spawner/kinds.h"
 #include "json/json.h"
 
 #include <assert.h>
@@ -240,6 +241,15 @@ static void plan_collect(struct jobrun *run, const struct file_services *files)
     run_plan_collect(&run->plan, &bounds);
 }
 
+/* An interpreter that was sized when it started serves the runs that it was sized for. */
+static void plan_size(struct jobrun *run)
+{
+    const struct language_row *lang = language_row(run->plan.lang);
+    uint64_t usual = run->runs->options.pod_limits.memory_bytes * language_memory_percent(lang) / 100;
+    if (lang->sized && run->request.limits.memory_bytes < usual)
+        run->plan.kind = pod_kind_row(KIND_COLD)->name;
+}
+
 static enum err read_job(struct jobrun *run, const struct claimed_job *job, struct errinfo *info)
 {
     enum err e = run_request_parse(job->request, &run->request, info);
@@ -251,6 +261,8 @@ static enum err read_job(struct jobrun *run, const struct claimed_job *job, stru
     run->out.at_end = run->request.at_end;
     bool open = run->request.stdin_open || run->request.stdin_bytes.len > POD_STDIN_FIRST;
     e = run_plan_build(&run->request, open, &run->plan, info);
+    if (e == ERR_OK)
+        plan_size(run);
     if (e == ERR_OK && run->runs->options.pods_by_language)
         run->plan.kind = pool_plan_image_kind(run->plan.lang, run->plan.kind);
     if (e == ERR_OK && run->request.tools)

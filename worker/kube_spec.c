@@ -34,8 +34,9 @@ bool kube_kind_find(const char *kind, struct kube_kind_of *ret_kind)
     if (named == KIND_COUNT || named == KIND_COLD)
         return language_parse(str_of(kind), &ret_kind->lang, &info) == ERR_OK;
     const struct pod_kind_row *row = pod_kind_row(named);
-    snprintf(ret_kind->warm, sizeof ret_kind->warm, "%s%s", row->how == HOW_FORKED ? "python-" : "",
-             row->set);
+    if (row->how != HOW_SLOW) /* nobody but the kubelet knows the memory that it would have to be sized for */
+        snprintf(ret_kind->warm, sizeof ret_kind->warm, "%s%s", row->how == HOW_FORKED ? "python-" : "",
+                 row->set);
     return language_of(row->imports ? row->fallback : row->name, &ret_kind->lang);
 }
 

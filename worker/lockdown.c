@@ -14,6 +14,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 /* linux/securebits.h, whose last two are younger than some headers. */
@@ -256,6 +257,16 @@ enum err lockdown_scope(const struct lockdown *l, struct errinfo *info)
     return take(scope, sizeof scope / sizeof scope[0], l, info);
 }
 
+/* What a process that was started ahead has used before its job; 0 for ourselves, who begin with it. */
+static uint64_t cpu_seconds(int pid)
+{
+    clockid_t clock;
+    struct timespec used;
+    if (pid == 0 || clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &used) != 0)
+        return 0;
+    return (uint64_t)used.tv_sec + 1;
+}
+
 enum err lockdown_limits(int pid, const struct spec *spec, unsigned off, struct errinfo *info)
 {
     const struct {
@@ -266,7 +277,7 @@ enum err lockdown_limits(int pid, const struct spec *spec, unsigned off, struct 
         {RLIMIT_FSIZE, spec->fsize, 0},
         {RLIMIT_NPROC, spec->nproc, 0},
         /* One process alone, in whole seconds; the whole pod is counted by PID 1, which is earlier. A second more before SIGKILL. */
-        {RLIMIT_CPU, spec->cpu_ms == 0 ? 0 : spec->cpu_ms / 1000 + 1, 1},
+        {RLIMIT_CPU, spec->cpu_ms == 0 ? 0 : spec->cpu_ms / 1000 + 1 + cpu_seconds(pid), 1},
     };
     if (!defence_on(off, DEFENCE_RLIMITS))
         return ERR_OK;

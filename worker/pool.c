@@ -372,6 +372,12 @@ struct pool_pod *pools_take(struct pools *pools, const char *kind, struct pool_w
         pool = pool->fallback;
     }
     struct pool_pod *pp = pools->stopped ? NULL : claim_idle(pool);
+    if (!pp && pool->kind.slow && fallback_for(pool, wait)) {
+        pool->stats.misses++;
+        pool->stats.fallbacks++;
+        pool = pool->fallback;
+        pp = pools->stopped ? NULL : claim_idle(pool);
+    }
     if (pp) {
         pool->stats.hits++;
         return pp;

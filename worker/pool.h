@@ -56,6 +56,7 @@ struct pool_kind {
     const char *missing;  /* what the host lacks for it: none is ever made, the fallback is taken; or NULL */
     bool later;           /* none is made in the background before the first kind was ready once */
     bool heavy;           /* starts an interpreter: in the background one at a time of all such kinds */
+    bool slow;            /* a job that finds none ready takes the fallback and does not wait */
 };
 
 enum {

@@ -157,8 +157,9 @@ def keyring(attack):
 
 def daemon(attack):
     """A process that PID 1 has seen the end of before it told the end of the program."""
-    code = "import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(100)\nos._exit(0)"
-    return "stopped" if attack.facts(code)["exit"]["processes"] == 2 else "reached"
+    code = ("import os, time\nr, w = os.pipe()\nif os.fork() == 0:\n    os.setsid()\n    x = b'x' * (64 << 20)\n    os.write(w, b'.')\n"
+            "    time.sleep(100)\nos.read(r, 1)\nos._exit(0)")
+    return "stopped" if attack.facts(code)["exit"]["max_rss"] > 64 << 20 else "reached"
 
 
 def sleep_on(attack):

@@ -285,6 +285,31 @@ static void interpreters_start_one_at_a_time_behind_the_first_kind(void **state)
     assert_int_equal(stats_of("java").pods[POD_ST_IDLE], 2);
 }
 
+static void nobody_waits_for_a_slow_one(void **state)
+{
+    (void)state;
+    const struct pool_kind kinds[] = {
+        {.name = "cold", .size = 1},
+        {.name = "java", .size = 1, .fallback = "cold", .heavy = true, .slow = true}};
+    struct pools_options options = {.backend = &fake.base,
+                                    .kinds = kinds,
+                                    .kind_count = 2,
+                                    .max_pods = 16,
+                                    .create_concurrency = 4,
+                                    .now_ns = test_now};
+    assert_int_equal(pools_open(&options, &pools), ERR_OK);
+    pools_tick(pools);
+    all_ready();
+    struct pool_wait wait = {.arg = NULL};
+    struct pool_pod *first = pools_take(pools, "java", &wait), *second = pools_take(pools, "java", &wait);
+    assert_false(pool_pod_is_fallback(first, "java"));
+    assert_true(pool_pod_is_fallback(second, "java"));
+    pool_pod_release(first, true);
+    pool_pod_release(second, true);
+    assert_int_equal(stats_of("java").misses, 1);
+    assert_int_equal(stats_of("java").fallbacks, 1);
+}
+
 static void what_the_host_lacks_is_not_tried_and_not_a_failure(void **state)
 {
     (void)state;
@@ -385,6 +410,7 @@ int main(void)
         T(retries_are_further_and_further_apart),
         T(without_fallback_those_who_wait_are_told),
         T(interpreters_start_one_at_a_time_behind_the_first_kind),
+        T(nobody_waits_for_a_slow_one),
         T(what_the_host_lacks_is_not_tried_and_not_a_failure),
         T(a_failing_kind_goes_down_the_chain_while_the_others_work),
         T(what_hangs_is_given_up),

@@ -50,12 +50,25 @@ static bool write_all(int fd, const void *bytes, size_t len)
     return true;
 }
 
+static bool write_text(int fd, const char *text)
+{
+    return write_all(fd, text, strlen(text) + 1);
+}
+
 static bool write_list(int fd, const struct spec_list *list)
 {
     for (size_t i = 0; i < list->n; i++)
-        if (!write_all(fd, list->at[i], strlen(list->at[i]) + 1))
+        if (!write_text(fd, list->at[i]))
             return false;
     return true;
+}
+
+/* What the interpreter compiles, and the class to run: in the command, that is before the args. */
+static bool write_program(int fd, const struct spec *spec)
+{
+    size_t args = spec->program_args.n;
+    return spec->source_name != NULL && spec->argv.n > args && write_text(fd, spec->source_name) &&
+           write_text(fd, spec->argv.at[spec->argv.n - args - 1]);
 }
 
 /* The file is there when the interpreter opened it ahead. */
@@ -73,13 +86,14 @@ static enum err write_source(const struct mediator *m, const struct spec *spec, 
 static enum err hand_over(const struct mediator *m, const struct spec *spec, struct errinfo *info)
 {
     char count[24];
-    int n = snprintf(count, sizeof count, "%zu", spec->program_args.n);
+    bool compiles = m->launcher->compiles;
+    snprintf(count, sizeof count, "%zu", spec->program_args.n + (compiles ? 2 : 0));
     enum err e = write_source(m, spec, info);
     if (e != ERR_OK)
         return e;
     bool good = !m->launcher->appended || write_all(LAUNCHER_FD, spec->source.p, spec->source.n);
-    good = good && write_all(m->job, count, (size_t)n + 1) && write_list(m->job, &spec->program_args) &&
-           write_list(m->job, &spec->env);
+    good = good && write_text(m->job, count) && (!compiles || write_program(m->job, spec)) &&
+           write_list(m->job, &spec->program_args) && write_list(m->job, &spec->env);
     return good ? ERR_OK : errinfo_set(info, ERR_SYSTEM, errno, "hand the job to the interpreter");
 }
 

@@ -134,13 +134,14 @@ static _Noreturn void become_interpreter(const struct program_start *s, struct l
 {
     struct errinfo info = {0};
     const struct launcher *w = s->warm;
-    int placed = launcher_place(w);
+    char **command = launcher_command(w, s->memory);
+    int placed = command != NULL ? launcher_place(w) : -ENOMEM;
     if (placed != 0) {
         (void)errinfo_set(&info, ERR_SYSTEM, -placed, "the launcher");
     } else if (lock(l, &info) == ERR_OK &&
                (w->mediated ? mediator_start(w, &info) == ERR_OK : fcntl(GO_FD, F_SETFD, 0) == 0)) {
-        /* execve's prototype is older than const; it writes to neither list. */
-        execve(w->argv[0], (char *const *)(uintptr_t)w->argv, (char *const *)(uintptr_t)w->env);
+        /* execve's prototype is older than const; it does not write to the list. */
+        execve(w->argv[0], command, (char *const *)(uintptr_t)w->env);
         (void)errinfo_set(&info, ERR_SYSTEM, errno, "execute %s", w->argv[0]);
     }
     say_failed(GO_FD, &info);

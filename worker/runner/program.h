@@ -17,6 +17,7 @@ struct program_start {
     unsigned off;                /* bits of enum defence */
     bool contained;              /* by a container engine, which made the namespaces and gave the ids */
     bool second;                 /* the run behind a compile step: the source is there already */
+    uint64_t memory;             /* bytes that its runs usually have; of a warm one */
     const struct launcher *warm; /* an interpreter that is executed before the job is known; NULL: cold */
 };
 

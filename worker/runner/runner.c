@@ -8,6 +8,7 @@
 #include "worker/templates/template_proto.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -105,7 +106,6 @@ void runner_end_run(struct runner *r, enum pod_end why)
 static void add_usage(struct frame_exit *exit, const struct rusage *u)
 {
     uint64_t rss = (uint64_t)u->ru_maxrss * 1024;
-    exit->processes++;
     exit->user_ns += (uint64_t)u->ru_utime.tv_sec * 1000000000U + (uint64_t)u->ru_utime.tv_usec * 1000U;
     exit->system_ns += (uint64_t)u->ru_stime.tv_sec * 1000000000U + (uint64_t)u->ru_stime.tv_usec * 1000U;
     if (rss > exit->max_rss_bytes)
@@ -190,8 +190,7 @@ static void begin_clocks(struct runner *r)
     r->exit.signal = SIGKILL;
     if (r->second)
         return;
-    if (r->warm != NULL && r->warm->mediated)
-        r->exit.processes = UINT32_MAX; /* the mediator's end makes it 0: that is none of the program's */
+    usage_tasks_begin(r);
     r->started_ns = clock_mono_ns();
     r->deadline_ns = 0;
     if (r->spec.wall_ms != 0 && defence_on(r->off, DEFENCE_WALL_LIMIT))
@@ -289,8 +288,7 @@ static void second_stage(struct runner *r)
     r->second = true;
     if (!goes_on(r))
         return;
-    r->exit = (struct frame_exit){.processes = r->compiled.processes,
-                                  .user_ns = r->compiled.user_ns,
+    r->exit = (struct frame_exit){.user_ns = r->compiled.user_ns,
                                   .system_ns = r->compiled.system_ns,
                                   .max_rss_bytes = r->compiled.max_rss_bytes};
     r->children_gone = false;
@@ -310,12 +308,13 @@ static void count_pod(struct runner *r)
 {
     struct frame_exit *e = &r->exit;
     uint64_t kills = 0, cpu = 0;
+    usage_tasks(r, &e->processes);
     if (!usage_oom_kills(r, &kills) || !usage_cpu_ns(r, &cpu) || !usage_peak_bytes(r, &e->pod_peak_bytes))
         return;
     e->pod_oom_kills = kills > r->oom_base ? kills - r->oom_base : 0;
     e->pod_cpu_ns = cpu > r->cpu_base_ns ? cpu - r->cpu_base_ns : 0;
     e->counted = 1;
-    if (r->contained && r->warm != NULL) { /* the process began long before its job */
+    if (r->warm != NULL) { /* the process began long before its job */
         e->user_ns = e->pod_cpu_ns;
         e->system_ns = 0;
     }
@@ -541,6 +540,7 @@ static void turn(struct runner *r)
 void runner_begin(struct runner *r)
 {
     struct errinfo info = {0};
+    r->loadavg = open("/proc/loadavg", O_RDONLY | O_CLOEXEC); /* without it nothing is counted */
     if (start_program(r, false, &info) != ERR_OK)
         runner_give_up(r, info.text);
 }

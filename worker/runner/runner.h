@@ -44,6 +44,7 @@ struct runner {
     unsigned off;   /* bits of enum defence */
     bool contained; /* PID 1 of a container that somebody else made: contained.h */
     const struct launcher *warm;
+    uint64_t memory;   /* bytes that its runs usually have */
     int signals;       /* signalfd: SIGCHLD */
     int go;            /* our end; -1 once the program runs */
     int in;            /* the program's standard input; -1 once it has ended */
@@ -62,7 +63,9 @@ struct runner {
     bool input_ended;
     int64_t started_ns, deadline_ns, grace_ns, tick_ns;
     uint64_t cpu_base_ns, oom_base, output_left;
-    uint64_t pids_limit; /* kept by counting; 0: not so */
+    int loadavg;          /* whose last word is the pod's newest pid; -1 */
+    uint64_t newest_base; /* of them at the release */
+    uint64_t pids_limit;  /* kept by counting; 0: not so */
     bool over_output;
     struct tools *tools; /* NULL: the program may call none */
     struct frame_exit exit;
@@ -116,6 +119,9 @@ bool state_listens(const struct runner *r); /* the go socket is to be polled */
 bool usage_cpu_ns(const struct runner *r, uint64_t *ret_ns);
 bool usage_oom_kills(const struct runner *r, uint64_t *ret_count);
 bool usage_pids(const struct runner *r, uint64_t *ret_count);
+/* Processes and threads that began since the release, by the pod's pid counter, and the first one. */
+void usage_tasks_begin(struct runner *r);
+void usage_tasks(const struct runner *r, uint32_t *ret_count);
 bool usage_peak_bytes(const struct runner *r, uint64_t *ret_bytes);
 
 /* artifact.c: the compiled program from the worker's cache, and to it. */

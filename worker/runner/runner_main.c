@@ -13,6 +13,7 @@ static struct runner runner = {
     .go = -1,
     .in = -1,
     .artifact = -1,
+    .loadavg = -1,
     .out = {-1, -1},
     .held = BUF_INIT(FRAME_STDIN_HELD_MAX + 2 * FRAME_PAYLOAD_MAX),
     .spec_bytes = BUF_INIT(SPEC_SIZE_MAX),
@@ -46,6 +47,7 @@ int runner_main(const struct runner_start *start)
     runner.fds = start->fds;
     runner.off = start->off;
     runner.warm = start->warm;
+    runner.memory = start->memory;
     runner.channel.fd = RUNNER_FD_CONTROL;
     runner_begin(&runner);
     runner_run(&runner);

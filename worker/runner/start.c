@@ -66,6 +66,7 @@ enum err start_program(struct runner *r, bool second, struct errinfo *info)
                                   .off = r->off,
                                   .contained = r->contained,
                                   .second = second,
+                                  .memory = r->memory,
                                   .warm = r->warm};
         program_main(&s);
     }

@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/slice.h"
+#include "schema/languages.h"
 #include "worker/runner/pod_fds.h"
 #include "worker/runner/runner_main.h"
 #include "worker/spawner/apply.h"
@@ -112,6 +113,16 @@ static enum err become_first(const struct birth *b, struct runner_start *start, 
     return e == ERR_OK ? place_fds(b, &start->fds, info) : e;
 }
 
+/* What a run in a pod with this launcher may have when it asks for nothing. */
+static uint64_t usual_memory(const struct helper_request *q)
+{
+    unsigned percent = 100;
+    for (unsigned i = 0; i < LANG_COUNT; i++)
+        if (strcmp(language_row((enum language)i)->warm, q->set) == 0)
+            percent = language_memory_percent(language_row((enum language)i));
+    return q->limits.memory_bytes * percent / 100;
+}
+
 static _Noreturn void child_main(const struct birth *b)
 {
     struct errinfo info = {0};
@@ -124,7 +135,7 @@ static _Noreturn void child_main(const struct birth *b)
         _exit(n > 0 ? 1 : 2); /* without a text the parent says so */
     }
     if (b->request->program == PROGRAM_WARM)
-        start.warm = launcher_named(b->request->set);
+        start.warm = launcher_named(b->request->set), start.memory = usual_memory(b->request);
     _exit(runner_main(&start));
 }
 

@@ -14,6 +14,7 @@ enum pod_how {
     HOW_COLD,   /* the runner forks the program, which executes the job's command */
     HOW_FORKED, /* a template forks it into the pod */
     HOW_WARM,   /* the runner starts an interpreter, which waits for its job */
+    HOW_SLOW,   /* the same, and starting it takes longer than a cold pod's whole run */
 };
 
 struct pod_kind_row {

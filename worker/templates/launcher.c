@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/templates/launcher.h"
 
+#include "schema/java.h"
 #include "worker/templates/sealed.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-extern const char launcher_node_js[], launcher_r[];
-extern const size_t launcher_node_js_len, launcher_r_len;
+extern const char launcher_node_js[], launcher_r[], launcher_java[], launcher_java_enter[];
+extern const size_t launcher_node_js_len, launcher_r_len, launcher_java_len, launcher_java_enter_len;
 
 #define LIST(...) ((const char *const[]){__VA_ARGS__, NULL})
 #define NOTHING   ((const char *const[]){NULL})
@@ -31,6 +35,14 @@ static const struct launcher launchers[] = {
      .files = {{"launcher.r", launcher_r, &launcher_r_len}},
      .mediated = true,
      .appended = true},
+    {.name = "java",
+     .argv = LIST("/usr/bin/java", JAVA_OPTIONS(""), "--add-opens=java.base/sun.launcher=ALL-UNNAMED", "-cp",
+                  JAVA_LIBRARIES, "--source", "17", "/proc/self/fd/5"),
+     .env = PLAIN,
+     .files = {{"Warm.java", launcher_java, &launcher_java_len},
+               {"enter.so", launcher_java_enter, &launcher_java_enter_len}},
+     .mediated = true,
+     .compiles = true},
     {.name = "node-ts",
      .argv = LIST("/usr/bin/node", "--preserve-symlinks-main", "/proc/self/fd/5", "ts"),
      .env = NOTHING,
@@ -47,6 +59,30 @@ const struct launcher *launcher_named(const char *name)
         if (strcmp(launchers[i].name, name) == 0)
             return &launchers[i];
     return NULL;
+}
+
+static char *with_memory(const char *arg, uint64_t memory)
+{
+    static const char place[] = "{memory}";
+    const char *at = strstr(arg, place);
+    char *made = NULL;
+    if (at == NULL)
+        return strdup(arg);
+    if (asprintf(&made, "%.*s%" PRIu64 "%s", (int)(at - arg), arg, memory, at + sizeof place - 1) < 0)
+        return NULL;
+    return made;
+}
+
+char **launcher_command(const struct launcher *launcher, uint64_t memory)
+{
+    size_t n = 0;
+    while (launcher->argv[n] != NULL)
+        n++;
+    char **command = calloc(n + 1, sizeof *command);
+    for (size_t i = 0; command != NULL && i < n; i++)
+        if ((command[i] = with_memory(launcher->argv[i], memory)) == NULL)
+            return NULL;
+    return command;
 }
 
 /* One that is written on to. */

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum { LAUNCHER_FILES_MAX = 2, LAUNCHER_FD = 5 };
 
@@ -17,7 +18,7 @@ struct launcher_file {
 
 struct launcher {
     const char *name;        /* the `set` of a row of kinds.def */
-    const char *const *argv; /* absolute path first */
+    const char *const *argv; /* absolute path first; {memory} is the bytes that a run may have */
     const char *const *env;  /* before the job's own is known */
     struct launcher_file files[LAUNCHER_FILES_MAX];
     bool mediated; /* it cannot speak the go protocol: worker/runner/mediator.h does */
@@ -28,6 +29,8 @@ struct launcher {
 };
 
 const struct launcher *launcher_named(const char *name); /* or NULL */
+/* Its command for a pod whose runs have so much memory, in memory that nobody frees; NULL: there is none. */
+char **launcher_command(const struct launcher *launcher, uint64_t memory);
 /* Its files at their descriptors, not close-on-exec. 0 or a negative errno. */
 int launcher_place(const struct launcher *launcher);
 

@@ -4,10 +4,10 @@
 // which is empty, and reads it when this has ended; so it waits here until the program is written there. See
 // worker/runner/mediator.h.
 (static function () {
-    $status = fopen('php://fd/7', 'wb');
+    $status = fopen('php://fd/8', 'wb');
     fwrite($status, 'r');
     fclose($status);
-    $job = file_get_contents('php://fd/6');
+    $job = file_get_contents('php://fd/7');
     if ($job === '') exit(0);
     $texts = explode("\0", $job);
     $args = array_slice($texts, 1, (int)$texts[0]);

@@ -2,10 +2,10 @@
 # A warm R: started as `Rscript FILE` with this as the file, in its pod ahead of demand. This is one expression, which
 # waits; meanwhile the program is written behind it in the same file, and R reads on there. See worker/runner/mediator.h.
 invisible(local({
-  status <- file("/proc/self/fd/7", "wb", raw = TRUE)
+  status <- file("/proc/self/fd/8", "wb", raw = TRUE)
   writeBin(charToRaw("r"), status)
   close(status)
-  from <- file("/proc/self/fd/6", "rb", raw = TRUE)
+  from <- file("/proc/self/fd/7", "rb", raw = TRUE)
   job <- raw()
   repeat {
     piece <- readBin(from, "raw", 65536L)
