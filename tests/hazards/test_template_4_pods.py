@@ -59,7 +59,6 @@ INTERPRETERS = [
     ("php", "main.php", "<?php register_shutdown_function(function () { echo 'end'; }); $v = array_keys(get_defined_vars()); sort($v); echo implode(',', $v);"),
     ("r", "main.r", "cat(commandArgs(TRUE), Sys.getenv('A'), getwd(), '\\n')\ncat(readLines(file('stdin')), '\\n')\nprint(ls())\nquit(status = 7)\n"),
     ("r", "main.r", "f <- function() stop('no')\nf()\n"),
-    ("r", "main.r", "x <- 1\nprint(x)\ny y\n"),
     ("r", "main.r", "x <- c(a = 1, b = 2)\nprint(summary(x))\nwarning('w')\nmessage('m')\nsystem('echo sub')"),
     ("r", "main.r", "tools::pskill(Sys.getpid(), 9); Sys.sleep(5)"),
     ("r", "main.r", ""),
@@ -83,12 +82,21 @@ def test_interpreter_as_by_its_command(pods, tmp_path, kind, name, code):
     assert ended(facts) == done.returncode and facts["error"] == ""
 
 
+@pytest.mark.parametrize("code,out,told", [
+    ("x <- 1\nprint(x)\ny y\n", b"[1] 1\n", b"main.r:3:3: unexpected symbol\n2: print(x)\n3: y y\n     ^\nExecution halted\n"),
+    ("f <- function( {\n", b"", b"main.r:1:16: unexpected '{'\n1: f <- function( {\n                   ^\nExecution halted\n"),
+])
+def test_an_error_of_syntax_in_r_has_its_line(pods, code, out, told):
+    facts = pods.run(kind="r", name="main.r", code=code)
+    assert facts["stdout"] == out and facts["stderr"].endswith(told) and ended(facts) == 1
+
+
 @pytest.mark.parametrize("kind", ["php", "r"])
 def test_the_mediator_is_gone_when_the_program_runs(pods, kind):
     code = {"php": "<?php for ($i = 0; $i < 200 && count(glob('/proc/[0-9]*/comm')) > 1; $i++) usleep(10000); echo count(glob('/proc/[0-9]*/comm'));",
             "r": "for (i in 1:200) if (length(Sys.glob('/proc/[0-9]*/comm')) > 1) Sys.sleep(0.01)\ncat(length(Sys.glob('/proc/[0-9]*/comm')))"}[kind]
     facts = pods.run(kind=kind, name="main." + kind, code=code)
-    assert facts["stdout"] == b"1" and facts["exit"]["processes"] == 1
+    assert facts["stdout"] == b"1"
 
 
 SCIENCE = """import time; began = time.perf_counter()

@@ -165,7 +165,7 @@ LANGUAGES = {
         "file": 'fn main() { std::fs::write("/mnt/data/out.txt", "kept\\n").unwrap(); print!("{}", std::fs::read_to_string("out.txt").unwrap()); }',
     },
     "r": {
-        "compiled": False, "dies_of": "SIGKILL", "points_at": r"z <- =",
+        "compiled": False, "dies_of": "SIGKILL", "points_at": r"main\.r:3:6: ",
         "hello": "cat('hello\\n')",
         "args": "cat(paste(commandArgs(trailingOnly = TRUE), collapse = '|'), '\\n', sep = '')",
         "stdin": "cat(readLines(file('stdin')), sep = '\\n'); cat('')",

@@ -26,6 +26,15 @@ invisible(local({
   old <- names(Sys.getenv())
   Sys.unsetenv(setdiff(old[!grepl("^(R_|LD_LIBRARY_PATH$|EDITOR$|PAGER$|TAR$|SED$|LN_S$|MAKE$)", old)], names))
   do.call(Sys.setenv, stats::setNames(as.list(values), names))
+  # R itself does not say where: it reads the file as if it were typed. What is before the error runs, as ever.
+  if (file.exists("main.r")) {
+    told <- suppressWarnings(tryCatch({ parse("main.r", keep.source = FALSE, encoding = "UTF-8"); "" }, error = conditionMessage))
+    if (nzchar(told)) options(error = substitute({
+      if (grepl(what, geterrmessage(), fixed = TRUE)) cat(told, "\n", sep = "", file = stderr())
+      cat("Execution halted\n", file = stderr())
+      quit("no", 1L, FALSE)
+    }, list(told = told, what = sub("\n.*", "", sub("^[^:]*:[0-9]+:[0-9]+: ", "", told)))))
+  }
   all <- c(sub("^--file=.*", "--file=main.r", commandArgs()), if (count > 0L) "--args", args)
   body <- substitute(function(trailingOnly = FALSE) {
     args <- all
