@@ -51,7 +51,7 @@ def quantile(values, q):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--runs", type=int, default=110)
     parser.add_argument("--quick", action="store_true")
     options, _ = parser.parse_known_args()
     runs = 30 if options.quick else options.runs

@@ -81,7 +81,7 @@ def warm(system, api, lang, runs):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--runs", type=int, default=15)
+    parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--lang", action="append", choices=LANGUAGES)
     parser.add_argument("--json", type=pathlib.Path)
     options = parser.parse_args()

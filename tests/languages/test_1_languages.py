@@ -158,6 +158,15 @@ def test_javas_class_may_have_any_name(plant, code, out):
         well(api.exec("java", code), out + "\n")
 
 
+def test_gos_library_is_compiled_ahead(plant):
+    """Debian's package has it compiled, below /usr for all pods, so with an empty cache one file is compiled: the program's."""
+    code = ('cat > a.go <<X\npackage main\n\nimport (\n"crypto/tls"\n"database/sql"\n"encoding/json"\n"net/http"\n"text/template"\n)\n\n'
+            'func main() { println(http.StatusOK, json.Valid(nil), template.New, sql.Open, tls.Dial) }\nX\n'
+            "GO111MODULE=off GOENV=off GOCACHE=/tmp/cache go build -x -o a a.go 2>&1 | grep -c '/compile '\n./a 2>&1 | grep -c 200\n")
+    with Api(plant) as api:
+        well(api.exec("bash", code), "1\n1\n")
+
+
 def test_what_is_there_is_told(plant):
     with Api(plant) as api:
         wait_until("a worker told", lambda: api.get("/v1/languages").json()["languages"][0]["available"])
