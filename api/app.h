@@ -10,7 +10,7 @@
 #include "api/router.h"
 #include "base/list.h"
 #include "io/crypto.h"
-#include "io/http_server.h"
+#include "io/http/server.h"
 #include "io/loop.h"
 #include "io/state_blob.h"
 #include "queue/objects.h"

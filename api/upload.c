@@ -7,7 +7,7 @@
 #include "api/upload_form.h"
 
 #include "base/log.h"
-#include "io/multipart.h"
+#include "io/http/multipart.h"
 #include "queue/session.h"
 #include "json/json.h"
 

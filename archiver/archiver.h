@@ -5,7 +5,7 @@
 #ifndef MILLRACE_ARCHIVER_ARCHIVER_H
 #define MILLRACE_ARCHIVER_ARCHIVER_H
 
-#include "io/http_server.h"
+#include "io/http/server.h"
 #include "io/loop.h"
 #include "queue/archive.h"
 #include "queue/objects.h"

@@ -5,7 +5,7 @@
 #ifndef MILLRACE_WORKER_RUN_FILES_H
 #define MILLRACE_WORKER_RUN_FILES_H
 
-#include "io/object_store.h"
+#include "io/store/object_store.h"
 #include "queue/session.h"
 #include "schema/reasons.h"
 #include "worker/backend.h"

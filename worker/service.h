@@ -3,7 +3,7 @@
 #ifndef MILLRACE_WORKER_SERVICE_H
 #define MILLRACE_WORKER_SERVICE_H
 
-#include "io/http_server.h"
+#include "io/http/server.h"
 #include "io/loop.h"
 #include "queue/objects.h"
 #include "schema/config.h"

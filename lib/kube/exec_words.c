@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/base64.h"
-#include "io/s3_answer.h"
+#include "io/store/s3_answer.h"
 #include "kube/exec.h"
 #include "json/json.h"
 

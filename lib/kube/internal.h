@@ -5,7 +5,7 @@
 #define MILLRACE_KUBE_INTERNAL_H
 
 #include "base/list.h"
-#include "io/http_client.h"
+#include "io/http/client.h"
 #include "kube/credentials.h"
 #include "kube/pace.h"
 #include "kube/request.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kube/object.h"
 
-#include "io/s3_answer.h"
+#include "io/store/s3_answer.h"
 
 #include <string.h>
 

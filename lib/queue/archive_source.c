@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "queue/archive_source.h"
 
-#include "io/object_store.h"
+#include "io/store/object_store.h"
 #include "queue/internal.h"
 
 #include <string.h>

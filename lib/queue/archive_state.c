@@ -4,7 +4,7 @@
 #include "queue/internal.h"
 #include "queue/state_restore.h"
 
-#include "io/object_store.h"
+#include "io/store/object_store.h"
 
 #include <string.h>
 

@@ -6,7 +6,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "io/redis.h"
+#include "io/redis/redis.h"
 #include "queue/idmap.h"
 #include "queue/queue.h"
 

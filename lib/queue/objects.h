@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The object store of a program, from its settings, with what is known of its health. `store` is for io/object_store.h. */
+/* The object store of a program, from its settings, with what is known of its health. `store` is for io/store/object_store.h. */
 #ifndef MILLRACE_QUEUE_OBJECTS_H
 #define MILLRACE_QUEUE_OBJECTS_H
 
 #include "base/buf.h"
-#include "io/object_store.h"
+#include "io/store/object_store.h"
 #include "schema/config.h"
 
 struct objects {

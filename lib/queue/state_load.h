@@ -3,8 +3,8 @@
 #ifndef MILLRACE_QUEUE_STATE_LOAD_H
 #define MILLRACE_QUEUE_STATE_LOAD_H
 
-#include "io/object_store.h"
 #include "io/state_blob.h"
+#include "io/store/object_store.h"
 #include "queue/state.h"
 
 /* Is view->of a version of this session, sealed by us; and, when its blob lies in the store, is view->blob the sealed one?

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The same answer, body and length whole and byte by byte. */
 #include "fuzz.h"
-#include "io/chunked.h"
+#include "io/http/chunked.h"
 
 static enum err decode(struct str in, size_t step, struct buf *out, size_t *ret_taken)
 {

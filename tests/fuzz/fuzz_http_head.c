@@ -2,7 +2,7 @@
 /* The end of a head is found at the same place however it comes; what is parsed is made of views of the text,
    and a path that came out has nothing in it that a router could stumble over. */
 #include "fuzz.h"
-#include "io/http_head.h"
+#include "io/http/head.h"
 
 #include <string.h>
 

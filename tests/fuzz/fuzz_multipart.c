@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A Content-Type, NUL, a body: the same answer, parts and data whole and byte by byte. */
 #include "fuzz.h"
-#include "io/multipart.h"
+#include "io/http/multipart.h"
 
 #include <string.h>
 

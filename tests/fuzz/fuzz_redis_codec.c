@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Replies are trees within their bounds, or the stream ends; the same number whole and byte by byte. */
 #include "fuzz.h"
-#include "io/redis_codec.h"
+#include "io/redis/codec.h"
 
 static size_t count_values(const struct redis_value *v)
 {

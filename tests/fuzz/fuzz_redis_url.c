@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* An address, or a sentence that does not show the password. */
 #include "fuzz.h"
-#include "io/redis.h"
+#include "io/redis/redis.h"
 
 #include <string.h>
 

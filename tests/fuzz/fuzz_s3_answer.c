@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Answers of an object store that may say anything. */
 #include "fuzz.h"
-#include "io/s3_answer.h"
+#include "io/store/s3_answer.h"
 
 #include <string.h>
 

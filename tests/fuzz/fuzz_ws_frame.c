@@ -2,7 +2,7 @@
 /* The same events whole and byte by byte; a text message is UTF-8, a close code one that may be sent. */
 #include "base/utf8.h"
 #include "fuzz.h"
-#include "io/ws_frame.h"
+#include "io/http/ws_frame.h"
 
 static void tell(const struct ws_event *e, struct buf *told)
 {

@@ -7,7 +7,7 @@
      head KEY | delete KEY | list PREFIX CURSOR LIMIT | check | sweep AGE_MS | putcancel KEY SIZE SEED (cancelled while it is sent) */
 #include "base/buf.h"
 #include "base/cleanup.h"
-#include "io/object_store.h"
+#include "io/store/object_store.h"
 #include "json/json.h"
 
 #include <signal.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "io/chunked.h"
+#include "io/http/chunked.h"
 #include "unit.h"
 
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The connection over a transport of memory: each input whole, byte by byte, and split at every position. */
 #include "base/clock.h"
-#include "io/http_conn.h"
+#include "io/http/conn.h"
 #include "unit.h"
 
 #include <stdio.h>

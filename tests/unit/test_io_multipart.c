@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "io/multipart.h"
+#include "io/http/multipart.h"
 #include "unit.h"
 
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "io/s3_answer.h"
-#include "io/xml.h"
+#include "io/store/s3_answer.h"
+#include "io/store/xml.h"
 #include "unit.h"
 
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The examples of the S3 manual ("Signature Calculations for the Authorization Header") and of AWS's Signature Version 4
    test suite. */
-#include "io/s3sign.h"
+#include "io/store/s3sign.h"
 #include "unit.h"
 
 #include <string.h>

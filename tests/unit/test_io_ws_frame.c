@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "io/ws_frame.h"
+#include "io/http/ws_frame.h"
 #include "unit.h"
 
 #include <stdio.h>

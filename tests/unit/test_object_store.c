@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/buf.h"
 #include "base/cleanup.h"
-#include "io/object_store.h"
+#include "io/store/object_store.h"
 #include "unit.h"
 
 #include <dirent.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Addresses and the codec; the connection itself is tested against a real server in tests/integration. */
-#include "io/redis_codec.h"
+#include "io/redis/codec.h"
 
 #include "unit.h"
 

@@ -3,7 +3,7 @@
 #ifndef MILLRACE_TOOLS_CLIENT_H
 #define MILLRACE_TOOLS_CLIENT_H
 
-#include "io/http_client.h"
+#include "io/http/client.h"
 #include "schema/config.h"
 #include "tools/millrace/cli.h"
 #include "json/json.h"

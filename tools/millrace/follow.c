@@ -2,7 +2,7 @@
 #include "tools/millrace/follow.h"
 
 #include "base/clock.h"
-#include "io/ws_client.h"
+#include "io/http/ws_client.h"
 #include "schema/event.h"
 
 #include <stdio.h>

@@ -4,7 +4,7 @@
 #define MILLRACE_TOOLS_STORE_ASK_H
 
 #include "base/arena.h"
-#include "io/redis.h"
+#include "io/redis/redis.h"
 #include "schema/config.h"
 
 struct store {

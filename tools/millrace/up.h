@@ -16,7 +16,7 @@
 #define MILLRACE_TOOLS_UP_H
 
 #include "base/buf.h"
-#include "io/http_client.h"
+#include "io/http/client.h"
 #include "schema/config.h"
 #include "tools/millrace/cli.h"
 
