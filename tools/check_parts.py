@@ -179,6 +179,10 @@ def fuzz(part):
 
 PARTS = [
     Part("build-test", "gcc, release flags with the test switches", build("test")),
+    Part("build-kube", "Kubernetes, and our images for it", build_kube, ["build-test"]),
+    Part("kubernetes", "on a real Kubernetes of one node: the cluster, our images, and the suite with its pods there",
+         pytest(["tests/kubernetes", *kubesuite.modules()], "--backend", "kubernetes", "--timeout", "400"),
+         ["build-test", "build-kube"]),
     Part("build-asan", "clang, address and undefined sanitizers", build("asan")),
     Part("static", "layers, format, licence lines", static),
     Part("tidy", "clang-tidy", tidy, ["build-asan"]),
@@ -201,10 +205,6 @@ PARTS = [
                 "-k", "test_1_logs or leaves_and_comes_back or many_times or not_ours or never_touched"), ["build-test"]),
     Part("faults", "crashes, pauses, chaos",
          pytest(["tests/faults"], "--ignore=tests/faults/test_fairness.py"), ["build-test"]),
-    Part("build-kube", "Kubernetes, and our images for it", build_kube, ["build-test"]),
-    Part("kubernetes", "on a real Kubernetes of one node: the cluster, our images, and the suite with its pods there",
-         pytest(["tests/kubernetes", *kubesuite.modules()], "--backend", "kubernetes", "--timeout", "400"),
-         ["build-test", "build-kube"]),
     Part("sanitized", "the first walk with the sanitizers' build",
          pytest(["tests/integration/test_1_walk.py", "tests/integration/test_2_jobs.py"], preset="asan"),
          ["build-asan"]),
@@ -217,7 +217,7 @@ BY_NAME = {part.name: part for part in PARTS}
 
 
 class Schedule:
-    """Rows in order, each as soon as what it needs is built and one of SLOTS is free; those that run alone, last."""
+    """Rows in order (the longest of them early), each as soon as what it needs is built and one of SLOTS is free; those that run alone, last."""
 
     def __init__(self, parts):
         self.waiting, self.running, self.lock = list(parts), [], threading.Condition()
