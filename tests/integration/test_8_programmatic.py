@@ -89,7 +89,7 @@ def test_many_that_wait_hold_up_nobody(plant):
 def narrow(tmp_path_factory, cluster):
     """Two programs of a tenant wait in pods; the others wait without."""
     system = System(tmp_path_factory.mktemp("narrow"), cluster=cluster,
-                    env={"PROGRAMMATIC_PAUSED_MAX": "2", "PROGRAMMATIC_PAUSE_SECONDS": "3"})
+                    env={"PROGRAMMATIC_PAUSED_MAX": "2", "PROGRAMMATIC_PAUSE_SECONDS": "8"})
     with Api(system) as api:
         yield system, api
     finish(system)
