@@ -35,10 +35,11 @@ class Result:
 
 
 class Part:
-    """One row: how to run it, what must have been built before it; `alone`: it measures, so nothing runs beside it."""
+    """One row: how to run it, what must have been built before it; `alone`: it measures, so nothing runs beside it; `waits`: it waits
+    more than it works, so it takes no slot."""
 
-    def __init__(self, name, what, run, needs=(), alone=False):
-        self.name, self.what, self.run, self.needs, self.alone = name, what, run, needs, alone
+    def __init__(self, name, what, run, needs=(), alone=False, waits=False):
+        self.name, self.what, self.run, self.needs, self.alone, self.waits = name, what, run, needs, alone, waits
         self.log = OUT / f"{name}.log"
         self.result = None
 
@@ -182,7 +183,7 @@ PARTS = [
     Part("build-kube", "Kubernetes, and our images for it", build_kube, ["build-test"]),
     Part("kubernetes", "on a real Kubernetes of one node: the cluster, our images, and the suite with its pods there",
          pytest(["tests/kubernetes", *kubesuite.modules()], "--backend", "kubernetes", "--timeout", "400"),
-         ["build-test", "build-kube"]),
+         ["build-test", "build-kube"], waits=True),
     Part("build-asan", "clang, address and undefined sanitizers", build("asan")),
     Part("static", "layers, format, licence lines", static),
     Part("tidy", "clang-tidy", tidy, ["build-asan"]),
@@ -225,6 +226,8 @@ class Schedule:
     def may_start(self, part):
         if not all(BY_NAME[need].result for need in part.needs) or any(other.alone for other in self.running):
             return False
+        if not part.waits and sum(not other.waits for other in self.running) >= SLOTS:
+            return False
         return not part.alone or not (self.running or any(not other.alone for other in self.waiting))
 
     def next(self):
@@ -250,7 +253,7 @@ class Schedule:
                 self.running.remove(part)
                 self.lock.notify_all()
             verdict = "ok" if not result.failed else "FAILED"
-            print(f"check: {part.name:<12} {result.seconds:7.1f} s  {result.passed} passed, "
+            print(f"check: {part.name:<15} {result.seconds:7.1f} s  {result.passed} passed, "
                   f"{len(result.failed)} failed  {verdict}", flush=True)
 
     @staticmethod
@@ -280,9 +283,9 @@ def summary(parts, whole):
         if part.result.failed and part.log.exists():
             print(f"\n--- {part.name}: the end of {part.log.relative_to(ROOT)}")
             print("\n".join(part.log.read_text(errors="replace").splitlines()[-40:]))
-    print("\npart           seconds   passed   failed  what")
+    print("\npart              seconds   passed   failed  what")
     for part in parts:
-        print(f"{part.name:<12} {part.result.seconds:9.1f} {part.result.passed:8} {len(part.result.failed):8}  {part.what}")
+        print(f"{part.name:<15} {part.result.seconds:9.1f} {part.result.passed:8} {len(part.result.failed):8}  {part.what}")
     for name in total.failed:
         print(f"FAILED {name}")
     did_not_run = set(total.untested)
@@ -299,7 +302,7 @@ def summary(parts, whole):
 def main(argv):
     if "--list" in argv:
         for part in PARTS:
-            print(f"{part.name:<12} {part.what}")
+            print(f"{part.name:<15} {part.what}")
         return 0
     parts = with_needs(argv) if argv else PARTS
     OUT.mkdir(parents=True, exist_ok=True)
@@ -308,7 +311,7 @@ def main(argv):
     shutil.rmtree(OUT / "fuzz", ignore_errors=True)
     started = time.monotonic()
     schedule = Schedule(parts)
-    threads = [threading.Thread(target=schedule.work) for _ in range(SLOTS)]
+    threads = [threading.Thread(target=schedule.work) for _ in range(SLOTS + sum(part.waits for part in parts))]
     for thread in threads:
         thread.start()
     for thread in threads:
