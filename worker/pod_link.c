@@ -234,6 +234,7 @@ static enum err take_frames(struct pod *pod)
 {
     size_t done = 0;
     enum err e = ERR_OK;
+    pod->taking = true;
     while (e == ERR_OK && wants_read(pod)) {
         struct frame frame;
         size_t used;
@@ -244,6 +245,7 @@ static enum err take_frames(struct pod *pod)
         e = take_frame(pod, &frame);
     }
     buf_consume(&pod->in, done);
+    pod->taking = false;
     return e == ERR_AGAIN ? ERR_OK : e;
 }
 
@@ -338,10 +340,10 @@ void pod_watch(struct pod *pod)
         uv_poll_stop(&pod->poll);
 }
 
-/* What was read before the pod was paused. */
+/* What was read before the pod was paused. Whoever was told of one of these frames goes on with the next ones behind it. */
 static void take_read(struct pod *pod)
 {
-    if (pod->in.len > 0 && take_frames(pod) != ERR_OK)
+    if (pod->in.len > 0 && !pod->taking && take_frames(pod) != ERR_OK)
         pod_tell_lost(pod, REASON_POD_PROTOCOL,
                       "pod_protocol: a frame that the protocol does not allow here");
 }

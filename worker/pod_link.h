@@ -29,6 +29,7 @@ struct pod {
     bool destroyed; /* destroy() was called */
     bool lost;      /* LOST was told */
     bool paused;
+    bool taking;     /* the frames of `in` are being told; who is told may pause and go on */
     bool wants_room; /* place() was told to wait */
     struct buf in, out;
     size_t out_done;
