@@ -173,7 +173,7 @@ def fuzz(part):
         corpus = ROOT / "tests" / "fuzz" / "corpus" / target.name.removeprefix("fuzz_")
         fresh = OUT / "fuzz" / target.name
         fresh.mkdir(parents=True, exist_ok=True)
-        argv = [target, "-max_total_time=8", "-rss_limit_mb=1024", f"-artifact_prefix={fresh}/", fresh]
+        argv = [target, "-max_total_time=5", "-rss_limit_mb=1024", f"-artifact_prefix={fresh}/", fresh]
         total.add(one(f"fuzz: {target.name}", command(part, argv + ([corpus] if corpus.is_dir() else []))))
     return total
 
@@ -210,7 +210,7 @@ PARTS = [
          pytest(["tests/integration/test_1_walk.py", "tests/integration/test_2_jobs.py"], preset="asan"),
          ["build-asan"]),
     Part("build-fuzz", "libFuzzer targets", build("fuzz")),
-    Part("fuzz", "the corpus of every fuzz target, and 8 seconds more of each", fuzz, ["build-fuzz"]),
+    Part("fuzz", "the corpus of every fuzz target, and 5 seconds more of each", fuzz, ["build-fuzz"]),
     Part("fairness", "one tenant's crowd beside another's single jobs", pytest(["tests/faults/test_fairness.py"]),
          ["build-test"], alone=True),
 ]
