@@ -35,11 +35,10 @@ class Result:
 
 
 class Part:
-    """One row: how to run it, what must have been built before it; `alone`: it measures, so nothing runs beside it; `waits`: it waits
-    more than it works, so it takes no slot."""
+    """One row: how to run it, what must have been built before it; `alone`: it measures, so nothing runs beside it."""
 
-    def __init__(self, name, what, run, needs=(), alone=False, waits=False):
-        self.name, self.what, self.run, self.needs, self.alone, self.waits = name, what, run, needs, alone, waits
+    def __init__(self, name, what, run, needs=(), alone=False):
+        self.name, self.what, self.run, self.needs, self.alone = name, what, run, needs, alone
         self.log = OUT / f"{name}.log"
         self.result = None
 
@@ -183,7 +182,7 @@ PARTS = [
     Part("build-kube", "Kubernetes, and our images for it", build_kube, ["build-test"]),
     Part("kubernetes", "on a real Kubernetes of one node: the cluster, our images, and the suite with its pods there",
          pytest(["tests/kubernetes", *kubesuite.modules()], "--backend", "kubernetes", "--timeout", "400"),
-         ["build-test", "build-kube"], waits=True),
+         ["build-test", "build-kube"]),
     Part("build-asan", "clang, address and undefined sanitizers", build("asan")),
     Part("static", "layers, format, licence lines", static),
     Part("tidy", "clang-tidy", tidy, ["build-asan"]),
@@ -225,8 +224,6 @@ class Schedule:
 
     def may_start(self, part):
         if not all(BY_NAME[need].result for need in part.needs) or any(other.alone for other in self.running):
-            return False
-        if not part.waits and sum(not other.waits for other in self.running) >= SLOTS:
             return False
         return not part.alone or not (self.running or any(not other.alone for other in self.waiting))
 
@@ -311,7 +308,7 @@ def main(argv):
     shutil.rmtree(OUT / "fuzz", ignore_errors=True)
     started = time.monotonic()
     schedule = Schedule(parts)
-    threads = [threading.Thread(target=schedule.work) for _ in range(SLOTS + sum(part.waits for part in parts))]
+    threads = [threading.Thread(target=schedule.work) for _ in range(SLOTS)]
     for thread in threads:
         thread.start()
     for thread in threads:
