@@ -23,7 +23,7 @@ from websockets.sync.client import connect  # noqa: E402
 PRINT_1 = "print(1)"
 SCIENCE = "import pandas, matplotlib.pyplot\nprint(1)"
 # Enough ready pods for sixteen clients; all else as it comes.
-POOLS = {"POD_POOL_PY": "16", "POD_POOL_PY_SCIENCE": "8"}
+POOLS = {"POD_POOL_PY": "16", "POD_POOL_PY_SCIENCE": "8", "POD_POOL_JAVA": "0"}  # a JVM warms up for seconds, beside what is measured
 # Tells when it wrote, while it goes on running.
 WRITER = "import time\ntime.sleep(0.3)\nprint(time.time_ns(), flush=True)\ntime.sleep(0.3)\n"
 
