@@ -101,8 +101,9 @@ class Container:
         return made[0]
 
     def end(self):
-        if (pid := self.init()) is not None:
-            os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it may end by itself just now
+            if (pid := self.init()) is not None:
+                os.kill(pid, signal.SIGKILL)
         self.process.wait()
         return self.process.stderr.read()
 
