@@ -55,6 +55,8 @@ class Cluster:
 
     def namespace(self, name, level="restricted"):
         """Made, with its default service account, without which no pod is taken."""
+        if self.given:  # a test before may just have deleted it
+            wait_until("the namespace of the last time is gone", lambda: "deletionTimestamp" not in (self.get("namespace", name) or {}).get("metadata", {}), 120, 0.2)
         self.apply({"apiVersion": "v1", "kind": "Namespace",
                     "metadata": {"name": name, "labels": {"pod-security.kubernetes.io/enforce": level}}})
         wait_until("the namespace's service account", lambda: self.get("serviceaccount", "default", name), 60, 0.1)

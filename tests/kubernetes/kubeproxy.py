@@ -97,6 +97,7 @@ class Server(proxy.Server):
 class KubeProxy(proxy.Proxy):
     def __init__(self, kubernetes, directory):
         self.rules, self.seen, self.streams, self.lock = [], [], [], threading.Lock()
+        self.answered = []  # (method, path, status, object's name) of each request that was passed on; no watches
         self.over = threading.Event()
         pki = kubernetes.state / "pki"
         self.host = urllib.parse.urlsplit(kubernetes.server).hostname
@@ -124,6 +125,9 @@ class KubeProxy(proxy.Proxy):
             kept = {name: value for name, value in headers.items() if name.lower() in ("content-type", "accept")}
             connection.request(method, path, body or None, kept)
             answer = connection.getresponse()
+            name = json.loads(body).get("metadata", {}).get("name", "") if method == "POST" else path.split("?")[0].rsplit("/", 1)[-1]
+            with self.lock:
+                self.answered.append((method, path, answer.status, name))
             return answer.status, answer.getheaders(), answer.read()
         finally:
             connection.close()
