@@ -6,7 +6,6 @@ import os
 import re
 import socket
 import struct
-import time
 
 WAYS = ("whole", "bytes", "halves")
 
@@ -14,7 +13,7 @@ WAYS = ("whole", "bytes", "halves")
 class Raw:
     """One connection. Everything that comes until the peer's FIN, or until nothing came for `patience` seconds."""
 
-    def __init__(self, url, patience=10.0):
+    def __init__(self, url, patience=60.0):
         host, port = re.fullmatch(r"http://([^:/]+):(\d+)", url).groups()
         self.sock = socket.create_connection((host, int(port)), timeout=patience)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -39,14 +38,22 @@ class Raw:
         return True
 
     def more(self):
-        """False at the end of what comes."""
+        """False at the end of what comes; `closed` tells the peer's end from that of our patience."""
         try:
             data = self.sock.recv(1 << 16)
-        except (ConnectionResetError, TimeoutError):
+        except TimeoutError:
+            return False
+        except ConnectionResetError:
             data = b""
         self.closed |= not data
         self.got += data
         return bool(data)
+
+    def ends(self):
+        """Whether the peer closes, whatever comes before."""
+        while self.more():
+            pass
+        return self.closed
 
     def answer(self):
         """(status, headers, body) of the next answer; None at the end."""
@@ -76,7 +83,7 @@ def request(method, path, headers=(), body=b"", version="HTTP/1.1"):
 
 
 class WebSocket(Raw):
-    def __init__(self, url, path, key, headers=(), expect=101, patience=10.0):
+    def __init__(self, url, path, key, headers=(), expect=101, patience=60.0):
         super().__init__(url, patience)
         self.send(request("GET", path, [f"x-api-key: {key}", "Connection: Upgrade", "Upgrade: websocket",
                                         "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
@@ -136,15 +143,6 @@ def client_frame(opcode, payload=b"", fin=True, mask=True, rsv=0, length=None):
 def jobs_of(api):
     """How many jobs this key's tenant has, at most 100."""
     return len(api.get("/v1/jobs", params={"limit": 100}).json()["jobs"])
-
-
-def eventually(condition, timeout=10.0):
-    until = time.monotonic() + timeout
-    while time.monotonic() < until:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def b64(data):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A whole system for a test: `millrace up` of the build under test, in a folder of its own, and what it leaves behind."""
+import contextlib
 import itertools
 import json
 import os
@@ -30,12 +31,17 @@ def wait_until(what, condition, timeout=20.0, pause=0.01):
     raise AssertionError(f"waited {timeout} s in vain: {what}")
 
 
-def free_port(below=65536):
+def free_port():
+    """For a server that cannot be given port 0. Below the range from which the kernel takes ports for connections: in that
+    range anybody's connection could have it before the server does, or while the server is restarted."""
+    lowest = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    first, end = (10000, lowest) if lowest > 15000 else (20000, 60000)
     while True:
-        with socket.socket() as sock:
-            sock.bind(("127.0.0.1", 0))
-            if sock.getsockname()[1] < below:
-                return sock.getsockname()[1]
+        port = first + secrets.randbelow(end - first)
+        with contextlib.suppress(OSError), socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(("127.0.0.1", port))
+            return port
 
 
 def parents():
@@ -59,6 +65,30 @@ def descendants(root):
     return found
 
 
+def proc(pid, name):
+    """A file of a process, as bytes; nothing once it has ended."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/{name}").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+
+
+def began(pid):
+    """When a process was started, which tells it from others that have its number later; None: it has ended."""
+    fields = proc(pid, "stat").rsplit(b")", 1)[-1].split()
+    return None if not fields or fields[0] in b"ZX" else int(fields[19])
+
+
+def tree(root):
+    """{(pid, when it began): command line} of all below a process, for living()."""
+    return {(pid, began(pid)): line for pid, line in descendants(root).items()}
+
+
+def living(processes):
+    """Those of a tree() that have not ended."""
+    return {pid: line for (pid, start), line in processes.items() if start is not None and began(pid) == start}
+
+
 def mounts():
     return {line.split()[4] for line in open("/proc/self/mountinfo", encoding="utf-8")}
 
@@ -76,7 +106,7 @@ class ClusterRedis:
     def __init__(self, directory):
         self.directory = pathlib.Path(directory) / "cluster-redis"
         self.directory.mkdir(parents=True)
-        self.port = free_port(55000)
+        self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}"
         self.process = subprocess.Popen(
             ["/usr/bin/redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.directory),
@@ -134,7 +164,7 @@ class System:
     def is_ready(self):
         assert self.process.poll() is None, f"up ended early:\n{(self.directory / 'up.log').read_text()[-3000:]}"
         told = self.told()
-        self.seen = descendants(self.process.pid) | self.seen
+        self.seen = tree(self.process.pid) | self.seen
         return told["ready"] and told["pid"] == self.process.pid and all(child["ready"] for child in told["children"])
 
     def children(self, part):
@@ -172,8 +202,10 @@ class System:
 
     def kill(self):
         """Ends the supervisor, and with it all; what only it would have tidied up is removed here."""
+        below = tree(self.process.pid)
         self.process.kill()
         self.process.wait()
+        wait_until("all below it have ended", lambda: not living(below), 60)
         for folder in self.run_folders():
             shutil.rmtree(folder)
         shutil.rmtree(self.object_folder(), ignore_errors=True)
@@ -182,11 +214,11 @@ class System:
 
     def stop(self):
         """Stops it as Ctrl-C does; returns up's exit code."""
-        self.seen |= descendants(self.process.pid)
+        self.seen |= tree(self.process.pid)
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
         try:
-            return self.process.wait(60)
+            return self.process.wait(120)
         finally:
             self.log.close()
             shutil.rmtree(self.object_folder(), ignore_errors=True)
@@ -201,9 +233,13 @@ class System:
                 if child.startswith(tuple(names))]
 
     def residue(self):
-        """What is left after stop(): has to be nothing."""
-        left = [f"process {pid}: {line}" for pid, line in self.seen.items()
-                if parents().get(pid, (0, ""))[1] == line]
+        """What is left after stop(), when what was dying has had its time: has to be nothing."""
+        with contextlib.suppress(AssertionError):
+            wait_until("nothing is left", lambda: not self.left())
+        return self.left()
+
+    def left(self):
+        left = [f"process {pid}: {line}" for pid, line in living(self.seen).items()]
         left += [f"mount {path}" for path in sorted(mounts() - self.mounts_before) if "millrace" in path]
         left += [f"cgroup {path}" for path in self.cgroups()]
         left += [f"run folder {path}" for path in self.run_folders()]

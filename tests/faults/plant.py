@@ -9,7 +9,6 @@ import os
 import pathlib
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -22,36 +21,16 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 import backend  # noqa: E402
 import stale  # noqa: E402
+from system import free_port, proc, wait_until  # noqa: E402
 
 PR_SET_CHILD_SUBREAPER = 36
 KINDS = ("api", "worker", "spawner", "redis")
 
 
-def free_port(below=65536):
-    while True:
-        with socket.socket() as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind(("127.0.0.1", 0))
-            if sock.getsockname()[1] < below:
-                return sock.getsockname()[1]
-
-
-def wait_until(what, condition, timeout=20.0, pause=0.01):
-    """The truth of `condition()`, as soon as it is true."""
-    until = time.monotonic() + timeout
-    while time.monotonic() < until:
-        value = condition()
-        if value:
-            return value
-        time.sleep(pause)
-    raise AssertionError(f"waited {timeout} s in vain: {what}")
-
-
 def stat_of(pid):
     """(name, state, parent) of a process, or None."""
-    try:
-        text = pathlib.Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
+    text = proc(pid, "stat").decode(errors="replace")
+    if not text:
         return None
     name, rest = text[text.index("(") + 1:].rsplit(")", 1)
     return name, rest.split()[0], int(rest.split()[1])
@@ -61,7 +40,7 @@ def is_gone(pid):
     """No thread of it is left. The first one may be a zombie while others still hold its sockets open."""
     try:
         threads = os.listdir(f"/proc/{pid}/task")
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return True
     return threads == [str(pid)] and (stat_of(pid) or "ZZ")[1] == "Z"
 
@@ -279,11 +258,11 @@ class Plant:
                     process.popen.send_signal(signal.SIGTERM)
             for process in running:
                 try:
-                    code = process.popen.wait(20)
+                    code = process.popen.wait(60)
                     if code != 0 and not process.expected:
                         self.crashes.append(f"{process.name} ended with {code} on SIGTERM: {self.log_tail(process, 3)}")
                 except subprocess.TimeoutExpired:
-                    self.crashes.append(f"{process.name} did not end within 20 s of SIGTERM: "
+                    self.crashes.append(f"{process.name} did not end within 60 s of SIGTERM: "
                                         f"{self.log_tail(process, 3)}")
                     process.popen.kill()
                     process.popen.wait()
@@ -385,7 +364,7 @@ class Plant:
                 left[pid] = stat
         return left
 
-    def residue(self, grace=5.0):
+    def residue(self, grace=20.0):
         """What is left of the stopped plant after a grace: processes, cgroups, mounts, files of its temporary folder."""
         until = time.monotonic() + grace
         while True:
@@ -406,7 +385,7 @@ class Plant:
 
 
 def metric(process, name):
-    with urllib.request.urlopen(process.url + "/metrics", timeout=5) as answer:
+    with urllib.request.urlopen(process.url + "/metrics", timeout=60) as answer:
         for line in answer.read().decode().splitlines():
             if line.startswith(name) and line[len(name)] in " {":
                 return float(line.rsplit(" ", 1)[1])

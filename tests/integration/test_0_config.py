@@ -13,7 +13,7 @@ CANARY = "canary-canary-canary"
 
 
 def run(folder, *argv, program="millrace", **environment):
-    return subprocess.run([BIN / program, *argv], cwd=folder, capture_output=True, text=True, timeout=20,
+    return subprocess.run([BIN / program, *argv], cwd=folder, capture_output=True, text=True, timeout=60,
                           stdin=subprocess.DEVNULL, env={"PATH": "/usr/bin:/bin", **environment})
 
 

@@ -95,9 +95,9 @@ def test_a_timeout_keeps_what_was_written(api, lang):
                "js": "console.log('so far'); for (;;) {}",
                "bash": "echo so far; while :; do :; done"}[lang]
     began = time.monotonic()
-    body = api.exec(lang, forever, timeout_ms=1000)
+    body = api.exec(lang, forever, timeout_ms=2000)
     assert (body["stdout"], body["timed_out"], body["job_status"], body["status"]) == ("so far\n", True, "timed_out", "TO")
-    assert 0.9 < time.monotonic() - began < 10
+    assert 1.9 < time.monotonic() - began < 25  # 30 s is the limit of who asks for none
 
 
 def test_too_much_output_is_cut_and_said(api):
@@ -145,6 +145,5 @@ def test_a_program_that_reads_no_input_does_not_hang(api):
 
 
 def test_descendants_end_with_the_program(api):
-    began = time.monotonic()
     body = api.exec("bash", "sleep 1000 & echo started")
-    assert body["stdout"] == "started\n" and time.monotonic() - began < 10
+    assert (body["stdout"], body["timed_out"]) == ("started\n", False)

@@ -76,7 +76,7 @@ def test_the_exit_code_is_the_programs(system, program, text, code):
 
 
 def test_a_timeout_is_124(system, program):
-    done = system.millrace("run", "--timeout-ms", "500", program("print('so far', flush=True)\nwhile True: pass"))
+    done = system.millrace("run", "--timeout-ms", "2000", program("print('so far', flush=True)\nwhile True: pass"))
     assert (done.stdout, done.returncode) == ("so far\n", 124) and "timed out" in done.stderr
 
 
@@ -112,10 +112,8 @@ def test_a_conversation(start, program):
 
 
 def test_output_is_live(start, program):
-    run = start("run", program("import time\nprint('early', flush=True)\ntime.sleep(30)"))
-    began = time.monotonic()
-    assert run.stdout.readline() == b"early\n"
-    assert time.monotonic() - began < 10 and run.poll() is None
+    run = start("run", program("import time\nprint('early', flush=True)\ntime.sleep(60)"))
+    assert run.stdout.readline() == b"early\n" and run.poll() is None
 
 
 def test_bytes_pass_unchanged(start, program):
@@ -130,12 +128,16 @@ def test_much_output_arrives_whole_at_a_slow_reader(start, program):
     assert data == "".join(f"{n:07}\n" for n in range(1_000_000)).encode() and run.wait(20) == 0
 
 
+def wait_until_cancelled(api):
+    wait_until("the newest job is cancelled", lambda: api.get("/v1/jobs", params={"limit": 1}).json()["jobs"][0]["status"] == "cancelled")
+
+
 def test_ctrl_c_cancels(system, start, program, api):
     run = start("run", program("import time\nprint('ready', flush=True)\ntime.sleep(60)"))
     assert run.stdout.readline() == b"ready\n"
     run.send_signal(signal.SIGINT)
-    assert run.wait(10) == 130 and b"cancelled" in run.stderr.read()
-    assert api.get("/v1/jobs", params={"limit": 1}).json()["jobs"][0]["status"] == "cancelled"
+    assert run.wait(20) == 130 and b"cancelled" in run.stderr.read()
+    wait_until_cancelled(api)
 
 
 def test_a_second_ctrl_c_leaves_at_once(start, program):
@@ -145,7 +147,7 @@ def test_a_second_ctrl_c_leaves_at_once(start, program):
     run.send_signal(signal.SIGINT)
     run.send_signal(signal.SIGTERM)
     run.send_signal(signal.SIGCONT)
-    assert run.wait(10) in (130, 143)
+    assert run.wait(20) in (130, 143)
 
 
 def test_a_reader_that_goes_away_ends_the_run(system, start, program, api):
@@ -153,7 +155,7 @@ def test_a_reader_that_goes_away_ends_the_run(system, start, program, api):
     run.stdout.read(100)
     run.stdout.close()
     assert run.wait(20) == 128 + signal.SIGPIPE
-    assert api.get("/v1/jobs", params={"limit": 1}).json()["jobs"][0]["status"] == "cancelled"
+    wait_until_cancelled(api)
 
 
 def test_on_a_terminal(system, start, program):

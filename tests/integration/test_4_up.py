@@ -9,11 +9,10 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 
 import pytest
 from contract import Api
-from system import BIN, PLAIN_ENV, System, descendants, fnv, parents, wait_until
+from system import BIN, PLAIN_ENV, System, fnv, living, proc, tree, wait_until
 
 
 def up(*argv, home, **more):
@@ -36,7 +35,7 @@ def test_detached_from_start_to_end(home):
     status = json.loads(up("status", "--json", home=home).stdout)
     assert status["ready"] and {child["part"] for child in status["children"]} == {"redis", "api", "worker", "archiver"}
     assert status["url"] in began.stdout and "up at" in up("status", home=home).stdout
-    pids = descendants(status["pid"])
+    below = tree(status["pid"])
 
     exports = dict(shlex.split(line.removeprefix("export "))[0].split("=", 1)
                    for line in up("env", home=home).stdout.splitlines())
@@ -53,8 +52,7 @@ def test_detached_from_start_to_end(home):
     assert json.loads(up("status", "--json", home=home).stdout)["pid"] == status["pid"]
     assert up("down", home=home).returncode == 0
     assert up("status", home=home).returncode == 3 and up("env", home=home).returncode == 3
-    left = {pid: line for pid, line in pids.items() if parents().get(pid, (0, ""))[1] == line}
-    assert left == {}
+    wait_until("all have ended", lambda: not living(below))
 
 
 def test_secrets_are_kept_from_others(home):
@@ -65,10 +63,9 @@ def test_secrets_are_kept_from_others(home):
     assert len(key) == 42 and len(redis_key) == 42
     for name in ("api.key", "redis.key", "millrace.yaml", "redis.conf", "up.json"):
         assert (state / name).stat().st_mode & 0o077 == 0
-    for pid in [status["pid"], *descendants(status["pid"])]:
+    for pid in [status["pid"], *(pid for pid, _ in tree(status["pid"]))]:
         for secret in (key, redis_key):
-            assert secret.encode() not in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
-            assert secret.encode() not in pathlib.Path(f"/proc/{pid}/environ").read_bytes()
+            assert secret.encode() not in proc(pid, "cmdline") + proc(pid, "environ")
     for log in (state / "log").iterdir():
         assert key not in log.read_text() and redis_key not in log.read_text()
     port = next(child["port"] for child in status["children"] if child["part"] == "redis")
@@ -76,15 +73,13 @@ def test_secrets_are_kept_from_others(home):
     assert "NOAUTH" in refused.stdout + refused.stderr
 
 
-def test_a_second_start_is_quick_and_has_the_data(home):
+def test_a_second_start_has_the_data(home):
     first = System(home / "a", cluster=False)
     with Api(first) as api:
         job = api.submit("py", "print('kept')")
         assert api.wait(job)["result"]["stdout"] == "kept\n"
     assert first.stop() == 0
-    began = time.monotonic()
     second = System(home / "a", cluster=False, env={"API_KEY": first.key})
-    took = time.monotonic() - began
     second.key = first.key
     try:
         with Api(second) as api:
@@ -93,7 +88,6 @@ def test_a_second_start_is_quick_and_has_the_data(home):
     finally:
         assert second.stop() == 0
     assert second.residue() == []
-    assert took < 2 * (3 if "asan" in str(BIN) else 1)
 
 
 def test_ephemeral_leaves_no_folder(home):
@@ -118,13 +112,10 @@ def test_what_dies_is_started_again(make_system):
 
 def test_a_killed_supervisor_takes_all_with_it(home):
     system = System(home / "k", cluster=False)
-    tree = descendants(system.process.pid)
-    system.kill()
-
-    def gone():
-        table = parents()
-        return not [pid for pid, line in tree.items() if table.get(pid, (0, ""))[1] == line]
-    wait_until("all have ended", gone, 60)
+    below = tree(system.process.pid)
+    assert {os.path.basename(line.split()[0]) for line in below.values()} >= {"millrace-api", "millrace-spawner", "millrace-worker"}
+    system.kill()  # waits until all of them have ended
+    assert living(below) == {}
     system.log.close()
 
 
@@ -206,6 +197,12 @@ def open_folder():
     shutil.rmtree(path)
 
 
+def owner(pid):
+    """The effective user of a process; None once it has ended."""
+    found = re.search(rb"^Uid:\s+\d+\s+(\d+)", proc(pid, "status"), re.M)
+    return found and found[1]
+
+
 def test_an_ordinary_user_with_sudo(open_folder):
     """The spawner runs as root, the rest as the user; it ends in order, and with a supervisor that is killed."""
     if os.geteuid() != 0:
@@ -228,20 +225,22 @@ def test_an_ordinary_user_with_sudo(open_folder):
         began = as_user("up", "--detach", "--port", "0")
         assert began.returncode == 0 and "Hello from Python" in began.stdout, began.stderr
         status = json.loads(as_user("up", "status", "--json").stdout)
-        tree = descendants(status["pid"])
-        owners = {line.split()[0].rsplit("/", 1)[-1]: pathlib.Path(f"/proc/{pid}").stat().st_uid for pid, line in tree.items()}
-        assert owners["millrace-spawner"] == 0 and owners["millrace-api"] == 54321 and owners["redis-server"] == 54321
-        for pid in tree:
-            assert secret not in pathlib.Path(f"/proc/{pid}/cmdline").read_text()
+        below = tree(status["pid"])
+        # A pod on its way is a child of the spawner that has its name, and another user already.
+        owners = {(os.path.basename(line.split()[0]), owner(pid)) for (pid, _), line in below.items()}
+        assert owners >= {("millrace-spawner", b"0"), ("millrace-api", b"54321"), ("redis-server", b"54321")}
+        assert not owners & {("millrace-api", b"0"), ("redis-server", b"0")}
+        for pid, _ in below:
+            assert secret.encode() not in proc(pid, "cmdline")
         log = (home / ".local/state/millrace/log/worker-1.log").read_text()
         assert re.findall(r'"slots":(\d+)', log)[0] == "3"
         assert as_user("up", "down").returncode == 0
-        assert [line for pid, line in tree.items() if parents().get(pid, (0, ""))[1] == line] == []
+        wait_until("all have ended", lambda: not living(below))
 
         assert as_user("up", "--detach", "--port", "0", "--no-demo").returncode == 0
         status = json.loads(as_user("up", "status", "--json").stdout)
-        tree = descendants(status["pid"])
+        below = tree(status["pid"])
         os.kill(status["pid"], signal.SIGKILL)
-        wait_until("all have ended", lambda: not [line for pid, line in tree.items() if parents().get(pid, (0, ""))[1] == line], 60)
+        wait_until("all have ended", lambda: not living(below), 60)
     finally:
         as_user("up", "down")

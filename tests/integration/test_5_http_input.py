@@ -8,7 +8,7 @@ import pytest
 
 from contract import Api, check
 from rawhttp import WAYS, Raw, jobs_of, request
-from system import ROOT, System
+from system import ROOT, System, wait_until
 
 GOOD = b'{"lang":"py","code":"print(1)"}'
 
@@ -343,7 +343,7 @@ def test_half_a_request_holds_up_nobody(front, client):
 
 
 def test_a_slow_head_is_ended_within_its_deadline(front):
-    with Raw(front.url, patience=20) as raw:
+    with Raw(front.url) as raw:
         raw.send(b"GET /health HTTP/1.1\r\nHost: a\r\n")
         answers = raw.answers()
         assert [status for status, _, _ in answers] == [408] and raw.closed
@@ -356,11 +356,10 @@ def test_resets_leave_nothing(front, client):
         raw.send(post(front, ["Content-Length: 1000"], b"{"))
         raw.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         raw.sock.close()
-    from rawhttp import eventually
 
     def connections(text):
         return int(next(line.split()[1] for line in text.splitlines() if line.startswith("millrace_http_connections ")))
-    assert eventually(lambda: connections(client.get("/metrics").text) <= connections(before))
+    wait_until("they are closed", lambda: connections(client.get("/metrics").text) <= connections(before))
 
 
 # ---- the description -----------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from system import BIN, PLAIN_ENV, wait_until
 
 def objects_of(system, part):
     port = system.children(part)[0]["port"]
-    return httpx.get(f"http://127.0.0.1:{port}/health").json()["objects"]
+    return httpx.get(f"http://127.0.0.1:{port}/health", timeout=60).json()["objects"]
 
 
 def test_every_program_reaches_the_directory(system):
@@ -88,12 +88,12 @@ def test_the_whole_system_on_an_s3_of_other_people(elsewhere, make_system):
 ])
 def test_bad_settings_of_the_store(tmp_path, env, sentence):
     done = subprocess.run([BIN / "millrace", "config", "validate"], cwd=tmp_path, env={**PLAIN_ENV, **env}, text=True,
-                          capture_output=True, timeout=20, check=False)
+                          capture_output=True, timeout=60, check=False)
     assert done.returncode == 1 and sentence in done.stdout + done.stderr
 
 
 def test_minio_beside_another_store_is_refused(tmp_path):
     done = subprocess.run([BIN / "millrace", "up", "--state", tmp_path / "s", "--minio", "/bin/true"], cwd=tmp_path,
                           env={**PLAIN_ENV, "HOME": str(tmp_path), "MINIO_ENDPOINT": "s3.example.com"}, text=True,
-                          capture_output=True, timeout=20, check=False)
+                          capture_output=True, timeout=60, check=False)
     assert done.returncode == 1 and "MINIO_ENDPOINT is set; give one of the two" in done.stderr

@@ -70,13 +70,13 @@ def test_a_worker_that_dies_between_the_object_and_the_finish(plant, objects):
     session = run(plant, "n = 0")["session_id"]
     before = {p for p in objects.rglob("*") if p.is_file()}
     status, job = call(plant, "POST", "/v1/jobs", {
-        "lang": "py", "session_id": session, "code": "import os, time; n += 1; data = os.urandom(100_000); time.sleep(1)"})
+        "lang": "py", "session_id": session, "code": "import os, time; n += 1; data = os.urandom(100_000); time.sleep(4)"})
     assert status == 202
     key = f"millrace:{{p00}}:j:{job['job_id']}"
     plants.wait_until("it runs", lambda: plant.redis().hget(key, "started"))
-    plant.redis().execute_command("CLIENT", "PAUSE", "60000", "WRITE")  # the finish waits, and goes with its connection
+    plant.redis().execute_command("CLIENT", "PAUSE", "120000", "WRITE")  # the finish waits, and goes with its connection
     try:
-        plants.wait_until("its state is written", lambda: {p for p in objects.rglob("*state-*") if p.is_file()} - before, 20.0)
+        plants.wait_until("its state is written", lambda: {p for p in objects.rglob("*state-*") if p.is_file()} - before, 40.0)
         spawner = plant.of("spawner")[0]
         below = plant.kill_worker(spawner)
         plants.wait_until("it is gone", lambda: plants.is_gone(below), 20.0)

@@ -92,7 +92,7 @@ def test_references_of_clients(plant, hint):
 def test_a_failing_program_keeps_what_it_did(plant, hint):
     _, api = plant
     assert run(api, hint, "echo 1 > a; exit 3")["code"] == 3
-    assert run(api, hint, "echo 2 > b; sleep 60", timeout_ms=500)["status"] == "TO"
+    assert run(api, hint, "echo 2 > b; sleep 60", timeout_ms=2000)["status"] == "TO"
     assert out(api, hint, "cat a b") == "1\n2\n"
 
 
@@ -119,7 +119,7 @@ def test_concurrent_runs_queue(plant, hint):
 
 def test_the_queue_of_a_workspace_is_bounded_and_tells_the_place(plant, hint):
     _, api = plant
-    body = {"lang": "bash", "code": "sleep 20", "runtime_session_hint": hint}
+    body = {"lang": "bash", "code": "sleep 60", "runtime_session_hint": hint}
     jobs = [api.post("/v1/jobs", json=body).json() for _ in range(8)]
     assert len({job["session_id"] for job in jobs}) == 1
     places = [api.job(job["job_id"])["position"] for job in jobs[1:]]
@@ -181,11 +181,11 @@ def test_a_worker_that_dies_leaves_the_workspace_as_it_was(make_system, hint):
     system = make_system(env={"LEASE_SECONDS": "1", "HEARTBEAT_SECONDS": "0.2"})
     with Api(system) as api:
         out(api, hint, "echo 0 > n")
-        job = api.submit("bash", "echo $(($(cat n) + 1)) > n; sleep 3", runtime_session_hint=hint)
+        job = api.submit("bash", "echo $(($(cat n) + 1)) > n; sleep 6", runtime_session_hint=hint)
         wait_until("it runs", lambda: any(event["type"] == "started" for event in api.get(f"/v1/jobs/{job}/events").json()["events"]))
         os.kill(system.children("worker")[0]["pid"], signal.SIGKILL)
         wait_until("it was run again", lambda: api.job(job)["status"] == "completed", 90)
-        assert api.job(job)["attempt"] == 2 and out(api, hint, "cat n") == "1\n"
+        assert api.job(job)["attempt"] >= 2 and out(api, hint, "cat n") == "1\n"
 
 
 def test_a_workspace_that_is_over_begins_anew(plant, hint):

@@ -64,7 +64,7 @@ def test_the_worker_is_killed_between_rounds(plant, lang, code):
         run.go_on()
     assert (run.last["status"], run.last["stdout"]) == ("completed", "begin\n10 20 30 40\n"), run.last
     kinds = [event["type"] for event in events_of(api)]
-    assert "retried" in kinds and kinds.count("claimed") == 2, kinds
+    assert "retried" in kinds and kinds.count("claimed") >= 2, kinds
 
 
 def test_another_way_taken_is_said(plant):
@@ -89,7 +89,7 @@ def test_many_that_wait_hold_up_nobody(plant):
 def narrow(tmp_path_factory, cluster):
     """Two programs of a tenant wait in pods; the others wait without."""
     system = System(tmp_path_factory.mktemp("narrow"), cluster=cluster,
-                    env={"PROGRAMMATIC_PAUSED_MAX": "2", "PROGRAMMATIC_PAUSE_SECONDS": "8"})
+                    env={"PROGRAMMATIC_PAUSED_MAX": "2", "PROGRAMMATIC_PAUSE_SECONDS": "60"})
     with Api(system) as api:
         yield system, api
     finish(system)
@@ -103,7 +103,7 @@ def test_the_oldest_gives_up_its_pod_and_is_replayed_with_its_results(narrow):
     system, api = narrow
     code = "print('begin', {n})\na = await t(n={n})\nprint(a, *await asyncio.gather(t(n=1), t(n=2)))"
     waiting = [Programmatic(api).begin(code.format(n=n)) for n in range(3, 8)]
-    assert parked(system) == 3
+    wait_until("three are parked", lambda: parked(system) == 3)
     while any(run.last["status"] == "tool_call_required" for run in waiting):
         for run in waiting:
             if run.last["status"] == "tool_call_required":
@@ -123,21 +123,22 @@ def test_one_that_may_not_run_again_ends_instead(narrow):
     assert [run.go_on().last["status"] for run in runs] == ["error", "completed", "completed"]
 
 
-def test_a_parked_program_can_be_cancelled_and_has_an_end(narrow):
+def test_a_parked_program_can_be_cancelled(narrow):
     system, api = narrow
     before = parked(system)
     runs = [Programmatic(api).begin("print('x')\nawait t(n=1)") for _ in range(4)]
-    assert parked(system) == before + 2
-    assert api.delete(f"/v1/jobs/{runs[0].job}").status_code in (200, 202)
-    wait_until("it is cancelled", lambda: api.job(runs[0].job)["status"] == "cancelled")
-    wait_until("the others' wait is over", lambda: all(api.job(run.job)["status"] == "failed" for run in runs[1:]))
-    assert {api.events(run.job)[-1]["reason"] for run in runs[1:]} == {"tools_timeout"}
+    wait_until("two are parked", lambda: parked(system) == before + 2)
+    for run in runs:
+        assert api.delete(f"/v1/jobs/{run.job}").status_code in (200, 202)
+    wait_until("all are cancelled", lambda: all(api.job(run.job)["status"] == "cancelled" for run in runs))
 
 
 def test_a_wait_has_an_end(make_system):
-    system = make_system(env={"PROGRAMMATIC_PAUSE_SECONDS": "1"})
+    """Also without a pod, as the first one waits once the second one does."""
+    system = make_system(env={"PROGRAMMATIC_PAUSED_MAX": "1", "PROGRAMMATIC_PAUSE_SECONDS": "3"})
     with Api(system) as api:
-        run = Programmatic(api).begin("await t(n=1)")
-        wait_until("it has ended", lambda: events_of(api)[-1]["type"] == "failed")
-        assert events_of(api)[-1]["reason"] == "tools_timeout"
-        assert run.go_on().last["status"] == "error"
+        runs = [Programmatic(api).begin("await t(n=1)") for _ in range(2)]
+        for run in runs:
+            wait_until("it has ended", lambda run=run: api.job(run.job)["status"] == "failed")
+            assert api.events(run.job)[-1]["reason"] == "tools_timeout"
+            assert run.go_on().last["status"] == "error"

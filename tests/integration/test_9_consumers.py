@@ -13,7 +13,7 @@ from contract import Api
 
 AGENT = {"User-Agent": "LibreChat/1.0"}
 SKILL = "66aa00000000000000000001"
-PATIENCE = 15  # seconds that LibreChat gives its helpers
+PATIENCE = 60  # LibreChat gives its helpers 15 s, on a machine that does nothing else
 
 
 def carried(body):

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bodies as large as they may be, many at a time: others are answered meanwhile, and an API's memory stays flat."""
 import json
-import os
 import socket
 
 import httpx
@@ -9,7 +8,6 @@ import pytest
 
 from contract import Api
 from rawhttp import Raw, request
-from system import wait_until
 
 MIB = 1 << 20
 MOST = 64 * MIB  # MAX_BODY_MB; most tests take less, which shows the same
@@ -46,16 +44,21 @@ def to_read(raw):
     ("/exec/programmatic", {"continuation_token": "A" * 21 + ".1", "tool_results": [{"call_id": "call_001", "result": "x"}]}, MOST // 8, 404, "error"),
     ("/exec", {"lang": "bash"}, MOST // 8, 422, "code")], ids=["exec", "job", "programmatic", "continuation", "refused"])
 def test_others_are_answered_while_a_large_body_is_read(system, path, fields, size, status, says):
-    """The order of answers shows it: a request that comes after the whole of the large one is answered before."""
+    """The order of answers shows it: a request that comes after the whole of the large one is answered before. On a busy
+    machine the second one may be late, so it has some tries; an api that read on would never show it."""
     body = padded(fields, size)
-    with httpx.Client(timeout=60) as other, Raw(system.url, patience=60) as raw:
-        other.get(f"{system.url}/health")
-        raw.send(head(system, path, len(body)) + body[:-1])
-        raw.send(body[-1:])
-        assert other.get(f"{system.url}/health").status_code == 200
-        assert to_read(raw) is None
-        told, _, answer = raw.answer()
-    assert (told, says in answer.decode()) == (status, True), answer[:500]
+
+    def overtaken():
+        with httpx.Client(timeout=60) as other, Raw(system.url) as raw:
+            other.get(f"{system.url}/health")
+            raw.send(head(system, path, len(body)) + body[:-1])
+            raw.send(body[-1:])
+            assert other.get(f"{system.url}/health").status_code == 200
+            waits = to_read(raw) is None
+            told, _, answer = raw.answer()
+        assert (told, says in answer.decode()) == (status, True), answer[:500]
+        return waits
+    assert any(overtaken() for _ in range(8))
 
 
 def test_many_large_bodies_at_once_and_clients_that_leave(system):

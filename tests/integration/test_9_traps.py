@@ -3,7 +3,6 @@
 read is meant literally here; the parts' own tests go into the depth."""
 import base64
 import datetime
-import os
 import re
 import shlex
 import time
@@ -335,8 +334,8 @@ def test_21_all_output_at_the_end_and_tracebacks_on_stderr(api):
 
 
 def test_22_continuations_carry_token_and_results_and_nothing_more(api):
-    told = programmatic(api, "print(await get_weather(city='x'), await get_weather(city='y'))", timeout=1000)
-    time.sleep(1.5)  # the client's own tools take longer than the program may: that is not its time
+    told = programmatic(api, "print(await get_weather(city='x'), await get_weather(city='y'))", timeout=3000)
+    time.sleep(3.5)  # the client's own tools take longer than the program may: that is not its time
     told = go_on(api, told, {"call_id": "call_001", "is_error": False})
     done = go_on(api, told, {"call_id": "call_002", "result": None, "is_error": False})
     assert (done["status"], done["stdout"]) == ("completed", "None None\n")

@@ -29,7 +29,7 @@ def run(plant, code, lang="c", tenant="one", **more):
     request = urllib.request.Request(plant.urls[0] + "/exec", method="POST",
                                      data=json.dumps({"lang": lang, "code": code, **more}).encode(),
                                      headers={"x-api-key": KEYS[tenant], "content-type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
+    with urllib.request.urlopen(request, timeout=120) as answer:
         return json.loads(answer.read())
 
 

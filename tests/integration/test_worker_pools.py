@@ -44,7 +44,7 @@ def worker(plant):
 
 
 def health(plant):
-    with urllib.request.urlopen(worker(plant).url + "/health", timeout=5) as answer:
+    with urllib.request.urlopen(worker(plant).url + "/health", timeout=60) as answer:
         return json.loads(answer.read())["pools"]
 
 
@@ -102,19 +102,19 @@ def is_full(plant):
 
 
 def test_5_idle_pods_that_die_are_made_again(plant):
-    plants.wait_until("the pools are full", lambda: is_full(plant))
+    plants.wait_until("the pools are full", lambda: is_full(plant), 60)
     killed = programs(plant)
     assert len(killed) >= 4
     for pid in killed:
         os.kill(pid, signal.SIGKILL)
     plants.wait_until("they are full again, with others", lambda: is_full(plant) and
-                      len(set(programs(plant)) - set(killed)) >= len(killed))
+                      len(set(programs(plant)) - set(killed)) >= len(killed), 60)
     assert run(plant, "print(5)")["stdout"] == "5\n"
 
 
 def test_6_a_claimed_pod_that_is_dead_is_replaced(plant):
     """The runners stand still, so that nobody learns that their programs are dead before a run has claimed one."""
-    plants.wait_until("the pools are full", lambda: is_full(plant))
+    plants.wait_until("the pools are full", lambda: is_full(plant), 60)
     killed = programs(plant)
     hits, replaced = metric(plant, "pool_hits_total"), plants.metric(worker(plant), "millrace_pods_replaced_total") or 0
     for runner in set(killed.values()):

@@ -66,7 +66,7 @@ def events(plant, job, after="", wait=20):
 def wait_for(plant, job, kind, count=1):
     """The events until there are `count` of this type."""
     seen, after = [], ""
-    until = time.monotonic() + 20
+    until = time.monotonic() + 40
     while sum(event["type"] == kind for event in seen) < count:
         assert time.monotonic() < until, [event["type"] for event in seen]
         status, body = call(plant, "GET", f"/v1/jobs/{job}/events?after={after}&wait=5")
@@ -86,7 +86,7 @@ ENDS = [
     ("its own end", "py", "print('x'); raise SystemExit(7)", {}, "completed", {"exit_code": 7}),
     ("its own signal", "bash", "kill -SEGV $$", {}, "completed", {"signal": "SIGSEGV"}),
     ("a traceback", "py", "1/0", {}, "completed", {"exit_code": 1}),
-    ("wall clock", "py", "print('begun', flush=True)\nimport time; time.sleep(60)", {"timeout_ms": 300}, "timed_out",
+    ("wall clock", "py", "print('begun', flush=True)\nimport time; time.sleep(60)", {"timeout_ms": 2000}, "timed_out",
      {"limit": "wall", "stdout": "begun\n", "timed_out": True}),
     ("cpu time", "py", "while True: pass", {"timeout_ms": 20000, "cpu_ms": 500}, "timed_out", {"limit": "cpu"}),
     ("memory", "py", "x = bytearray(200 << 20)\nprint(len(x))", {"memory_mb": 64}, "failed", {"reason": "oom"}),
@@ -108,22 +108,22 @@ def test_output_limit_is_exact(plant):
 
 
 def test_output_arrives_while_it_runs(plant):
-    job = submit(plant, "import time\nprint('now', flush=True)\ntime.sleep(1.5)\nprint('then')")
+    job = submit(plant, "print('now', flush=True)\ninput()\nprint('then')", interactive=True)
     seen = wait_for(plant, job, "output")
     assert text_of(seen) == b"now\n"
     status, body = call(plant, "GET", f"/v1/jobs/{job}")
     assert status == 200 and body["status"] == "running"
-    seen = events(plant, job)
-    times = {event["type"]: event["time"] for event in reversed(seen)}
-    assert times["completed"] - times["output"] > 1000
-    assert text_of(seen) == b"now\nthen\n"
+    with stream(plant, job) as socket:
+        socket.send(json.dumps({"type": "stdin", "data": "\n"}))
+        assert text_of(until(socket, "completed")) == b"now\nthen\n"
 
 
 def test_a_silent_program_is_said_to_have_started(plant):
-    job = submit(plant, "import time; time.sleep(1)")
+    job = submit(plant, "import time; time.sleep(60)")
     seen = wait_for(plant, job, "started")
     assert [event["type"] for event in seen][-1] == "started"
-    assert events(plant, job)[-1]["type"] == "completed"
+    call(plant, "DELETE", f"/v1/jobs/{job}")
+    assert events(plant, job)[-1]["type"] == "cancelled"
 
 
 def test_characters_are_whole_in_every_event(plant):
@@ -280,7 +280,7 @@ def test_inputs_before_it_runs(plant):
 def page(plant, path, method="GET"):
     request = urllib.request.Request(plant.of("spawner")[0].url + path, method=method)
     try:
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
