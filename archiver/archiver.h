@@ -5,6 +5,7 @@
 #ifndef MILLRACE_ARCHIVER_ARCHIVER_H
 #define MILLRACE_ARCHIVER_ARCHIVER_H
 
+#include "base/point.h"
 #include "io/http/server.h"
 #include "io/loop.h"
 #include "queue/archive.h"
@@ -83,9 +84,5 @@ void sessions_start(struct archiver *a, unsigned partition);
 /* service.c */
 extern const char *const archiver_routes[]; /* ends with NULL */
 MUST_CHECK enum err archiver_http_open(struct archiver *a, struct errinfo *info);
-
-/* point.c: a named step. In a test build TEST_KILL_AT=name ends the process there, as kill -9 does; in a release
-   nothing happens. */
-void archiver_point(const char *name);
 
 #endif

@@ -121,14 +121,14 @@ static void on_committed(void *arg, enum queue_answer answer)
     m->failed = m->failed || !c->row->settled;
     free(c);
     if (--m->commits == 0) {
-        archiver_point("committed");
+        test_point("committed");
         end(m, m->failed);
     }
 }
 
 static void commit_all(struct mover *m)
 {
-    archiver_point("verified");
+    test_point("verified");
     if (late(m)) {
         fail(m, "commit", "it took longer than the lease");
         return;
@@ -143,7 +143,7 @@ static void commit_all(struct mover *m)
         row->commit.last = row->last;
         m->commits++;
         archive_commit(m->a->queue, &row->commit, on_committed, c);
-        archiver_point("commit-sent");
+        test_point("commit-sent");
     }
     if (--m->commits == 0)
         end(m, false);
@@ -174,7 +174,7 @@ static void on_put(void *arg, const struct object_result *result)
         fail(m, "put", result->why);
         return;
     }
-    archiver_point("put");
+    test_point("put");
     archive_pack_key(m->partition, &m->pack, key);
     struct object_get get = {.key = key, .sha256 = &m->hash, .data = ignore};
     if (object_get(m->a->objects.store, &get, on_verified, m, NULL) != ERR_OK)
@@ -189,7 +189,7 @@ static void on_spooled(void *arg, enum err e, const char *why)
         fail(m, "spool", why);
         return;
     }
-    archiver_point("spooled");
+    test_point("spooled");
     m->hash = *spool_sha256(m->spool);
     archive_pack_key(m->partition, &m->pack, key);
     struct object_put put = {.key = key, .spool = m->spool, .sha256 = &m->hash};
@@ -356,7 +356,7 @@ static void on_registered(void *arg, enum queue_answer answer)
         return;
     }
     m->registered = true;
-    archiver_point("registered");
+    test_point("registered");
     begin_record(m);
 }
 
@@ -454,7 +454,7 @@ static void on_taken(void *arg, enum queue_answer answer, const struct archive_t
     for (size_t i = 0; i < taken->count; i++)
         m->rows[i] = (struct row){.commit = {.job = taken->jobs[i].job}, .due_ms = taken->jobs[i].due_ms};
     if (taken->count)
-        archiver_point("taken");
+        test_point("taken");
     next_job(m);
 }
 

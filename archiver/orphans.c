@@ -75,7 +75,7 @@ static void on_noted(void *arg, enum queue_answer answer)
     if (answer == QUEUE_OK) {
         metrics_add(o->a->metrics, METRIC_ORPHANS, 0, 0, 1);
         o->found++;
-        archiver_point("orphan-noted");
+        test_point("orphan-noted");
     }
     o->failed = o->failed || answer == QUEUE_UNAVAILABLE;
     answered(o);
@@ -99,7 +99,7 @@ static void on_page(void *arg, const struct object_result *result)
         fail(o, "list", result->why);
         return;
     }
-    archiver_point("orphans-listed");
+    test_point("orphans-listed");
     o->asked = 1;
     for (size_t i = 0; i < result->page->count; i++)
         look_at(o, &result->page->entries[i]);
@@ -125,7 +125,7 @@ static void on_uploads(void *arg, const struct object_result *result)
     if (result->meta.size > 0)
         log_info("unfinished uploads are gone", F_INT("count", result->meta.size));
     metrics_add(o->a->metrics, METRIC_SWEPT_UPLOADS, 0, 0, result->meta.size);
-    archiver_point("uploads-swept");
+    test_point("uploads-swept");
     next_page(o);
 }
 
@@ -187,7 +187,7 @@ static void on_turn(void *arg, enum queue_answer answer)
         end(o);
         return;
     }
-    archiver_point("sweep-turn");
+    test_point("sweep-turn");
     orphan_store(o->a->queue, on_store, o);
 }
 

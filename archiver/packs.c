@@ -48,7 +48,7 @@ static void on_deleted(void *arg, const struct object_result *result)
         end(d);
         return;
     }
-    archiver_point("pack-deleted");
+    test_point("pack-deleted");
     if (strchr(d->name, '/')) /* written at once: only packs are large */
         archive_pack_gone(d->a->queue, d->partition, str_of(d->name), on_gone, d);
     else if (object_sweep(d->a->objects.store, d->key, 0, on_ended, d, NULL) != ERR_OK)
@@ -90,7 +90,7 @@ static void on_packs(void *arg, enum queue_answer answer, const struct str *name
     if (answer != QUEUE_OK || a->stopping)
         return;
     if (count)
-        archiver_point("packs-taken");
+        test_point("packs-taken");
     if (count == PACKS_AT_ONCE)
         a->partitions[partition].packs_at = 0;
     for (size_t i = 0; i < count; i++)

@@ -23,7 +23,7 @@ static void on_expired(void *arg, enum queue_answer answer, const struct session
     a->packs_busy--;
     if (answer == QUEUE_OK)
         metrics_add(a->metrics, METRIC_EXPIRED, METRIC_MOVED_SESSION, 0, 1);
-    archiver_point("session-expired");
+    test_point("session-expired");
 }
 
 static void on_sessions(void *arg, enum queue_answer answer, const struct id *sessions, size_t count)

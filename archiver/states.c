@@ -65,7 +65,7 @@ static void on_moved(void *arg, enum queue_answer answer)
         metrics_add(m->a->metrics, METRIC_ARCHIVED, METRIC_MOVED_STATE, 0, 1);
         metrics_add(m->a->metrics, METRIC_ARCHIVED_BYTES, METRIC_MOVED_STATE, 0, m->blob.len);
     }
-    archiver_point("state-committed");
+    test_point("state-committed");
     m->left--;
     next_version(m);
 }
@@ -77,7 +77,7 @@ static void on_verified(void *arg, const struct object_result *result)
         fail(m, "read back", result->why);
         return;
     }
-    archiver_point("state-verified");
+    test_point("state-verified");
     archive_state(m->a->queue, m->sessions[m->at].job, str_of(present(m)->number), str_of(present(m)->record),
                   m->key, m->a->config.state_archive_ttl_days * 24 * 3600 * 1000, on_moved, m);
 }
@@ -95,7 +95,7 @@ static void on_put(void *arg, const struct object_result *result)
         fail(m, "put", result->why);
         return;
     }
-    archiver_point("state-put");
+    test_point("state-put");
     struct object_get get = {.key = m->key, .sha256 = &m->hash, .data = ignore};
     if (object_get(m->a->objects.store, &get, on_verified, m, NULL) != ERR_OK)
         fail(m, "read back", "out of memory");
@@ -108,7 +108,7 @@ static void on_registered(void *arg, enum queue_answer answer)
         fail(m, "register", "Redis cannot be reached");
         return;
     }
-    archiver_point("state-registered");
+    test_point("state-registered");
     struct object_put put = {.key = m->key, .bytes = buf_str(&m->blob), .sha256 = &m->hash};
     if (object_put(m->a->objects.store, &put, on_put, m, NULL) != ERR_OK)
         fail(m, "put", "it is too large");
@@ -186,7 +186,7 @@ static void on_taken(void *arg, enum queue_answer answer, const struct archive_t
     m->count = taken->count;
     if (taken->count) {
         memcpy(m->sessions, taken->jobs, taken->count * sizeof *m->sessions);
-        archiver_point("state-taken");
+        test_point("state-taken");
     }
     if (taken->count == ARCHIVE_TAKE_MAX) /* there may be more, for another slot */
         states_looked(m->a, m->partition, false, true);

@@ -4,6 +4,7 @@
 #include "queue/internal.h"
 #include "queue/state_restore.h"
 
+#include "base/point.h"
 #include "io/store/object_store.h"
 
 #include <string.h>
@@ -197,6 +198,7 @@ static void on_restored(void *arg, const struct redis_value *v)
 {
     struct restore *r = arg;
     enum queue_answer answer = answer_of(v);
+    test_point("restore-done");
     r->q->stats.state_restores += answer == QUEUE_OK;
     restore_end(r, answer == QUEUE_UNAVAILABLE ? STATE_AWAY : STATE_RESTORED);
 }
@@ -217,6 +219,7 @@ static void on_object(void *arg, const struct object_result *result)
         restore_end(r, lost ? STATE_LOST : STATE_AWAY);
         return;
     }
+    test_point("restore-read");
     struct keyset keys = keys_of(r->q, buf_str(&r->session));
     struct call *c = call_script(r->q, SCRIPT_session_restore, &keys, true);
     call_str(c, buf_str(&r->session));
@@ -243,6 +246,7 @@ void state_restore(struct queue *q, struct id session, struct str version, struc
     buf_append_str(&r->version, version);
     buf_append_str(&r->record, record);
     snprintf(key, sizeof key, STR_FMT, STR_ARG(place));
+    test_point("restore-wanted");
     bool good = q->objects && archive_state_key_is(place, &r->hash);
     struct object_get get = {.key = key, .sha256 = &r->hash, .data = on_piece};
     if (!good || object_get(q->objects, &get, on_object, r, NULL) != ERR_OK)

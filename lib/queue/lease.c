@@ -4,6 +4,7 @@
 #include "queue/consumer.h"
 #include "queue/state.h"
 
+#include "base/point.h"
 #include "json/json.h"
 
 #include <string.h>
@@ -244,6 +245,7 @@ void queue_finish_state(struct queue *q, struct id job, uint32_t attempt, uint64
                         const struct event_draft *drafts, size_t count, uint32_t cost_ms,
                         const struct state_change *state, queue_done_cb cb, void *arg)
 {
+    test_point("state-finish");
     finish(q, job, attempt, n, drafts, count, cost_ms, state, cb, arg);
 }
 

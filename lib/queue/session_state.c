@@ -4,6 +4,7 @@
 #include "queue/state.h"
 #include "queue/state_restore.h"
 
+#include "base/point.h"
 #include "io/state_blob.h"
 #include "json/json.h"
 
@@ -115,11 +116,14 @@ static void on_read(void *arg, const struct redis_value *v)
     view.found =
         record_read(redis_text(redis_item(v, S_REST)), redis_text(redis_item(v, S_RECORD)), &view.of);
     view.blob = redis_text(redis_item(v, S_BLOB));
-    if (view.found && x->restores < RESTORES_MAX && archive_state_key_is(view.of.place, &hash))
+    if (view.found && x->restores < RESTORES_MAX && archive_state_key_is(view.of.place, &hash)) {
         state_restore(x->q, x->session, redis_text(redis_item(v, S_REST)),
                       redis_text(redis_item(v, S_RECORD)), view.of.place, on_restored, x);
-    else
+    } else {
+        if (view.found)
+            test_point("state-read");
         read_end(x, QUEUE_OK, &view);
+    }
 }
 
 static void on_list(void *arg, const struct redis_value *v)
@@ -239,6 +243,7 @@ void state_put(struct queue *q, const struct state_change *s, struct str from, s
     bool rewind = str_eq(from, STR("rewind"));
     write_created(s, &created);
     write_details(s, from, &details);
+    test_point("state-put");
     struct call *c = session_script(q, SCRIPT_session_put, s->session);
     call_hasty(c);
     call_cstr(c, s->session.text);

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """A system whose archivers a test starts itself, and what is in its two stores."""
+import contextlib
 import json
 import os
 import pathlib
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 import urllib.error
@@ -58,10 +60,32 @@ class Archiver:
         return self.process.wait(30)
 
 
+class Still:
+    """A folder for TEST_HOLD_AT: the next process that comes to a step of lib/base/point.h stands still there."""
+
+    def __init__(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="millrace-still-"))
+        self.folder.chmod(0o777)  # a worker is nobody in particular
+
+    @contextlib.contextmanager
+    def at(self, step):
+        """Gives what waits until a process stands there; it goes on at the end."""
+        file, held = self.folder / step, self.folder / f"{step}.held"
+        file.touch()
+        try:
+            yield lambda: wait_until(f"a process stands still at {step}", held.exists, 60)
+        finally:
+            file.unlink(missing_ok=True)
+            held.unlink(missing_ok=True)
+
+    def remove(self):
+        self.folder.rmdir()
+
+
 class Scene:
-    def __init__(self, directory, cluster=False, **env):
+    def __init__(self, directory, cluster=False, apis=1, **env):
         self.directory = pathlib.Path(directory)
-        self.system = System(directory, apis=1, workers=1, cluster=cluster, options=["--archivers", "0"],
+        self.system = System(directory, apis=apis, workers=1, cluster=cluster, options=["--archivers", "0"],
                              env={"JOB_RESULT_TTL_SECONDS": "3600", "SYNC_RESULT_TTL_SECONDS": "3600", **env})
         told = yaml.safe_load((self.system.state / "millrace.yaml").read_text())
         url = told.get("REDIS_URL") or self.system.redis.url
@@ -255,4 +279,4 @@ def settle(what, condition, timeout=90):
     return wait_until(what, condition, timeout, 0.05)
 
 
-__all__ = ["Archiver", "BIN", "DAY", "S3Scene", "Scene", "os", "settle", "time", "wait_until"]
+__all__ = ["Archiver", "BIN", "DAY", "S3Scene", "Scene", "Still", "os", "settle", "time", "wait_until"]

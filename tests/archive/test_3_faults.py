@@ -5,7 +5,7 @@ import re
 import signal
 
 import pytest
-from archive import Scene, settle, time
+from archive import Scene, Still, settle, time
 from system import ROOT
 from test_2_states import archive, idle, run, session_key
 
@@ -24,7 +24,7 @@ def scene(tmp_path_factory, cluster):
 
 
 def test_every_step_is_tried():
-    steps = {step for path in (ROOT / "archiver").glob("*.c") for step in re.findall(r'archiver_point\("([^"]+)"', path.read_text())}
+    steps = {step for path in (ROOT / "archiver").glob("*.c") for step in re.findall(r'test_point\("([^"]+)"', path.read_text())}
     assert steps == {*LOG_POINTS, *STATE_POINTS, *PACK_POINTS, *SWEEP_POINTS, "session-expired"}
 
 
@@ -125,25 +125,25 @@ def test_killed_when_a_session_has_ended(scene):
     assert other.end() == 0
 
 
-def held(scene, directory, point):
-    file = directory / "hold"
-    file.touch()
-    return scene.archiver(TEST_HOLD_AT=point, TEST_HOLD_FILE=str(file)), file
+@pytest.fixture
+def still():
+    made = Still()
+    yield made
+    made.remove()
 
 
-@pytest.mark.parametrize("turn", range(3))
-def test_an_archiver_that_was_too_slow_changes_nothing(scene, tmp_path, turn):
-    jobs = [scene.run(f"print({turn}, {n})") for n in range(2)]
+@pytest.mark.parametrize("point", ["registered", "put", "verified"])
+def test_an_archiver_that_was_too_slow_changes_nothing(scene, still, point):
+    jobs = [scene.run(f"print('{point}', {n})") for n in range(2)]
     before = {job: scene.shown(job) for job in jobs}
-    slow, file = held(scene, tmp_path, ["registered", "put", "verified"][turn])
-    scene.due(*jobs)
-    settle("it has taken them", lambda: len(scene.packs()) + len(scene.keys("*}:packs")) > 0)
-    time.sleep(0.2)  # it stands still now, or has not begun: both are tried over the turns
-    scene.due(*jobs)
-    quick = scene.archiver()
-    settle("another has archived them", lambda: all(scene.place(job) for job in jobs))
-    places = [scene.place(job) for job in jobs]
-    file.unlink()
+    with still.at(point) as stands:
+        slow = scene.archiver(TEST_HOLD_AT=str(still.folder))
+        scene.due(*jobs)
+        stands()
+        scene.due(*jobs)
+        quick = scene.archiver()
+        settle("another has archived them", lambda: all(scene.place(job) for job in jobs))
+        places = [scene.place(job) for job in jobs]
     assert {job: scene.shown(job) for job in jobs} == before
     settle("the slow one goes on", slow.is_ready)
     assert slow.end() == 0 and [scene.place(job) for job in jobs] == places
@@ -151,13 +151,13 @@ def test_an_archiver_that_was_too_slow_changes_nothing(scene, tmp_path, turn):
     assert quick.end() == 0
 
 
-def test_a_commit_while_its_session_is_archived(scene, tmp_path):
+def test_a_commit_while_its_session_is_archived(scene, still):
     session, _, _ = run(scene, "x = 1")
-    slow, file = held(scene, tmp_path, "state-verified")
-    idle(scene, session)
-    settle("the object is there", lambda: any(session in name for name in objects(scene)))
-    assert run(scene, "x += 1; print(x)", session)[1] == "2\n"
-    file.unlink()
+    with still.at("state-verified") as stands:
+        slow = scene.archiver(TEST_HOLD_AT=str(still.folder))
+        idle(scene, session)
+        stands()
+        assert run(scene, "x += 1; print(x)", session)[1] == "2\n"
     settle("the older version has moved", lambda: any(session in name for name in named(scene)))
     assert scene.redis.hget(session_key(scene, session), "status") == "live"
     assert run(scene, "print(x)", session)[1] == "2\n"
@@ -165,17 +165,17 @@ def test_a_commit_while_its_session_is_archived(scene, tmp_path):
     assert slow.end() == 0
 
 
-def test_a_session_that_ends_while_it_is_archived_stays_gone(scene, tmp_path):
+def test_a_session_that_ends_while_it_is_archived_stays_gone(scene, still):
     session, _, _ = run(scene, "x = 1")
-    slow, file = held(scene, tmp_path, "state-verified")
-    idle(scene, session)
-    settle("the object is there", lambda: any(session in name for name in objects(scene)))
     key = session_key(scene, session)
-    scene.redis.hset(key, "due", 1)
-    scene.redis.zadd(key.split("}:")[0] + "}:sdue", {session: 1})
-    quick = scene.archiver()
-    settle("it is gone", lambda: scene.redis.hget(key, "status") == "gone")
-    file.unlink()
+    with still.at("state-verified") as stands:
+        slow = scene.archiver(TEST_HOLD_AT=str(still.folder))
+        idle(scene, session)
+        stands()
+        scene.redis.hset(key, "due", 1)
+        scene.redis.zadd(key.split("}:")[0] + "}:sdue", {session: 1})
+        quick = scene.archiver()
+        settle("it is gone", lambda: scene.redis.hget(key, "status") == "gone")
     settle("the slow one goes on", slow.is_ready)
     clean(scene)
     assert not [name for name in objects(scene) if session in name] and scene.redis.hget(key, "status") == "gone"
