@@ -74,6 +74,9 @@ static void read_condition(const json_t *condition, struct kube_pod *pod)
         pod->schedule_message = text(condition, "message");
     } else if (!strcmp(type, "Ready")) {
         pod->ready = yes;
+    } else if (!strcmp(type, "DisruptionTarget") && yes) {
+        pod->disruption = text(condition, "reason");
+        pod->disruption_message = text(condition, "message");
     }
 }
 
@@ -89,6 +92,8 @@ static void read_pod(const json_t *json, struct kube_pod *pod)
         .node = text(json_object_get(json, "spec"), "nodeName"),
         .host_ip = text(status, "hostIP"),
         .schedule_message = "",
+        .disruption = "",
+        .disruption_message = "",
     };
     json_array_foreach(json_object_get(status, "conditions"), i, item)
     {
@@ -184,7 +189,10 @@ static const struct word {
     {"OOMKilled", KUBE_TROUBLE_OOM},
     {"DeadlineExceeded", KUBE_TROUBLE_DEADLINE},
     {"Evicted", KUBE_TROUBLE_EVICTED},
-    {"Preempt*", KUBE_TROUBLE_EVICTED},
+    {"Preempt*", KUBE_TROUBLE_EVICTED}, /* the kubelet's, and the scheduler's disruption */
+    {"EvictionByEvictionAPI", KUBE_TROUBLE_EVICTED},
+    {"DeletionByTaintManager", KUBE_TROUBLE_EVICTED},
+    {"DeletionByPodGC", KUBE_TROUBLE_NODE_LOST},
     {"NodeLost", KUBE_TROUBLE_NODE_LOST},
     {"NodeShutdown", KUBE_TROUBLE_NODE_LOST},
     {"Shutdown", KUBE_TROUBLE_NODE_LOST},
@@ -214,7 +222,13 @@ static enum kube_trouble look_up(const char *reason)
     return KUBE_TROUBLE_NONE;
 }
 
-/* What was said of the pod, of its container, of its place, in this order. */
+/* Who deletes a pod for the node's sake says so in a condition; before it is deleted that may still come to nothing. */
+static enum kube_trouble judge_disruption(const struct kube_object *o)
+{
+    return o->deleted_ms || o->pod.phase == KUBE_FAILED ? look_up(o->pod.disruption) : KUBE_TROUBLE_NONE;
+}
+
+/* What was said of the pod, of its container, of its removal, of its place, in this order. */
 static enum kube_trouble judge(const struct kube_object *o, const char **ret_why)
 {
     const struct kube_pod *p = &o->pod;
@@ -227,6 +241,11 @@ static enum kube_trouble judge(const struct kube_object *o, const char **ret_why
     found = c->state == KUBE_CONTAINER_RUNNING ? KUBE_TROUBLE_NONE : look_up(c->reason);
     if (found)
         return found;
+    *ret_why = p->disruption_message;
+    found = judge_disruption(o);
+    if (found)
+        return found;
+    *ret_why = c->message;
     if (c->state == KUBE_CONTAINER_TERMINATED || p->phase == KUBE_SUCCEEDED || p->phase == KUBE_FAILED)
         return p->phase == KUBE_FAILED && c->state == KUBE_CONTAINER_NONE ? KUBE_TROUBLE_REJECTED
                                                                           : KUBE_TROUBLE_EXITED;

@@ -52,9 +52,10 @@ struct kube_pod {
     enum kube_phase phase;
     const char *reason, *message; /* of the pod: Evicted, DeadlineExceeded ...; "" while nothing is wrong */
     const char *ip, *node, *host_ip;
-    bool scheduled, ready;        /* conditions PodScheduled, Ready */
-    bool unschedulable;           /* PodScheduled is False: Unschedulable */
-    const char *schedule_message; /* the scheduler's sentence */
+    bool scheduled, ready;                       /* conditions PodScheduled, Ready */
+    bool unschedulable;                          /* PodScheduled is False: Unschedulable */
+    const char *schedule_message;                /* the scheduler's sentence */
+    const char *disruption, *disruption_message; /* condition DisruptionTarget: why it is taken away; "" */
     struct kube_container container;
 };
 

@@ -109,6 +109,10 @@ static void refuses_and_survives(void **state)
 #define RUNNING "\"containerStatuses\":[{\"state\":{\"running\":{}}}]"
 #define UNSCHEDULABLE                                                                                        \
     "\"conditions\":[{\"type\":\"PodScheduled\",\"status\":\"False\",\"reason\":\"Unschedulable\",\"message\":\"0/1 nodes\"}]"
+#define DISRUPTED(reason)                                                                                    \
+    "\"conditions\":[{\"type\":\"DisruptionTarget\",\"status\":\"True\",\"reason\":\"" reason                \
+    "\",\"message\":\"moved\"}]"
+#define DELETED ",\"deletionTimestamp\":\"2026-01-01T00:00:00Z\""
 
 static void names_the_trouble(void **state)
 {
@@ -142,9 +146,19 @@ static void names_the_trouble(void **state)
         {"", "\"phase\":\"Failed\",\"reason\":\"NodeAffinity\"", KUBE_TROUBLE_REJECTED, NULL},
         {"", "\"phase\":\"Failed\",\"reason\":\"SysctlForbidden\"", KUBE_TROUBLE_REJECTED, NULL},
         {"", "\"phase\":\"Failed\",\"reason\":\"SomethingNew\"", KUBE_TROUBLE_REJECTED, NULL},
-        {",\"deletionTimestamp\":\"2026-01-01T00:00:00Z\"", "\"phase\":\"Running\"," RUNNING,
-         KUBE_TROUBLE_DELETED, NULL},
-        {",\"deletionTimestamp\":\"2026-01-01T00:00:00Z\"", "\"phase\":\"Failed\"," ENDED("OOMKilled"),
+        {DELETED, "\"phase\":\"Running\"," RUNNING, KUBE_TROUBLE_DELETED, NULL},
+        {DELETED, "\"phase\":\"Failed\"," ENDED("OOMKilled"), KUBE_TROUBLE_OOM, NULL},
+        {"", "\"phase\":\"Running\"," RUNNING "," DISRUPTED("EvictionByEvictionAPI"), KUBE_TROUBLE_NONE, ""},
+        {DELETED, "\"phase\":\"Running\"," RUNNING "," DISRUPTED("EvictionByEvictionAPI"),
+         KUBE_TROUBLE_EVICTED, "moved"},
+        {DELETED, "\"phase\":\"Running\"," RUNNING "," DISRUPTED("PreemptionByScheduler"),
+         KUBE_TROUBLE_EVICTED, "moved"},
+        {DELETED, "\"phase\":\"Running\"," RUNNING "," DISRUPTED("DeletionByTaintManager"),
+         KUBE_TROUBLE_EVICTED, "moved"},
+        {"", "\"phase\":\"Failed\"," ENDED("Error") "," DISRUPTED("DeletionByPodGC"), KUBE_TROUBLE_NODE_LOST,
+         "moved"},
+        {DELETED, "\"phase\":\"Running\"," RUNNING "," DISRUPTED("SomethingNew"), KUBE_TROUBLE_DELETED, NULL},
+        {DELETED, "\"phase\":\"Failed\"," ENDED("OOMKilled") "," DISRUPTED("EvictionByEvictionAPI"),
          KUBE_TROUBLE_OOM, NULL},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
