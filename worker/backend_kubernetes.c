@@ -20,7 +20,9 @@
 enum {
     TICK_MS = 100,
     SPEC_MAX = 64 * 1024,
-    VERDICT_SECONDS = 4,  /* a pod's connection ended: so long for the watch to say why */
+    /* A pod's connection ended: so long for the watch to say why. A program's end has an answer that needs the reason. */
+    VERDICT_STARTING_SECONDS = 4,
+    VERDICT_WORKING_SECONDS = 15,
     DELETE_PAUSE_MAX = 6, /* doublings of a second */
     CLOSE_SECONDS = 3,
 };
@@ -33,16 +35,6 @@ int64_t kube_now(void)
 void kube_text(char *to, size_t size, const char *from)
 {
     snprintf(to, size, "%.*s", (int)size - 1, from ? from : "");
-}
-
-void kube_name(char to[KUBE_NAME_MAX + 1], const char *fmt, ...)
-{
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(to, KUBE_NAME_MAX + 1, fmt, ap);
-    va_end(ap);
-    for (char *p = to; *p; p++)
-        *p = *p == '_' ? 'x' : (char)tolower((unsigned char)*p);
 }
 
 static struct kube_pod_of *of(struct pod *pod)
@@ -257,7 +249,9 @@ static void on_created(void *arg, const struct kube_result *result)
 static void make_name(struct kube_pod_of *kp)
 {
     struct id id = id_new();
-    kube_name(kp->name, "run-%s-%s", kp->kind, id.text);
+    snprintf(kp->name, sizeof kp->name, "run-%s-%s", kp->kind, id.text);
+    for (char *p = kp->name; *p; p++) /* a DNS label */
+        *p = *p == '_' ? 'x' : (char)tolower((unsigned char)*p);
 }
 
 static enum err ask_for(struct kube_pod_of *kp, struct errinfo *info)
@@ -379,6 +373,11 @@ static void check_start(struct kube_pod_of *kp, int64_t now)
     }
 }
 
+static int64_t verdict_ns(const struct kube_pod_of *kp)
+{
+    return (starting(kp) ? VERDICT_STARTING_SECONDS : VERDICT_WORKING_SECONDS) * SECOND_NS;
+}
+
 static void check_pod(struct kube_pod_of *kp, int64_t now)
 {
     if (kp->pod.destroyed) {
@@ -388,7 +387,7 @@ static void check_pod(struct kube_pod_of *kp, int64_t now)
     }
     if (kp->judged && kp->pod.phase < LINK_STARTED_ASKED)
         tell_judged(kp);
-    else if (kp->eof_ns != 0 && now - kp->eof_ns > VERDICT_SECONDS * SECOND_NS) {
+    else if (kp->eof_ns != 0 && now - kp->eof_ns > verdict_ns(kp)) {
         kube_judge(kp, REASON_POD_LOST,
                    starting(kp) ? "the pod's runner let nobody in"
                                 : "the connection to the pod ended, and the cluster does not say why");

@@ -9,13 +9,14 @@
 #include "base/log.h"
 #include "worker/kube_reasons.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define SECOND_NS 1000000000LL
-enum { BODY_MAX = 4096, RENEWALS = 3, RETRY_SECONDS = 1, ORPHAN_SECONDS = 60 };
+enum { BODY_MAX = 4096, RENEWALS = 3, RETRY_SECONDS = 1, ORPHAN_LEASES = 2 };
 
 struct lease_call {
     struct kubernetes *k;
@@ -110,7 +111,9 @@ static void begin_own(struct kubernetes *k)
     if (!k->own)
         return;
     k->own->ours = k->own->own = k->own->listed = true;
-    kube_name(k->own->name, "millrace-%.16s-x", id.text);
+    snprintf(k->own->name, sizeof k->own->name, "millrace-%.16s-x", id.text);
+    for (char *p = k->own->name; *p; p++)
+        *p = *p == '_' ? 'x' : (char)tolower((unsigned char)*p);
 }
 
 /* ---- renewing, and taking over ---- */
@@ -255,7 +258,7 @@ static void sweep_orphans(struct kubernetes *k, int64_t now)
 {
     list_each(o, &k->orphans, struct kube_orphan, link)
     {
-        if (now - o->since_ns < ORPHAN_SECONDS * SECOND_NS)
+        if (now - o->since_ns < ORPHAN_LEASES * lease_ns(k))
             continue;
         sweep(k, o->name, o->uid);
         list_remove(&o->link);
