@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs in pods of a real cluster: what a pod is made of, what its programs can do, what becomes of it when somebody or something
 takes it away, and that nothing of a worker is left when it is killed or ends."""
+import contextlib
 import json
+import os
 import pathlib
 import signal
 import sys
@@ -12,11 +14,11 @@ import pytest
 from websockets.sync.client import connect
 
 import kubeimages
-from system import wait_until
+from system import descendants, wait_until
 
 sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent.parent / part) for part in ("faults", "integration")]
 import plant as plants  # noqa: E402
-from test_worker_runs import events, run, submit, wait_for  # noqa: E402
+from test_worker_runs import events, run, submit, text_of, wait_for  # noqa: E402
 
 NAMESPACE = "pods"
 SETTINGS = {
@@ -25,13 +27,17 @@ SETTINGS = {
     "K8S_LANGUAGE_RESOURCES": "bash.memory_limit=200Mi", "K8S_POD_LABELS": "team=blue", "K8S_LEASE_SECONDS": "3",
     "K8S_IMAGES": "js=millrace.test/missing:1", "K8S_POD_NODE_SELECTOR": '{"kubernetes.io/os": "linux"}',
     "K8S_POD_TOLERATIONS": '[{"key": "hostile", "operator": "Exists"}]', "K8S_POD_DEADLINE_SECONDS": "600",
-    "MAX_PIDS": "64",
+    "MAX_PIDS": "64", "MAX_EXECUTION_TIME": "120",
 }
 
 
 class Plant(plants.Plant):
+    """Its workers are started alone: there is no spawner where pods are a cluster's."""
+
     def __init__(self, folder, workers, **env):
         super().__init__(folder, apis=1, workers=workers, env=env)
+        for process in self.of("spawner"):
+            process.command = [str(self.bin / "millrace-worker")]
 
     def wait_ready(self, timeout=120.0):
         super().wait_ready(timeout)
@@ -150,12 +156,72 @@ def test_what_a_pod_cannot_give_is_told(plant, code, lang, reason):
     assert run(plant, "print(1)")["stdout"] == "1\n"
 
 
-def test_a_pod_that_somebody_deletes_is_told_of(plant, kubernetes):
-    job = submit(plant, "print('began', flush=True)\nimport time; time.sleep(60)")
-    wait_for(plant, job, "output")
-    kubernetes.kubectl("-n", NAMESPACE, "delete", "pod", "-l", "millrace.dev/kind=py", "--wait=false")
-    end = events(plant, job)[-1]
-    assert (end["type"], end["reason"]) == ("failed", "pod_deleted"), end
+class Taken:
+    """A job whose program runs, in a pod that is then taken away in one of the ways below."""
+
+    def __init__(self, plant, kubernetes):
+        self.plant, self.kubernetes = plant, kubernetes
+        self.job = submit(plant, "import os, sys\nprint(os.uname().nodename, flush=True)\nsys.stdin.readline()\nx = bytearray(1 << 30)",
+                          interactive=True, timeout_ms=120000)
+        self.pod = text_of(wait_for(plant, self.job, "output")).decode().strip()
+        self.uid = kubernetes.get("pod", self.pod, NAMESPACE)["metadata"]["uid"]
+
+    def kubectl(self, *argv, **more):
+        self.kubernetes.kubectl("-n", NAMESPACE, *argv, **more)
+
+    def deleted(self):
+        self.kubectl("delete", "pod", self.pod, "--wait=false")
+
+    def past_its_deadline(self):
+        self.kubectl("patch", "pod", self.pod, "-p", '{"spec": {"activeDeadlineSeconds": 1}}')
+
+    def evicted_by_the_api(self):
+        path = f"/api/v1/namespaces/{NAMESPACE}/pods/{self.pod}/eviction"
+        self.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(
+            {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": self.pod, "namespace": NAMESPACE}}))
+
+    def evicted_by_the_kubelet(self):
+        """More than its ephemeral-storage of 128Mi, to which the logs of its container count."""
+        logs = self.kubernetes.state / "varlog" / "pods" / f"{NAMESPACE}_{self.pod}_{self.uid}" / "run"
+        with open(logs / "1.log", "wb") as file:
+            os.posix_fallocate(file.fileno(), 0, 200 << 20)
+
+    def processes(self):
+        """{pid: name} of the pod, without its sandbox."""
+        found = {}
+        for pid in descendants(self.kubernetes.init):
+            with contextlib.suppress(OSError):  # it has ended meanwhile, and so was another's
+                if f"pod{self.uid}" in pathlib.Path(f"/proc/{pid}/cgroup").read_text():
+                    found[pid] = pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
+        return {pid: name for pid, name in found.items() if name != "pause"}
+
+    def killed_for_its_memory(self):
+        """The container as a whole: the kernel takes its first process, where it would take the program's."""
+        found = self.processes()
+        for pid, name in found.items():
+            pathlib.Path(f"/proc/{pid}/oom_score_adj").write_text("1000" if name == "millrace-runner" else "0")
+        assert "millrace-runner" in found.values() and len(found) > 1, found
+        with connect(f"{self.plant.urls[0].replace('http', 'ws', 1)}/v1/jobs/{self.job}/stream", additional_headers={"x-api-key": self.plant.api_key}) as stream:
+            stream.send(json.dumps({"type": "stdin", "data": "\n"}))
+
+
+WAYS = {"deleted": "pod_deleted", "past_its_deadline": "pod_deadline", "evicted_by_the_api": "pod_evicted", "evicted_by_the_kubelet": "pod_evicted",
+        "killed_for_its_memory": "oom"}
+
+
+@pytest.fixture(scope="module")
+def taken(plant, kubernetes):
+    """Side by side: a kubelet looks after storage every ten seconds."""
+    runs = {way: Taken(plant, kubernetes) for way in WAYS}
+    for way, one in runs.items():
+        getattr(one, way)()
+    return runs
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_pod_that_is_taken_away_has_its_reason(plant, taken, way):
+    end = events(plant, taken[way].job)[-1]
+    assert (end["type"], end["reason"]) == ("failed", WAYS[way]), end
     assert run(plant, "print(2)")["stdout"] == "2\n"
 
 
