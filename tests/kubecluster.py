@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A real Kubernetes of one node for tests: tests/kube makes it in namespaces of its own, and takes all of it away."""
+import contextlib
 import json
 import os
 import pathlib
+import signal
 import subprocess
 
 from system import ROOT, descendants, parents, wait_until
@@ -76,6 +78,43 @@ class Cluster:
         for pid in found:
             os.kill(pid, number)
 
+    @contextlib.contextmanager
+    def kubelet(self, **settings):
+        """Meanwhile it runs with these settings."""
+        file = self.state / "conf" / "kubelet.yaml"
+        before, was = file.read_text(), {name: self.kubelet_setting(name) for name in settings}
+        try:
+            self.restart_kubelet(before + "".join(f"{name}: {json.dumps(value)}\n" for name, value in settings.items()), settings)
+            yield
+        finally:
+            self.restart_kubelet(before, was)
+
+    def kubelet_setting(self, name):
+        told = self.kubectl("get", "--raw", "/api/v1/nodes/node/proxy/configz", check=False)
+        return json.loads(told)["kubeletconfig"].get(name) if told else None
+
+    def restart_kubelet(self, text, settings):
+        (self.state / "conf" / "kubelet.yaml").write_text(text)
+        self.signal("kubelet", signal.SIGKILL)
+        wait_until("the kubelet has its settings", lambda: all(self.kubelet_setting(name) == value for name, value in settings.items()), 120, 0.2)
+
+    @contextlib.contextmanager
+    def closed_to_pods(self):
+        """Meanwhile pods reach no API server, as a NetworkPolicy would have it where the network plug-in enforces one."""
+        pods, service = f"10.{128 + self.number}.0.0/24", f"10.96.{self.number}.1"
+
+        def rule(*words):
+            subprocess.run(["nsenter", "-t", str(self.init), "-n", "ip", "rule", *words], check=True)
+        rule("add", "pref", "2", "lookup", "local")  # which comes first else
+        rule("add", "pref", "1", "from", pods, "to", service, "prohibit")
+        rule("del", "pref", "0")
+        try:
+            yield
+        finally:
+            rule("add", "pref", "0", "lookup", "local")
+            rule("del", "pref", "1")
+            rule("del", "pref", "2")
+
     def stop(self):
         if self.given:
             return
@@ -87,7 +126,8 @@ class Cluster:
         """What is left after stop(): has to be nothing."""
         if self.given:
             return []
-        left = [f"process {pid}: {line}" for pid, line in self.seen.items() if parents().get(pid, (0, ""))[1] == line]
+        now = parents()
+        left = [f"process {pid}: {line}" for pid, line in self.seen.items() if now.get(pid, (0, ""))[1] == line]
         left += [f"cgroup {path}" for path in pathlib.Path("/sys/fs/cgroup").glob(f"*/millrace-kube-{self.number}")]
         left += [f"link mrkube{self.number}"] * os.path.exists(f"/sys/class/net/mrkube{self.number}")
         return left + [str(self.state)] * self.state.exists()
