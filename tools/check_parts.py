@@ -115,7 +115,7 @@ def unit(part):
         junit = OUT / f"ctest-{preset}.xml"
         junit.unlink(missing_ok=True)
         good = command(part, ["ctest", "--test-dir", f"build/{preset}", "-j2", "--output-on-failure",
-                              "--timeout", "120", "--output-junit", junit],
+                              "--timeout", "400", "--output-junit", junit],
                        {"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0"})
         result = read_junit(junit, f"ctest {preset}")
         if not good and not result.failed:

@@ -41,7 +41,7 @@ class Archiver:
     def get(self, path):
         url = f"http://127.0.0.1:{int(self.port_file.read_text())}{path}"
         try:
-            with urllib.request.urlopen(url, timeout=10) as answer:
+            with urllib.request.urlopen(url, timeout=60) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
@@ -57,7 +57,7 @@ class Archiver:
         """As SIGTERM ends it; the exit code."""
         if self.process.poll() is None:
             self.process.terminate()
-        return self.process.wait(30)
+        return self.process.wait(60)
 
 
 class Still:
@@ -100,7 +100,7 @@ class Scene:
         one = Archiver(self, f"archiver-{len(self.started)}", env)
         self.started.append(one)
         if ready:
-            wait_until("the archiver is ready", one.is_ready)
+            wait_until("the archiver is ready", one.is_ready, 60)
         return one
 
     def announce(self):
@@ -132,7 +132,7 @@ class Scene:
                                          headers={"x-api-key": self.system.key, "content-type": "application/json",
                                                   "accept": accept})
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 return answer.status, answer.read()
         except urllib.error.HTTPError as error:
             return error.code, error.read()
@@ -142,7 +142,7 @@ class Scene:
         status, body = self.call("/v1/jobs", {"lang": "py", "code": code, **more})
         assert status == 202, body
         job = json.loads(body)["job_id"]
-        wait_until("the job ends", lambda: json.loads(self.call(f"/v1/jobs/{job}")[1])["finished_at"])
+        wait_until("the job ends", lambda: json.loads(self.call(f"/v1/jobs/{job}")[1])["finished_at"], 60)
         return job
 
     def shown(self, job):

@@ -151,8 +151,8 @@ def test_what_is_over_goes_with_its_packs(scene, archiver, archived):
     settle("the packs are gone", lambda: not scene.packs() and not scene.keys("*}:packs"))
     assert scene.call(f"/v1/jobs/{jobs[0]}")[0] == 404
     assert scene.residue() == [] and scene.differences() == []
-    assert archiver.metric('millrace_expired_total{what="log"}') == len(jobs)
-    assert archiver.metric("millrace_swept_objects_total") > 0
+    settle("and counted", lambda: archiver.metric('millrace_expired_total{what="log"}') == len(jobs) and
+           archiver.metric("millrace_swept_objects_total") > 0)
 
 
 def test_its_redis_user_was_never_refused(scene, archiver, archived):

@@ -30,7 +30,7 @@ def test_every_step_is_tried():
 
 def dies_at(scene, point):
     one = scene.archiver(ready=False, TEST_KILL_AT=point)
-    assert one.process.wait(30) == -signal.SIGKILL, one.log.read_text()
+    assert one.process.wait(60) == -signal.SIGKILL, one.log.read_text()
 
 
 def put_off(scene):

@@ -69,7 +69,7 @@ class Client:
     def close(self):
         self.process.stdin.close()
         try:
-            assert self.process.wait(20) == 0
+            assert self.process.wait(60) == 0
         finally:
             self.process.kill()
 

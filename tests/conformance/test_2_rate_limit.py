@@ -18,7 +18,7 @@ CALLS = {"execute_code": lambda client: client.code("py", "print(1)"), "bash_too
 def crowded(tmp_path_factory, clients):
     """A system whose one place is taken, and a client of each version on it."""
     system = System(tmp_path_factory.mktemp("crowded"), env={"QUEUE_MAX_JOBS": "1", "QUEUE_MAX_JOBS_PER_TENANT": "1", "MAX_EXECUTION_TIME": "600"})
-    http = httpx.Client(base_url=system.url, headers={"x-api-key": system.key})
+    http = httpx.Client(base_url=system.url, headers={"x-api-key": system.key}, timeout=60)
     job = http.post("/v1/jobs", json={"lang": "bash", "code": "sleep 600", "timeout_ms": 600000}).json()["job_id"]
     wait_until("the job runs", lambda: http.get(f"/v1/jobs/{job}").json()["status"] == "running")
     made = {version: Client(version, system.url, system.key) for version in VERSIONS}

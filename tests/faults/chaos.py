@@ -88,7 +88,7 @@ class Load:
 
         async def read(job):
             async with turn:
-                client = self.client(job, deadline=30.0)
+                client = self.client(job)
                 try:
                     await client.follow(job, "final")
                     await client.result(job)

@@ -24,7 +24,7 @@ class Scene:
             return await asyncio.wait_for(awaitable, timeout)
         return asyncio.run(bounded())
 
-    def holder(self, job, timeout=10.0):
+    def holder(self, job, timeout=30.0):
         """The worker (its spawner's process) that runs this job's present attempt."""
         def look():
             for process in self.plant.of("spawner"):

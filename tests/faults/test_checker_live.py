@@ -13,7 +13,7 @@ from scene import Scene, saw, steps
 
 async def zombie(scene):
     """A worker stands still until another attempt runs, then goes on."""
-    body, expect = steps("alpha", 25)
+    body, expect = steps("alpha", 40)
     client, events = scene.client(), []
     job = await client.submit("k1", body, expect)
     reader = asyncio.create_task(client.follow(job, "poll", events.append))

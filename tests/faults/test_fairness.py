@@ -17,9 +17,9 @@ SLOTS, WAITING, SLEEP_SECONDS = 8, 100, 0.05
 # Eight slots of 50 ms want 160 fresh pods a second. Where that is more than this share of what the machine makes, the
 # measurement would be one of the pods: the sleep is stretched, and told.
 PODS_SHARE = 0.6
-# The p99 of 200 samples is the second largest: below this, one hiccup of the machine decides it (alone 9 to 20 ms were seen in
-# turn, with the same build). First come, first served is at 1,900 ms.
-NOISE_MS = 20
+# The p99 of 200 samples is the second largest: below this, two hiccups of the machine decide it (alone 9 to 20 ms were seen in
+# turn, with the same build), and more of them on one that others use too. First come, first served is at 1,900 ms.
+NOISE_MS = 100 if COLUMN == "check" else 20
 MEASURED_SECONDS = 60 if COLUMN == "check" else 1800  # one tenant's samples take no longer than this
 
 
@@ -87,7 +87,7 @@ def measure(tmp_path, env, number, preset=None):
         flood = Flood(plant, big, tmp_path, seconds)
         try:
             crowded = scene.run(samples(scene, small, number, number, seconds), 900)
-            assert flood.waiting() >= 0.9 * WAITING
+            wait_until("the crowd is still there", lambda: flood.waiting() >= 0.9 * WAITING)
         finally:
             flood.stop()
     at = {name: (checker.percentile(waits, .5), checker.percentile(waits, .99))

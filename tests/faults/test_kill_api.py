@@ -32,7 +32,7 @@ def test_readers_resume_elsewhere(scene, how):
 
 
 def test_synchronous_run_is_found_again_by_its_key(scene):
-    body, expect = steps("beta", 20)
+    body, expect = steps("beta", 40)
     first, second = scene.plant.of("api")
 
     async def play():
@@ -69,7 +69,7 @@ def test_sigterm_closes_sockets_with_a_cursor(scene):
                     scene.plant.hold(first)
                     scene.plant.kill(first, signal.SIGTERM)
         rest = await client.get(f"/v1/jobs/{job}/events?after={events[-1]['id']}&wait=0")
-        code = await asyncio.to_thread(first.popen.wait, 20)
+        code = await asyncio.to_thread(first.popen.wait, 60)
         scene.plant.release(first)
         return value, events, rest, code
     (close, reason), events, rest, code = scene.run(play())
@@ -92,7 +92,7 @@ def test_sigterm_answers_what_is_under_way(scene):
         scene.plant.hold(first)
         scene.plant.kill(first, signal.SIGTERM)
         result = await run
-        code = await asyncio.to_thread(first.popen.wait, 20)
+        code = await asyncio.to_thread(first.popen.wait, 60)
         scene.plant.release(first)
         return result, code
     result, code = scene.run(play())

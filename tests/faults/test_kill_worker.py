@@ -38,7 +38,7 @@ async def lost_and_retried(scene, kill, body, expect):
     holder = await asyncio.to_thread(scene.holder, job)
     below = processes_of(holder)
     kill(holder)
-    await asyncio.to_thread(plants.wait_until, "all below the dead spawner is gone", lambda: gone(below), 5.0)
+    await asyncio.to_thread(plants.wait_until, "all below the dead spawner is gone", lambda: gone(below), 20.0)
     await asyncio.gather(*readers)
     return job, seen, holder
 
@@ -46,7 +46,7 @@ async def lost_and_retried(scene, kill, body, expect):
 @pytest.mark.parametrize("repeat", range(count("kill_repeats")))
 @pytest.mark.parametrize("which, reason", (("worker", "lease_lost"), ("spawner", "pod_lost")))
 def test_another_worker_finishes(scene, which, reason, repeat):
-    body, expect = steps("alpha", 20)
+    body, expect = steps("alpha", 40)
     kill = scene.plant.kill_worker if which == "worker" else scene.plant.kill
     job, seen, holder = scene.run(lost_and_retried(scene, kill, body, expect))
     for events in seen.values():
@@ -63,7 +63,7 @@ def test_another_worker_finishes(scene, which, reason, repeat):
 
 
 def test_synchronous_run_survives(scene):
-    body, expect = steps("beta", 15)
+    body, expect = steps("beta", 30)
 
     async def play():
         run = asyncio.create_task(scene.client().execute("k1", body, expect))

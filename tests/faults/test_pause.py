@@ -17,7 +17,7 @@ PAUSE_SECONDS = 10
 @pytest.mark.parametrize("repeat", range(count("pause_repeats")))
 def test_a_stopped_worker_is_fenced(scene, repeat):
     """It still holds output and an end of the program when it wakes up: neither has an effect."""
-    body, expect = steps("alpha", 15)
+    body, expect = steps("alpha", 30)
 
     async def play():
         client, events = scene.client(), []
@@ -49,7 +49,7 @@ def test_a_stopped_worker_is_fenced(scene, repeat):
 @pytest.mark.parametrize("repeat", range(count("pause_repeats")))
 def test_a_stopped_worker_whose_job_has_ended(scene, repeat):
     """SIGCONT after the other worker's end: `finish` of the old attempt is refused."""
-    body, expect = steps("beta", 10)
+    body, expect = steps("beta", 30)
 
     async def play():
         client, events = scene.client(), []

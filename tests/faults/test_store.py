@@ -31,7 +31,7 @@ def test_script_flush_each_second(scene):
 
 def ready_text(process):
     try:
-        with urllib.request.urlopen(process.url + "/ready", timeout=2) as answer:
+        with urllib.request.urlopen(process.url + "/ready", timeout=30) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
@@ -53,7 +53,7 @@ def test_an_empty_store_is_refused(make_scene):
     plants.wait_until("the empty store answers", lambda: pings(scene.plant))
     for process in scene.plant.of("api"):
         plants.wait_until("the api names the epoch",
-                          lambda process=process: "epoch" in ready_text(process)[1], 10.0)
+                          lambda process=process: "epoch" in ready_text(process)[1], 30.0)
         assert ready_text(process)[0] == 503
         assert post(process, scene.plant.api_key) == 503
     # Nothing of ours was written into the wrong volume.
@@ -87,7 +87,7 @@ def post(process, key):
     request = urllib.request.Request(process.url + "/v1/jobs", b'{"lang":"py","code":"print(1)"}',
                                      {"x-api-key": key, "Content-Type": "application/json"})
     try:
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=30) as answer:
             return answer.status
     except urllib.error.HTTPError as error:
         return error.code
@@ -109,7 +109,7 @@ def test_an_unsafe_store_is_refused(tmp_path, setting, word):
             process.start()
         for process in (plant.api1, plant.worker1):
             plants.wait_until(f"{process.name} says what to set",
-                              lambda process=process: word in plant.log_tail(process, 100), 10.0)
+                              lambda process=process: word in plant.log_tail(process, 100), 30.0)
         if plant.api1.alive():
             status, text = ready_text(plant.api1)
             assert status == 503 and word in text

@@ -45,9 +45,7 @@ def pods(build, tmp_path):
     state = tmp_path / "spawner"
     state.mkdir()
     yield pods_module.Pods(build, state)
-    name = pods_module.name_of(state)
-    assert not [g for g in pods_module.cgroups() if g.endswith(name)]
-    assert not pods_module.processes_of(state)
+    pods_module.wait_until_gone(state)
 
 
 @pytest.fixture(scope="session", autouse=True)

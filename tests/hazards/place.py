@@ -20,7 +20,7 @@ CONTROLLERS = ("memory", "pids", "cpu", "cpuacct")
 SESSIONS_MAX = 6
 # Without it a template's child can do nothing: it has no id in its pod but the one that it is given with it.
 FORKLESS = {"no_capabilities"}
-GRACE_S = 10  # for what ends after the worker was told that the pod is gone
+GRACE_S = 20  # for what ends after the worker was told that the pod is gone
 
 
 def descendants(pid):

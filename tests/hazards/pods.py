@@ -5,6 +5,8 @@ import os
 import pathlib
 import subprocess
 
+from system import wait_until
+
 PYTHON = "/usr/bin/python3"
 
 
@@ -92,6 +94,12 @@ def cgroups_below(places):
             except FileNotFoundError:
                 continue  # somebody else's, which has ended
     return found
+
+
+def wait_until_gone(state):
+    """Nothing is left of a spawner, once what was dying with it has died."""
+    name = name_of(state)
+    wait_until("its cgroups and processes are gone", lambda: not processes_of(state) and not [g for g in cgroups() if g.endswith(name)])
 
 
 def mounts():

@@ -43,8 +43,7 @@ def rootless(build, tmp_path):
     for table in ("/etc/subuid", "/etc/subgid"):
         pathlib.Path(table).touch()
     yield Rootless(build, state)
-    assert not [g for g in module.cgroups() if g.endswith(module.name_of(state))]
-    assert not module.processes_of(state)
+    module.wait_until_gone(state)
 
 
 @pytest.fixture

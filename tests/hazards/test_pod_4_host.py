@@ -8,6 +8,8 @@ import time
 
 import pods as module
 import pytest
+from place import descendants
+from system import began, proc
 
 CONTROLLERS = ("memory", "pids", "cpu", "cpuacct", "cpuset", "devices", "freezer", "blkio", "systemd")
 MISSING = [f"--accept-missing={name}" for name in ("memory_limit", "pids_limit", "cpu_limit", "swap_limit")]
@@ -42,14 +44,6 @@ def test_version_2_limits(build, pods):
     assert v2.bash(":(){ :|:& };:; sleep 0.5", pids=40)["usage"]["pids_refused"] > 0
 
 
-def descendants(pid):
-    found = [pid]
-    for one in found:
-        for task in pathlib.Path(f"/proc/{one}/task").glob("*/children"):
-            found += [int(c) for c in task.read_text().split()]
-    return found[1:]
-
-
 def wait_for(what, seconds=30):
     deadline = time.monotonic() + seconds
     while True:
@@ -63,13 +57,7 @@ def wait_for(what, seconds=30):
 def named(pid, text, but=None):
     """Our descendant with this in its command line."""
     def look():
-        for child in descendants(pid):
-            try:
-                if child != but and text in pathlib.Path(f"/proc/{child}/cmdline").read_bytes():
-                    return child
-            except OSError:
-                pass
-        return None
+        return next((child for child in descendants(pid)[1:] if child != but and text in proc(child, "cmdline")), None)
     return wait_for(look)
 
 
@@ -88,7 +76,7 @@ def test_a_helper_that_dies_ends_everything(pods):
     command = pods.command(["/bin/sleep", "300"], wall_ms=400_000)
     spawner = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     helper = named(spawner.pid, b"millrace-podhelper")
-    inside = wait_for(lambda: [p for p in descendants(helper) if b"sleep" in pathlib.Path(f"/proc/{p}/cmdline").read_bytes()])
+    inside = wait_for(lambda: [p for p in descendants(helper)[1:] if b"sleep" in proc(p, "cmdline")])
     os.kill(helper, signal.SIGKILL)
     assert spawner.wait(30) != 0
-    assert not [p for p in inside if pathlib.Path(f"/proc/{p}").exists()]
+    wait_for(lambda: not any(began(p) for p in inside))

@@ -116,7 +116,7 @@ def many_processes(attack):
 
 
 def take_processor(attack):
-    return attack("import time\nwhile time.process_time() < 0.25: pass\nprint('reached')", cpu_millis=20, wall_ms=2500)
+    return attack("import time\nwhile time.process_time() < 0.15: pass\nprint('reached')", cpu_millis=20, wall_ms=2500)
 
 
 def same_ids(attack):

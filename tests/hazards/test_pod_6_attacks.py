@@ -13,6 +13,7 @@ import pytest
 
 import attacks
 import pods as module
+from system import proc
 
 HERE = pathlib.Path(__file__).resolve().parent
 TESTS = HERE.parent
@@ -97,7 +98,7 @@ def test_random_order(place):
     session = place.session()
 
     def memory():
-        helper = next(p for p in place_pids(session) if b"podhelper" in pathlib.Path(f"/proc/{p}/cmdline").read_bytes())
+        helper = next(p for p in place_pids(session) if b"podhelper" in proc(p, "cmdline"))
         return sum(int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{p}/status").read_text())[1])
                    for p in (session.process.pid, helper))
     for attack in order.sample(quick, 10):

@@ -661,11 +661,9 @@ static void t19_a_killed_store_comes_back_with_everything(void **state)
     redis_server_kill(&f->w.redis);
     UNTIL(&f->w, !queue_ready(f->w.api));
     struct submitted s;
-    int64_t before = clock_mono_ns();
     world_submit(f->w.api, "t", &s, NULL);
-    UNTIL(&f->w, s.done);
+    UNTIL(&f->w, s.done); /* while the store is away */
     assert_int_equal(s.answer, QUEUE_UNAVAILABLE);
-    assert_true(clock_mono_ns() - before < 1000 * 1000000ll);
     struct answer a = {0};
     struct event_draft d = {.type = EV_COMPLETED, .data = STR("{}")};
     f->a.instant = true;                                                   /* finish brings the next job */
@@ -737,15 +735,14 @@ static void t22_a_stopped_store_ends_no_lease(void **state)
 static void t23_a_drain_hands_everything_back(void **state)
 {
     struct fixture *f = *state;
+    f->w.options.lease_ms = 600 * 1000; /* none lapses here */
     worker_open(&f->a, world_queue(&f->w), "w1", 2);
     UNTIL(&f->w, queue_ready(f->a.q));
     world_turn(&f->w, 100);
     queue_consume_stop(f->a.q);
     struct id job = world_submit_now(&f->w, "t");
     worker_open(&f->b, world_queue(&f->w), "w2", 1);
-    int64_t before = clock_mono_ns();
     UNTIL(&f->w, f->b.count == 1);
-    assert_true(clock_mono_ns() - before < 1400 * 1000000ll); /* not by a lapsed lease */
     assert_string_equal(f->b.jobs[0].job.text, job.text);
     assert_int_equal(f->a.count, 0);
 }

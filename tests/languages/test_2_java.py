@@ -40,12 +40,12 @@ def plant(tmp_path_factory, cluster):
 
 
 def counted(plant, name):
-    text = httpx.get(f"http://127.0.0.1:{plant.children('worker')[0]['port']}/metrics").text
+    text = httpx.get(f"http://127.0.0.1:{plant.children('worker')[0]['port']}/metrics", timeout=60).text
     return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(f"millrace_pool_{name}_total") and 'lang="java"' in line)
 
 
 def waits(plant):
-    pool = httpx.get(f"http://127.0.0.1:{plant.children('worker')[0]['port']}/health").json()["pools"]["java"]
+    pool = httpx.get(f"http://127.0.0.1:{plant.children('worker')[0]['port']}/health", timeout=60).json()["pools"]["java"]
     return pool["ready"] == pool["size"] == 1
 
 

@@ -129,6 +129,7 @@ def test_a_store_that_stalls(store, proxy):
     assert store.get("t/s/x")["err"] == "OK"  # the second try
     rule = proxy.rule(f"^HEAD .*{OBJECT}", "slow", 1000, seconds=4)
     assert store("head", "t/s/x")["err"] == "TIMEOUT"
+    wait_until("the last try has come", lambda: rule.hits >= 6)
     assert rule.hits == 6
 
 

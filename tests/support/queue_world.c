@@ -24,7 +24,7 @@ void world_step(struct world *w)
 
 void world_until(struct world *w, bool (*done)(void *arg), void *arg, const char *what)
 {
-    int64_t end = clock_mono_ns() + 20ll * 1000000000;
+    int64_t end = clock_mono_ns() + 60ll * 1000000000;
     while (!done(arg)) {
         if (clock_mono_ns() > end) {
             fprintf(stderr, "waited in vain for: %s\n", what);

@@ -6,10 +6,12 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -36,17 +38,26 @@ static int dial(const struct redis_server *s)
     return -1;
 }
 
-/* The cluster bus wants a port even where nobody else is. */
+/* The cluster bus wants a port even where nobody else is. Below the range from which the kernel takes those of connections: in that
+   range anybody's could have it before the server does. */
 static unsigned free_port(void)
 {
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof a;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    need(fd >= 0 && bind(fd, (struct sockaddr *)&a, sizeof a) == 0 &&
-             getsockname(fd, (struct sockaddr *)&a, &len) == 0,
-         "a free port");
-    close(fd);
-    return ntohs(a.sin_port);
+    uint16_t drawn;
+    for (int tries = 0; tries < 100; tries++) {
+        need(getrandom(&drawn, sizeof drawn, 0) == sizeof drawn, "getrandom");
+        unsigned port = 10000 + drawn % 20000U;
+        struct sockaddr_in a = {.sin_family = AF_INET,
+                                .sin_port = htons((uint16_t)port),
+                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        need(fd >= 0, "socket");
+        bool free = bind(fd, (const struct sockaddr *)&a, sizeof a) == 0;
+        close(fd);
+        if (free)
+            return port;
+    }
+    need(false, "a free port");
+    return 0;
 }
 
 static void serve(const struct redis_server *s)
@@ -74,7 +85,7 @@ static void serve(const struct redis_server *s)
 static void wait_ready(struct redis_server *s)
 {
     char reply[64] = "";
-    for (int i = 0; i < 1500; i++) { /* the condition is asked, the pause only keeps the processor free */
+    for (int i = 0; i < 6000; i++) { /* the condition is asked, the pause only keeps the processor free */
         int fd = dial(s);
         if (fd >= 0) {
             close(fd);
@@ -91,7 +102,7 @@ static void make_cluster(struct redis_server *s)
 {
     char reply[4096] = "";
     redis_server_ask(s, "CLUSTER ADDSLOTSRANGE 0 16383", reply, sizeof reply);
-    for (int i = 0; i < 1500; i++) {
+    for (int i = 0; i < 6000; i++) {
         redis_server_ask(s, "CLUSTER INFO", reply, sizeof reply);
         if (strstr(reply, "cluster_state:ok"))
             return;
