@@ -41,15 +41,26 @@ enum err channel_put(struct channel *c, enum frame_type type, const void *payloa
     return e == ERR_OK ? channel_flush(c) : e;
 }
 
+/* Not worth a read below half of a chunk: then what is queued goes first. */
+size_t channel_room(const struct channel *c)
+{
+    return c->out_at > 0 || c->out_len > CHANNEL_CHUNK_MAX / 2 ? 0 : CHANNEL_CHUNK_MAX - c->out_len;
+}
+
 char *channel_chunk(struct channel *c)
 {
-    return c->out + FRAME_HEADER_SIZE;
+    return c->out + c->out_len + FRAME_HEADER_SIZE;
+}
+
+void channel_queue_chunk(struct channel *c, enum frame_type type, size_t length)
+{
+    frame_put_header((uint8_t *)c->out + c->out_len, type, length);
+    c->out_len += FRAME_HEADER_SIZE + length;
 }
 
 enum err channel_put_chunk(struct channel *c, enum frame_type type, size_t length)
 {
-    frame_put_header((uint8_t *)c->out, type, length);
-    c->out_len = FRAME_HEADER_SIZE + length;
+    channel_queue_chunk(c, type, length);
     return channel_flush(c);
 }
 

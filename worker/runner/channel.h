@@ -26,9 +26,13 @@ MUST_CHECK enum err channel_queue(struct channel *c, enum frame_type type, const
                                   size_t length);
 /* The same, and flush. */
 MUST_CHECK enum err channel_put(struct channel *c, enum frame_type type, const void *payload, size_t length);
-/* Where a chunk of at most CHANNEL_CHUNK_MAX bytes may be read to; only when channel_idle(). */
+/* How long a chunk may be now, behind what is queued. 0: flush first, and then wait until channel_idle(). */
+size_t channel_room(const struct channel *c);
+/* Where a chunk may be read to: channel_room() bytes, which are CHANNEL_CHUNK_MAX when channel_idle(). */
 char *channel_chunk(struct channel *c);
-/* Queue the chunk that is there and flush. */
+/* Queue the chunk that is there; it goes with the next flush. */
+void channel_queue_chunk(struct channel *c, enum frame_type type, size_t length);
+/* The same, and flush. */
 MUST_CHECK enum err channel_put_chunk(struct channel *c, enum frame_type type, size_t length);
 /* Read what has come. ERR_CLOSED, or ERR_AGAIN when there was nothing. */
 MUST_CHECK enum err channel_fill(struct channel *c);

@@ -11,17 +11,15 @@ static void shut(int *fd)
     *fd = -1;
 }
 
-/* One chunk of one stream. ERR_AGAIN: nothing there now, or at its end. */
+/* One chunk of one stream, as far as it is within the limit. ERR_AGAIN: nothing there now, or at its end. */
 static enum err pump_stream(struct runner *r, int which)
 {
     int *fd = &r->out[which];
     if (*fd < 0)
         return ERR_AGAIN;
-    size_t want = CHANNEL_CHUNK_MAX;
+    size_t want = channel_room(&r->channel);
     if (r->output_left < want)
         want = (size_t)r->output_left + 1; /* one more shows that there is more */
-    if (want > CHANNEL_CHUNK_MAX)
-        want = CHANNEL_CHUNK_MAX;
     ssize_t n = read(*fd, channel_chunk(&r->channel), want);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return ERR_AGAIN;
@@ -35,25 +33,25 @@ static enum err pump_stream(struct runner *r, int which)
         r->over_output = true;
     }
     r->output_left -= len;
-    if (len > 0) {
-        enum err e = channel_put_chunk(&r->channel, which == 0 ? FRAME_STDOUT : FRAME_STDERR, len);
-        if (e != ERR_OK)
-            return e;
-    }
-    return r->over_output ? ERR_FULL : ERR_OK;
+    if (len > 0)
+        channel_queue_chunk(&r->channel, which == 0 ? FRAME_STDOUT : FRAME_STDERR, len);
+    return ERR_OK;
 }
 
 enum err pump_output(struct runner *r)
 {
     int quiet = 0;
-    while (quiet < 2 && channel_idle(&r->channel) && !r->over_output) {
-        enum err e = pump_stream(r, r->out_first ? 0 : 1);
-        r->out_first = !r->out_first;
-        if (e != ERR_OK && e != ERR_AGAIN)
+    r->drained = false;
+    while (quiet < 2 && !r->over_output) {
+        enum err e = channel_room(&r->channel) == 0 ? channel_flush(&r->channel) : ERR_OK;
+        if (e != ERR_OK || channel_room(&r->channel) == 0)
             return e;
+        e = pump_stream(r, r->out_first ? 0 : 1);
+        r->out_first = !r->out_first;
         quiet = e == ERR_AGAIN ? quiet + 1 : 0;
     }
-    return ERR_OK;
+    r->drained = true;
+    return r->over_output ? ERR_FULL : ERR_OK;
 }
 
 bool pump_at_end(const struct runner *r)

@@ -18,6 +18,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -159,15 +160,23 @@ static void on_signal(struct runner *r)
     reap(r);
 }
 
-static bool send_all(int fd, const void *bytes, size_t len)
+/* All pieces in one message where the socket takes it: the program wakes up once. */
+static bool send_pieces(int fd, struct iovec *pieces, size_t count)
 {
-    const char *p = bytes;
-    while (len > 0) {
-        ssize_t n = send(fd, p, len, MSG_NOSIGNAL);
-        if (n <= 0)
+    struct msghdr message = {.msg_iov = pieces, .msg_iovlen = count};
+    while (message.msg_iovlen > 0) {
+        ssize_t n = sendmsg(fd, &message, MSG_NOSIGNAL);
+        if (n < 0)
             return false;
-        p += n;
-        len -= (size_t)n;
+        for (size_t sent = (size_t)n; message.msg_iovlen > 0; message.msg_iov++, message.msg_iovlen--) {
+            struct iovec *first = message.msg_iov;
+            size_t of_it = sent < first->iov_len ? sent : first->iov_len;
+            first->iov_base = (char *)first->iov_base + of_it;
+            first->iov_len -= of_it;
+            sent -= of_it;
+            if (first->iov_len > 0)
+                break;
+        }
     }
     return true;
 }
@@ -176,9 +185,11 @@ static bool hand_over(struct runner *r)
 {
     struct program_go go = {.magic = TEMPLATE_MAGIC, .length = (uint32_t)r->spec_bytes.len};
     struct timeval bound = {.tv_sec = HANDOVER_S};
+    struct iovec pieces[] = {{.iov_base = &go, .iov_len = sizeof go},
+                             {.iov_base = r->spec_bytes.data, .iov_len = r->spec_bytes.len},
+                             {.iov_base = r->state_run.in.data, .iov_len = r->state_run.in.len}};
     return setsockopt(r->go, SOL_SOCKET, SO_SNDTIMEO, &bound, sizeof bound) == 0 &&
-           send_all(r->go, &go, sizeof go) && send_all(r->go, r->spec_bytes.data, r->spec_bytes.len) &&
-           send_all(r->go, r->state_run.in.data, r->state_run.in.len);
+           send_pieces(r->go, pieces, sizeof pieces / sizeof *pieces);
 }
 
 /* Compiling and running share the limits of the run: the second stage goes on with the clocks of the first. */
@@ -223,11 +234,11 @@ void runner_release(struct runner *r)
     pump_input(r);
 }
 
-/* Before anything else is told of the program, once. */
+/* Before anything else is told of the program, once. What follows in this turn takes it along. */
 static void say_started(struct runner *r)
 {
     if (!r->started_told)
-        say(r, FRAME_STARTED, NULL, 0);
+        runner_must(channel_queue(&r->channel, FRAME_STARTED, NULL, 0));
     r->started_told = true;
 }
 
@@ -448,7 +459,7 @@ static void settle(struct runner *r)
             (defence_on(r->off, DEFENCE_KILL_ALL) || r->state != RUN_KILLING || r->exit.end != PE_OWN))
             return;
         pump(r); /* nobody writes any more: what is there now is all */
-        if (channel_idle(&r->channel))
+        if (r->drained)
             finish(r);
     } else if (r->state == RUN_KEEPING)
         keep_program(r);
@@ -494,7 +505,7 @@ static int wait_for_events(struct runner *r, struct pollfd p[P_COUNT])
 
 static void pump_tools(struct runner *r)
 {
-    enum err e = ERR_OK;
+    enum err e = channel_flush(&r->channel);
     orders_take(r); /* results that had no room */
     while (e == ERR_OK && r->state == RUN_RUNNING && channel_idle(&r->channel))
         e = tools_pump(r->tools, &r->channel, clock_mono_ns());
@@ -535,6 +546,7 @@ static void turn(struct runner *r)
         pump_tools(r);
     check_clocks(r);
     settle(r);
+    runner_must(channel_flush(&r->channel));
 }
 
 void runner_begin(struct runner *r)

@@ -67,6 +67,7 @@ struct runner {
     uint64_t newest_base; /* of them at the release */
     uint64_t pids_limit;  /* kept by counting; 0: not so */
     bool over_output;
+    bool drained;   /* pump_output() found no more to send */
     struct tools *tools; /* NULL: the program may call none */
     struct frame_exit exit;
     struct frame_exit compiled;

@@ -104,7 +104,7 @@ enum err state_pump(struct runner *r)
     while (more && e == ERR_OK) {
         if (!r->state_run.ended)
             more = take_end(r);
-        else if (channel_idle(&r->channel))
+        else if ((e = channel_flush(&r->channel)) == ERR_OK && channel_idle(&r->channel))
             e = relay(r, &more);
         else
             more = false;
