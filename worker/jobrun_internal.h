@@ -21,6 +21,7 @@ enum {
     STARTED_ALONE_MS = 25,   /* a program that writes nothing: `started` is told so long after */
     STARTED_AT_END_MS = 100, /* the same, where nobody reads before the end */
     RELEASE_AFTER_MS = 100,  /* a finish that is not answered by then does not hold its pod */
+    LEAVE_AFTER_MS = 1,      /* behind the answer to a finish */
     EARLY_SIGNALS_MAX = 8,   /* kept for a program that is not released yet */
     EARLY_STDIN_MAX = 64 << 20,
     LOADING_MAX_MS = 120000,     /* all input files; the store's own time limit is shorter */

@@ -161,6 +161,20 @@ static void set_over(struct jobrun *run)
     jobrun_over(run);
 }
 
+static void on_leave(uv_timer_t *timer)
+{
+    struct jobrun *run = timer->data;
+    if (run->state == JR_FINISHING)
+        set_over(run);
+}
+
+/* The store writes its answer to us before the message to the client's api. What the end brings with it (the pod is taken down, the
+   next one made) would take the processors from both, so it begins when that is out. */
+static void leave_soon(struct jobrun *run)
+{
+    uv_timer_start(&run->flush, on_leave, LEAVE_AFTER_MS, 0);
+}
+
 static void try_again(struct jobrun *run)
 {
     int64_t pause = (int64_t)LOG_RETRY_FIRST_MS << (run->tries < 6 ? run->tries : 6);
@@ -196,7 +210,7 @@ static void on_done(struct jobrun *run)
         metrics_observe_ns(run->runs->options.metrics, METRIC_APPEND_SECONDS, 0,
                            clock_mono_ns() - run->sent_ns);
         count_end(run);
-        set_over(run);
+        leave_soon(run);
         return;
     case LOG_REQUEUE:
         metrics_add(run->runs->options.metrics, METRIC_JOBS_REQUEUED, 0, 0, 1);
