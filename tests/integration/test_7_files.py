@@ -96,6 +96,13 @@ def test_sizes(api, size):
     assert body["stdout"].split()[0] == hashlib.sha256(data).hexdigest(), body["stderr"]
 
 
+def test_a_program_that_left_files_is_waited_for(api):
+    """It says that it is over (PROGRAM_IS_OVER) and goes on: without files that would have been its end."""
+    over = "import os, struct; os.write(3, struct.pack('=Ii', 0x4D525450, 512 + 7))"
+    body = api.exec("py", f"open('a.txt', 'w').write('x')\n{over}\nopen('b.txt', 'w').write('y'); print('whole')")
+    assert (body["exit_code"], body["stdout"], sorted(by_name(body))) == (0, "whole\n", ["a.txt", "b.txt"])
+
+
 def test_the_limit_of_an_upload_is_exact(make_system):
     system = make_system(env={"MAX_UPLOAD_MB": "1"})
     with Api(system) as api:

@@ -102,6 +102,21 @@ def test_how_it_ended(plant, _what, lang, code, more, status, facts):
     assert {name: body[name] for name in facts} == facts
 
 
+# What the interpreter says last (struct program_ended, PROGRAM_IS_OVER): that nothing but the end with status 7 is left.
+OVER = "import os, struct; os.write(3, struct.pack('=Ii', 0x4D525450, 512 + 7))\n"
+
+
+def test_a_program_that_says_it_is_over_and_goes_on_is_ended(plant):
+    body = run(plant, f"print('before', flush=True)\n{OVER}import time; time.sleep(60); print('after')")
+    assert (body["job_status"], body["exit_code"], body["stdout"]) == ("completed", 7, "before\n")
+
+
+def test_with_a_process_beside_it_its_end_is_waited_for(plant):
+    child = "import os, time\nif os.fork() == 0:\n    time.sleep(0.1)\n    os._exit(0)\n"
+    body = run(plant, f"{child}{OVER}os.wait(); print('whole')")
+    assert (body["job_status"], body["exit_code"], body["stdout"]) == ("completed", 0, "whole\n")
+
+
 def test_output_limit_is_exact(plant):
     body = run(plant, "yes", "bash", max_output_bytes=100001)
     assert len(body["stdout"]) == 100001

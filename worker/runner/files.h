@@ -52,6 +52,8 @@ MUST_CHECK enum err files_input(struct files *f, struct str payload, struct erri
 MUST_CHECK enum err files_input_data(struct files *f, struct str bytes, struct errinfo *info);
 bool files_input_whole(const struct files *f); /* no input is half there */
 
+/* True: a look may find something. */
+bool files_any(struct files *f);
 /* Looks around. True: there is something to tell. */
 bool files_look(struct files *f);
 /* Sends what the channel takes now. ERR_AGAIN: more when it is idle again; ERR_OK: that was all; ERR_CLOSED. */

@@ -182,6 +182,27 @@ static void look_in(struct files *f, int folder, const char *in)
     }
 }
 
+bool files_any(struct files *f)
+{
+    _Alignas(struct entry64) char bytes[8192];
+    long n = 0;
+    bool any = false;
+    f->given = f->count;
+    while (f->wanted && !any && files_root(f) &&
+           (n = syscall(SYS_getdents64, f->root, bytes, sizeof bytes)) > 0) {
+        for (long at = 0; at < n && !any;) {
+            struct entry64 *e = (struct entry64 *)(void *)(bytes + at);
+            at += e->len;
+            any = strcmp(e->name, ".") != 0 && strcmp(e->name, "..") != 0 &&
+                  !is_given(f, e->name, BIT(SKIP) | BIT(FIXED));
+        }
+    }
+    if (any)
+        (void)lseek(f->root, 0,
+                    SEEK_SET); /* the look begins at the beginning; of a directory this cannot fail */
+    return any;
+}
+
 /* Files first, so that what is cut off is always the same. */
 static int by_name(const void *pa, const void *pb, void *arg)
 {

@@ -371,13 +371,13 @@ static void finish(struct runner *r)
         if (goes_on(r))
             return;
     }
-    close_go(r);
     say_started(r);
     runner_must(state_announce(r));
-    r->exit.files = files_look(&r->files);
+    r->exit.files = !r->early && files_look(&r->files);
     say_exit(r, FRAME_EXIT, &r->exit);
     r->state = RUN_GIVING;
     give_files(r);
+    close_go(r); /* nobody waits for this */
 }
 
 static void check_cpu(struct runner *r, int64_t now)
@@ -451,7 +451,9 @@ static void pump(struct runner *r)
 /* Output goes on until its end is reached; EXIT follows it. */
 static void settle(struct runner *r)
 {
-    if (r->state == RUN_KILLING || r->state == RUN_GRACE) {
+    if (early_end(r))
+        finish(r);
+    else if (r->state == RUN_KILLING || r->state == RUN_GRACE) {
         reap(r);
         if (r->state == RUN_KILLING && !r->children_gone)
             kill_all(r);

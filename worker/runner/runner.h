@@ -68,6 +68,9 @@ struct runner {
     uint64_t pids_limit;  /* kept by counting; 0: not so */
     bool over_output;
     bool drained;   /* pump_output() found no more to send */
+    bool over_told; /* the program told that nothing but its end is left, with the status */
+    bool early;     /* and so its end was told while it goes */
+    int over_status;
     struct tools *tools; /* NULL: the program may call none */
     struct frame_exit exit;
     struct frame_exit compiled;
@@ -124,6 +127,12 @@ bool usage_pids(const struct runner *r, uint64_t *ret_count);
 void usage_tasks_begin(struct runner *r);
 void usage_tasks(const struct runner *r, uint32_t *ret_count);
 bool usage_peak_bytes(const struct runner *r, uint64_t *ret_bytes);
+
+/* False: it is not known of every counter that is told at the end. */
+bool usage_is_counted(const struct runner *r);
+
+/* early.c: true: the program told that it is over, that can be taken for its end, and everything else has been killed. */
+bool early_end(struct runner *r);
 
 /* artifact.c: the compiled program from the worker's cache, and to it. */
 MUST_CHECK enum err artifact_put(struct runner *r, struct str bytes, struct errinfo *info);

@@ -73,6 +73,12 @@ static bool take_end(struct runner *r)
         shut_go(r);
         return false;
     }
+    if (told.status & PROGRAM_IS_OVER) {
+        r->over_told = true;
+        r->over_status = told.status & 0xff;
+        s->part = 0;
+        return false;
+    }
     const int64_t now = clock_mono_ns();
     s->ended = true;
     r->exit.wall_ns = (uint64_t)(now - r->started_ns);

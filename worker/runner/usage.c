@@ -64,6 +64,12 @@ bool usage_peak_bytes(const struct runner *r, uint64_t *ret_bytes)
     return true;
 }
 
+bool usage_is_counted(const struct runner *r)
+{
+    const unsigned all = 1U << RUNNER_FD_CPU | 1U << RUNNER_FD_MEMORY | 1U << RUNNER_FD_PEAK;
+    return (r->fds & all) == all && r->newest_base != 0;
+}
+
 /* Pids are given in order, so they count what was started, also what its own parent reaped. 0: not known. */
 static uint64_t newest_pid(const struct runner *r)
 {

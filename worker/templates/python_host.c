@@ -267,6 +267,8 @@ static _Noreturn void run(const struct hooks *hooks, const char *source_dir, uns
         signal(SIGINT, SIG_DFL);
         raise(SIGINT);
     }
+    if (keeps)
+        python_state_over(&state, status);
     _exit(status);
 }
 

@@ -16,7 +16,7 @@
 
 enum { SMALL_MAX = 32 * 1024, SMALL_PARTS = 4, MEMORY_EXTRA = 64 << 20 };
 
-static bool same_socket(struct python_state *state)
+static bool same_socket(const struct python_state *state)
 {
     struct stat now;
     return fstat(state->go, &now) == 0 && S_ISSOCK(now.st_mode) && now.st_dev == state->dev &&
@@ -216,6 +216,7 @@ static void tell(const struct python_state *state, PyObject *parts)
 void python_state_end(struct python_state *state, int status)
 {
     struct program_ended ended = {.magic = TEMPLATE_MAGIC, .status = status};
+    state->ended = true;
     if (!same_socket(state) || send(state->go, &ended, sizeof ended, MSG_NOSIGNAL) != (ssize_t)sizeof ended)
         return;
     PyObject *most = PyLong_FromUnsignedLongLong(state->spec->state_max);
@@ -228,6 +229,13 @@ void python_state_end(struct python_state *state, int status)
     PyErr_Clear(); /* it catches everything itself */
     tell(state, parts);
     Py_DecRef(parts);
+}
+
+void python_state_over(const struct python_state *state, int status)
+{
+    struct program_ended over = {.magic = TEMPLATE_MAGIC, .status = (status & 0xff) | PROGRAM_IS_OVER};
+    if (!state->ended && same_socket(state))
+        (void)send(state->go, &over, sizeof over, MSG_NOSIGNAL | MSG_DONTWAIT); /* else it is known later */
 }
 
 void python_state_drop(struct python_state *state)

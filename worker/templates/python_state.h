@@ -21,6 +21,7 @@ struct python_state {
     PyObject *globals;   /* of __main__ */
     ptrdiff_t names;     /* in it before the program */
     bool given;          /* it began with a state */
+    bool ended;          /* its end was told, and what is saved */
 };
 
 /* The run has begun: says so, takes what the runner sends behind the specification and puts it into `globals`. What cannot be
@@ -30,6 +31,8 @@ MUST_CHECK enum err python_state_begin(struct python_state *state, const struct 
 /* The program has ended. False: its namespace is empty, and there is nothing to say. */
 bool python_state_due(const struct python_state *state);
 void python_state_end(struct python_state *state, int status);
+/* The last thing before its end, where nothing was said of a state. */
+void python_state_over(const struct python_state *state, int status);
 /* Lets go of the namespace, so that what is in it can end as in any program. */
 void python_state_drop(struct python_state *state);
 

@@ -121,6 +121,10 @@ struct program_ended {
 /* Bit of program_ended.status: how the process ends then counts, by a signal too; the status counts if it has to be killed. */
 enum { PROGRAM_ENDS_ITSELF = 256 };
 
+/* Bit of program_ended.status: nothing is left to do but to end with the status, and nothing is said of a state. PID 1 may then
+   kill the program before it has ended, and tell its end at once. */
+enum { PROGRAM_IS_OVER = 512 };
+
 /* A program that is executed and keeps state (a shell) finds these descriptors: the go socket, a file in memory with the state
    that it begins with and may write to afterwards, and SPEC_STATE_SCRIPT, which its BASH_ENV names. */
 enum { PROGRAM_FD_GO = 250, PROGRAM_FD_STATE = 251, PROGRAM_FD_SCRIPT = 252 };
