@@ -61,6 +61,13 @@ POOLS = {"POD_POOL_PY": "5", "POD_POOL_JS": "1", "POD_POOL_BASH": "2", "POD_POOL
 ACCEPTED = "pids_limit"  # what the tests' cluster lacks (worker/canary.def)
 
 
+def settings(cluster):
+    """Of programs whose pods are the cluster's, of the images above; without the sizes of pools."""
+    return {"POD_BACKEND": "kubernetes", "KUBECONFIG": str(cluster.kubeconfig), "K8S_NAMESPACE": NAMESPACE, "K8S_IMAGE_REGISTRY": REGISTRY,
+            "K8S_IMAGE_TAG": TAG, "K8S_IMAGE_PULL_POLICY": "Never", "K8S_CPU_REQUEST": "10m", "K8S_MEMORY_REQUEST": "24Mi",
+            "POD_ACCEPT_MISSING": ACCEPTED}
+
+
 def pods_of(cluster, folder):
     """Arguments of a System whose programs run in pods of the cluster, in the languages of LANGUAGES."""
     mark = cluster.state / f"images-{hashlib.sha256((BUILD / 'bin' / 'millrace-runner').read_bytes()).hexdigest()}"
@@ -68,7 +75,4 @@ def pods_of(cluster, folder):
         cluster.import_images(*make(folder, *LANGUAGES).values())
         mark.touch()
     cluster.namespace(NAMESPACE)
-    return {"options": ["--backend", "kubernetes"],
-            "env": {"POD_BACKEND": "kubernetes", "KUBECONFIG": str(cluster.kubeconfig), "K8S_NAMESPACE": NAMESPACE, "K8S_IMAGE_REGISTRY": REGISTRY,
-                    "K8S_IMAGE_TAG": TAG, "K8S_IMAGE_PULL_POLICY": "Never", "K8S_CPU_REQUEST": "10m", "K8S_MEMORY_REQUEST": "24Mi",
-                    "POD_ACCEPT_MISSING": ACCEPTED, **POOLS}}
+    return {"options": ["--backend", "kubernetes"], "env": {**settings(cluster), **POOLS}}

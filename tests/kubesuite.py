@@ -167,7 +167,5 @@ def choose(config, items, images):
     if faults := faults_of_the_table():
         raise pytest.UsageError("\n".join(faults))
     if any("::" in arg for arg in config.args):
-        return
-    kept = [item for item in items if runs(item, images, config.getoption("--whole"))]
-    config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
-    items[:] = kept
+        return items
+    return [item for item in items if runs(item, images, config.getoption("--whole"))]

@@ -37,6 +37,16 @@ void kube_text(char *to, size_t size, const char *from)
     snprintf(to, size, "%.*s", (int)size - 1, from ? from : "");
 }
 
+void kube_name(char to[KUBE_NAME_MAX + 1], const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(to, KUBE_NAME_MAX + 1, fmt, ap);
+    va_end(ap);
+    for (char *p = to; *p; p++)
+        *p = *p == '_' ? 'x' : (char)tolower((unsigned char)*p);
+}
+
 static struct kube_pod_of *of(struct pod *pod)
 {
     return container_of(pod, struct kube_pod_of, pod);
@@ -249,9 +259,7 @@ static void on_created(void *arg, const struct kube_result *result)
 static void make_name(struct kube_pod_of *kp)
 {
     struct id id = id_new();
-    snprintf(kp->name, sizeof kp->name, "run-%s-%s", kp->kind, id.text);
-    for (char *p = kp->name; *p; p++) /* a DNS label */
-        *p = *p == '_' ? 'x' : (char)tolower((unsigned char)*p);
+    kube_name(kp->name, "run-%s-%s", kp->kind, id.text);
 }
 
 static enum err ask_for(struct kube_pod_of *kp, struct errinfo *info)

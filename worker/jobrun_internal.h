@@ -14,15 +14,16 @@
 
 #define MS_NS 1000000LL
 enum {
-    PODS_PER_JOB = 3,        /* pods that may turn out dead before the job is handed back */
-    WALL_GRACE_MS = 2000,    /* the pod's own clock ends the program; ours only when it does not */
-    KILL_GRACE_MS = 1000,    /* from KILL to EXIT; then the pod is destroyed without a word */
-    USAGE_GRACE_MS = 1000,   /* the spawner's answer */
-    STARTED_ALONE_MS = 25,   /* a program that writes nothing: `started` is told so long after */
-    STARTED_AT_END_MS = 100, /* the same, where nobody reads before the end */
-    RELEASE_AFTER_MS = 100,  /* a finish that is not answered by then does not hold its pod */
-    LEAVE_AFTER_MS = 1,      /* behind the answer to a finish */
-    EARLY_SIGNALS_MAX = 8,   /* kept for a program that is not released yet */
+    PODS_PER_JOB = 3,      /* pods that may turn out dead before the job is handed back */
+    WALL_GRACE_MS = 2000,  /* the pod's own clock ends the program; ours only when it does not */
+    KILL_GRACE_MS = 1000,  /* from KILL to EXIT; then the pod is destroyed without a word */
+    USAGE_GRACE_MS = 1000, /* the spawner's answer */
+    STARTED_ALONE_MS = 25, /* a program that writes nothing: `started` is told so long after */
+    STARTED_AT_END_MS =
+        COALESCE_END_NS / MS_NS, /* the same, where nobody reads before the end: with the output */
+    RELEASE_AFTER_MS = 100,      /* a finish that is not answered by then does not hold its pod */
+    LEAVE_AFTER_MS = 1,          /* behind the answer to a finish */
+    EARLY_SIGNALS_MAX = 8,       /* kept for a program that is not released yet */
     EARLY_STDIN_MAX = 64 << 20,
     LOADING_MAX_MS = 120000,     /* all input files; the store's own time limit is shorter */
     COLLECTING_STALL_MS = 30000, /* output files: so long without any progress */

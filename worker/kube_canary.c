@@ -9,7 +9,6 @@
 #include "worker/kube_internal.h"
 #include "worker/kube_reasons.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -81,8 +80,8 @@ static void judge(struct kubernetes *k, unsigned missing)
     c->over = c->answered = true;
     c->missing = missing;
     c->why[0] = '\0';
-    write_names(missing, names, sizeof names);
-    log_info("what the cluster gives is known", F_STR("missing", names));
+    write_names(missing, c->names, sizeof c->names);
+    log_info("what the cluster gives is known", F_STR("missing", c->names));
     if (refused == 0)
         return;
     write_names(refused, names, sizeof names);
@@ -164,9 +163,7 @@ static void make(struct kubernetes *k)
                                  .lease_uid = k->own->uid,
                                  .canary = true};
     struct id id = id_new();
-    snprintf(c->name, sizeof c->name, "canary-%.16s-x", id.text);
-    for (char *p = c->name; *p; p++)
-        *p = *p == '_' ? 'x' : (char)tolower((unsigned char)*p);
+    kube_name(c->name, "canary-%.16s-x", id.text);
     c->uid[0] = '\0';
     c->over = false;
     c->since_ns = kube_now();
@@ -281,10 +278,7 @@ json_t *kube_canary_json(const struct kubernetes *k)
 
 const char *kubernetes_isolation(struct pod_backend *backend, uint64_t *ret_missing)
 {
-    struct kubernetes *k = container_of(backend, struct kubernetes, base);
+    const struct kubernetes *k = container_of(backend, struct kubernetes, base);
     *ret_missing = k->canary.missing;
-    if (!k->canary.answered)
-        return "the canary has not answered yet";
-    write_names(k->canary.missing, k->canary.names, sizeof k->canary.names);
-    return k->canary.names;
+    return k->canary.answered ? k->canary.names : "the canary has not answered yet";
 }

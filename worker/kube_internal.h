@@ -67,9 +67,9 @@ struct kube_canary {
     unsigned missing, accepted; /* bits of enum canary_row */
     unsigned failures;
     int64_t since_ns, retry_ns, delete_ns;
-    enum reason reason;     /* with `why` */
-    char why[KUBE_WHY_MAX]; /* it was refused, or gave no answer yet; "" */
-    char names[KUBE_WHY_MAX];
+    enum reason reason;       /* with `why` */
+    char why[KUBE_WHY_MAX];   /* it was refused, or gave no answer yet; "" */
+    char names[KUBE_WHY_MAX]; /* of what is missing */
 };
 
 struct kubernetes {
@@ -101,6 +101,8 @@ struct kubernetes {
 
 int64_t kube_now(void); /* monotonic, ns */
 void kube_text(char *to, size_t size, const char *from);
+/* What is written becomes the name of an object, a DNS label: ids have other characters too. */
+void kube_name(char to[KUBE_NAME_MAX + 1], const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* backend_kubernetes.c: why it will be LOST; the first reason counts. */
 void kube_judge(struct kube_pod_of *kp, enum reason reason, const char *why);

@@ -9,7 +9,6 @@
 #include "base/log.h"
 #include "worker/kube_reasons.h"
 
-#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -111,9 +110,7 @@ static void begin_own(struct kubernetes *k)
     if (!k->own)
         return;
     k->own->ours = k->own->own = k->own->listed = true;
-    snprintf(k->own->name, sizeof k->own->name, "millrace-%.16s-x", id.text);
-    for (char *p = k->own->name; *p; p++)
-        *p = *p == '_' ? 'x' : (char)tolower((unsigned char)*p);
+    kube_name(k->own->name, "millrace-%.16s-x", id.text);
 }
 
 /* ---- renewing, and taking over ---- */

@@ -70,7 +70,7 @@ size_t pool_plan(const struct config *c, bool (*there)(const char *path),
         const struct pod_kind_row *row = pod_kind_row((enum pod_kind)i);
         bool missing = row->needs && !there(row->needs);
         unsigned size = missing ? 0 : size_of(c, row, there);
-        bool started = row->how == HOW_WARM || row->how == HOW_SLOW;
+        bool started = pod_how_waits(row->how);
         /* An interpreter that is started on demand is no quicker than the job's own command. */
         const char *lacks = missing ? row->needs : size == 0 && started ? "a pool" : NULL;
         kinds[place_of(i)] = (struct pool_kind){.name = row->name,

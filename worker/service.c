@@ -166,8 +166,12 @@ static json_t *kubernetes_json(const struct worker *w)
 
 void worker_write_offer(const struct worker *w, struct buf *out)
 {
+    if (!w->kubernetes) {
+        buf_append_str(out, buf_str(&w->toolchains.offer));
+        return;
+    }
     auto_json root = languages_json(w);
-    if (w->kubernetes && json_object_set_new(root, QUEUE_OFFER_KUBERNETES, kubernetes_json(w)) != 0)
+    if (json_object_set_new(root, QUEUE_OFFER_KUBERNETES, kubernetes_json(w)) != 0)
         log_limited(LOG_ERROR, "what the cluster gives cannot be told: no memory");
     if (json_write(root, out) != ERR_OK)
         out->len = 0;

@@ -9,6 +9,15 @@ struct str str_of(const char *cstr)
     return (struct str){.p = cstr, .n = cstr != NULL ? strlen(cstr) : 0};
 }
 
+int hex_value(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
 const char *text_or_null(const char *text)
 {
     return text && text[0] ? text : NULL;

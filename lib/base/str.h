@@ -33,6 +33,8 @@ struct str str_split(struct str *rest, char sep);
 MUST_CHECK enum err str_to_i64(struct str s, int64_t *ret_value);
 MUST_CHECK enum err str_to_u64(struct str s, uint64_t *ret_value);
 
+int hex_value(char c); /* of a digit of either case; -1: it is none */
+
 /* Levenshtein distance, bounded to 64 bytes each; for "did you mean". */
 unsigned str_distance(struct str a, struct str b);
 

@@ -8,7 +8,6 @@ import collections
 import json
 import os
 import pathlib
-import platform
 import statistics
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import page  # noqa: E402
 from system import BIN, ROOT, System, free_port, wait_until  # noqa: E402
 from contract import Api  # noqa: E402
 from websockets.sync.client import connect  # noqa: E402
@@ -143,21 +143,12 @@ def rows(always, everysec):
 
 
 def table(always, everysec):
-    lines = ["| figure | measured | goal | beside by hand |", "|---|---|---|---|"]
-    lines += [f"| {' | '.join(row)} |" for row in rows(always, everysec)]
-    return "\n".join(lines)
-
-
-def machine():
-    model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo", encoding="utf-8") if "model name" in line), "?")
-    return (f"{os.cpu_count()} cores ({model}), Linux {platform.release()}, load average "
-            f"{os.getloadavg()[0]:.1f} at the start, load generator included")
+    return page.table(["figure", "measured", "goal", "beside by hand"], rows(always, everysec))
 
 
 def write_docs(text, where):
-    path = ROOT / "docs" / "BENCHMARKS.md"
-    kept = path.read_text().partition("\n## ") if path.exists() else ("", "", "")  # what was written by hand
-    path.write_text(f"# Figures\n\nMade by `tests/bench/run --docs` on {time.strftime('%Y-%m-%d')}: {where}. "
+    kept = page.PATH.read_text().partition("\n## ")  # the sections of others
+    page.PATH.write_text(f"# Figures\n\nMade by `tests/bench/run --docs` on {time.strftime('%Y-%m-%d')}: {where}. "
                     "Medians over rounds; everything of a round is\nmeasured in turn, so that a noisy minute hits all "
                     f"alike.\n\n{text}\n\nQueue overhead is the p50 through the API less the p50 of the same program in "
                     "the same pods without api, log and queue\n(`bench-pod-direct`). `millrace bench` is the load "
@@ -171,7 +162,7 @@ def main():
     parser.add_argument("--docs", action="store_true", help="write docs/BENCHMARKS.md")
     options = parser.parse_args()
     rounds, runs, seconds = (1, 40, 2) if options.quick else (options.rounds, 300, 5)
-    where = machine()
+    where = page.machine()
     with tempfile.TemporaryDirectory(prefix="millrace-bench-") as directory:
         os.chmod(directory, 0o755)
         always = one_system(directory, "always", [], rounds, runs, seconds, True)

@@ -70,10 +70,7 @@ def run_rows(system, lang):
 
 def run_all(cluster, folder, names):
     cluster.namespace(kubeimages.NAMESPACE)
-    env = {"POD_BACKEND": "kubernetes", "KUBECONFIG": str(cluster.kubeconfig), "K8S_NAMESPACE": kubeimages.NAMESPACE,
-           "K8S_IMAGE_REGISTRY": kubeimages.REGISTRY, "K8S_IMAGE_TAG": kubeimages.TAG, "K8S_IMAGE_PULL_POLICY": "Never",
-           "K8S_CPU_REQUEST": "10m", "K8S_MEMORY_REQUEST": "24Mi", "K8S_POD_START_SECONDS": "300", "MAX_EXECUTION_TIME": "60",
-           "POD_ACCEPT_MISSING": kubeimages.ACCEPTED, "POD_POOL_PY_SCIENCE": "0", **{f"POD_POOL_{name.upper()}": "0" for name in LANGUAGES}}
+    env = {**kubeimages.settings(cluster), "K8S_POD_START_SECONDS": "300", "MAX_EXECUTION_TIME": "60", "POD_POOL_PY_SCIENCE": "0", **{f"POD_POOL_{name.upper()}": "0" for name in LANGUAGES}}
     system = System(folder / "system", env=env, options=["--backend", "kubernetes"])
     try:
         with concurrent.futures.ThreadPoolExecutor(2) as two:

@@ -104,7 +104,6 @@ def memory(folder, given, pods):
            "K8S_POD_NODE_SELECTOR": '{"millrace.dev/none": "here"}'}
     plant = Workers(folder, apis=1, workers=1, env=env)
     worker = plant.of("spawner")[0]
-    worker.command = [str(plant.bin / "millrace-worker")]
 
     def made():
         with contextlib.suppress(OSError), urllib.request.urlopen(worker.url + "/health/kubernetes", timeout=10) as answer:

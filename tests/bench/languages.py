@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The first run of each language in a warm pod, beside its toolchain started by hand in the same run.
 
-    languages.py [--runs N] [--lang ID]... [--json FILE]
+    languages.py [--runs N] [--lang ID]... [--json FILE] [--docs]
 
 Medians of milliseconds: `warm` is POST /exec with a ready pod, of compiled languages with the program in the cache (`first`: when it had
 to be compiled); `by hand` starts the same commands in a folder; of compiled languages `own` is the program alone.
@@ -16,6 +16,7 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import page  # noqa: E402
 from contract import Api  # noqa: E402
 from memory import pools  # noqa: E402
 from system import System, wait_until  # noqa: E402
@@ -79,13 +80,28 @@ def warm(system, api, lang, runs):
     return took[0], statistics.median(took[1:])
 
 
+def write_docs(rows, where, runs):
+    def shown(row, name):
+        return f"{row[name]:.1f} ms" if name in row else ""
+
+    lines = [[row["lang"], shown(row, "warm"), shown(row, "by hand"), f"{row['warm'] / row['by hand']:.2f}", shown(row, "own"),
+              f"{row['warm'] - row['own']:.1f} ms" if "own" in row else "", shown(row, "first") if "own" in row else ""] for row in rows]
+    page.write_section(
+        "Languages", "tests/bench/languages.py --docs", where,
+        f"`print(\"hello\")` in each language, medians of {runs}: through `POST /exec` with a pod ready (of compiled languages with the program in\nthe "
+        "cache; `compiled` is its first run), and the same toolchain started by hand on this machine; `own` is the compiled program alone.\n"
+        "The goals: interpreted, faster than by hand; compiled, less than 5 ms over the program's own time.\n\n"
+        + page.table(["language", "warm", "by hand", "ratio", "own", "over it", "compiled"], lines))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--lang", action="append", choices=LANGUAGES)
     parser.add_argument("--json", type=pathlib.Path)
+    parser.add_argument("--docs", action="store_true", help="write the section of docs/BENCHMARKS.md")
     options = parser.parse_args()
-    rows = []
+    rows, where = [], page.machine()
     with tempfile.TemporaryDirectory() as folder:
         system = System(pathlib.Path(folder) / "system", env={"POD_POOL_BASH": "3"})
         try:
@@ -103,6 +119,8 @@ def main():
             system.stop()
     if options.json:
         options.json.write_text(json.dumps(rows))
+    if options.docs:
+        write_docs(rows, where, options.runs)
 
 
 if __name__ == "__main__":

@@ -32,12 +32,8 @@ SETTINGS = {
 
 
 class Plant(plants.Plant):
-    """Its workers are started alone: there is no spawner where pods are a cluster's."""
-
     def __init__(self, folder, workers, **env):
         super().__init__(folder, apis=1, workers=workers, env=env)
-        for process in self.of("spawner"):
-            process.command = [str(self.bin / "millrace-worker")]
 
     def wait_ready(self, timeout=120.0):
         super().wait_ready(timeout)

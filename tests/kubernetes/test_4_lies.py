@@ -53,8 +53,6 @@ def plant(kubernetes, tmp_path_factory):
     kubernetes.import_images(image(folder, LIAR, BUILD / "kubernetes" / "kube_liar"),
                              image(folder, LINKED, BUILD / "bin" / "millrace-runner", needs=["usr/bin/gcc"], link=True))
     made = plants.Plant(folder / "plant", apis=1, workers=1, env={**given, **ENV})
-    worker = made.of("spawner")[0]
-    worker.command = [str(made.bin / "millrace-worker")]
     ready = made.wait_ready
     made.wait_ready = lambda: ready(120)
     with made:

@@ -98,7 +98,6 @@ def workers(kubernetes, way, tmp_path_factory):
                          env={**given, **ONE_POOL, "POD_BACKEND": "kubernetes", "K8S_NAMESPACE": NAMESPACE})
     named = dict(zip([*REFUSALS, "proxied", "settings"], plant.of("spawner")))
     for name, process in named.items():
-        process.command = [str(plant.bin / "millrace-worker")]
         process.env |= REFUSALS[name][0] if name in REFUSALS else SETTINGS if name == "settings" else {"K8S_NAMESPACE": WAY}
         if name in configs:
             process.env["KUBECONFIG"] = str(configs[name])

@@ -98,19 +98,6 @@ static void wait_ready(struct redis_server *s)
     need(false, "it does not answer");
 }
 
-static void make_cluster(struct redis_server *s)
-{
-    char reply[4096] = "";
-    redis_server_ask(s, "CLUSTER ADDSLOTSRANGE 0 16383", reply, sizeof reply);
-    for (int i = 0; i < 6000; i++) {
-        redis_server_ask(s, "CLUSTER INFO", reply, sizeof reply);
-        if (strstr(reply, "cluster_state:ok"))
-            return;
-        nanosleep(&(struct timespec){.tv_nsec = 10 * 1000 * 1000}, NULL);
-    }
-    need(false, "the cluster does not form");
-}
-
 void redis_server_again(struct redis_server *s)
 {
     s->pid = fork();
@@ -155,12 +142,60 @@ void redis_server_start_tls(struct redis_server *s)
     redis_server_again(s);
 }
 
+/* ---- one node that is a cluster: it takes two seconds to believe that ---- */
+
+enum { AHEAD = 4 };
+static struct redis_server ahead[AHEAD]; /* a ring: for the next tests, while this one runs */
+static size_t next_ahead;
+
+static void stop_ahead(void)
+{
+    for (size_t i = 0; i < AHEAD; i++)
+        redis_server_stop(&ahead[i]);
+}
+
+static void begin_cluster(struct redis_server *s, const char *fsync)
+{
+    char reply[64];
+    make_place(s, fsync, true);
+    redis_server_again(s);
+    redis_server_ask(s, "CLUSTER ADDSLOTSRANGE 0 16383", reply, sizeof reply);
+}
+
+static void wait_cluster(const struct redis_server *s)
+{
+    char reply[4096];
+    for (int i = 0; i < 6000; i++) {
+        redis_server_ask(s, "CLUSTER INFO", reply, sizeof reply);
+        if (strstr(reply, "cluster_state:ok"))
+            return;
+        nanosleep(&(struct timespec){.tv_nsec = 10 * 1000 * 1000}, NULL);
+    }
+    need(false, "the cluster does not form");
+}
+
+static void take_cluster(struct redis_server *s, const char *fsync)
+{
+    struct redis_server *next = &ahead[next_ahead++ % AHEAD];
+    if (next->pid == 0) {
+        for (size_t i = 0; i < AHEAD; i++)
+            begin_cluster(&ahead[i], fsync);
+        atexit(stop_ahead);
+    }
+    need(strcmp(next->fsync, fsync) == 0, "one program tests one appendfsync on a cluster");
+    *s = *next;
+    begin_cluster(next, fsync);
+    wait_cluster(s);
+}
+
 void redis_server_start(struct redis_server *s, const char *fsync, bool cluster)
 {
-    make_place(s, fsync, cluster);
+    if (cluster) {
+        take_cluster(s, fsync);
+        return;
+    }
+    make_place(s, fsync, false);
     redis_server_again(s);
-    if (cluster)
-        make_cluster(s);
 }
 
 void redis_server_signal(struct redis_server *s, int sig)

@@ -135,10 +135,10 @@ static void defences_have_names(void **state)
 {
     (void)state;
     for (int d = 0; d < DEFENCE_COUNT; d++) {
-        const char *name = plan_defence_name((enum defence)d);
-        assert_int_equal(plan_defence_named(name, strlen(name)), d);
+        const char *name = defence_name((enum defence)d);
+        assert_int_equal(defence_named(str_of(name)), d);
     }
-    assert_int_equal(plan_defence_named("seccompx", 8), DEFENCE_COUNT);
+    assert_int_equal(defence_named(STR("seccompx")), DEFENCE_COUNT);
 }
 
 #define MOUNTS                                                                                               \

@@ -14,18 +14,23 @@ static int64_t test_now(void)
     return now;
 }
 
-static void open_pools(unsigned size, const char *fallback)
+static void open_kinds(const struct pool_kind *kinds, size_t count)
 {
-    const struct pool_kind kinds[] = {{.name = "py", .size = size, .fallback = fallback},
-                                      {.name = "cold", .size = 1}};
     struct pools_options options = {.backend = &fake.base,
                                     .kinds = kinds,
-                                    .kind_count = 2,
+                                    .kind_count = count,
                                     .max_pods = 16,
                                     .create_concurrency = 4,
                                     .now_ns = test_now};
     assert_int_equal(pools_open(&options, &pools), ERR_OK);
     pools_tick(pools);
+}
+
+static void open_pools(unsigned size, const char *fallback)
+{
+    const struct pool_kind kinds[] = {{.name = "py", .size = size, .fallback = fallback},
+                                      {.name = "cold", .size = 1}};
+    open_kinds(kinds, 2);
 }
 
 static int setup(void **state)
@@ -291,14 +296,7 @@ static void nobody_waits_for_a_slow_one(void **state)
     const struct pool_kind kinds[] = {
         {.name = "cold", .size = 1},
         {.name = "java", .size = 1, .fallback = "cold", .heavy = true, .slow = true}};
-    struct pools_options options = {.backend = &fake.base,
-                                    .kinds = kinds,
-                                    .kind_count = 2,
-                                    .max_pods = 16,
-                                    .create_concurrency = 4,
-                                    .now_ns = test_now};
-    assert_int_equal(pools_open(&options, &pools), ERR_OK);
-    pools_tick(pools);
+    open_kinds(kinds, 2);
     all_ready();
     struct pool_wait wait = {.arg = NULL};
     struct pool_pod *first = pools_take(pools, "java", &wait), *second = pools_take(pools, "java", &wait);

@@ -64,20 +64,12 @@ static const char *after(const char *arg, const char *key)
 static bool take_off(const char *list, unsigned *ret_off)
 {
 #ifdef MILLRACE_TEST_BUILD
-    static const char *const names[] = {
-#define X(NAME, name, text) #name,
-#include "worker/spawner/defences.def"
-#undef X
-    };
     struct str rest = str_of(list);
     while (rest.p != NULL) {
-        struct str one = str_split(&rest, ',');
-        unsigned i = 0;
-        while (i < DEFENCE_COUNT && !str_eq(one, str_of(names[i])))
-            i++;
-        if (i == DEFENCE_COUNT)
+        enum defence d = defence_named(str_split(&rest, ','));
+        if (d == DEFENCE_COUNT)
             return false;
-        *ret_off |= 1U << i;
+        *ret_off |= 1U << d;
     }
     return true;
 #else

@@ -2,6 +2,8 @@
 #ifndef MILLRACE_WORKER_SPAWNER_DEFENCE_H
 #define MILLRACE_WORKER_SPAWNER_DEFENCE_H
 
+#include "base/str.h"
+
 #include <stdbool.h>
 
 enum defence {
@@ -10,6 +12,10 @@ enum defence {
 #undef X
     DEFENCE_COUNT
 };
+
+/* By its name in defences.def; DEFENCE_COUNT: there is none. */
+enum defence defence_named(struct str name);
+const char *defence_name(enum defence d);
 
 /* `off` has a bit for each defence that a test took out. Never one in a release. */
 static inline bool defence_on(unsigned off, enum defence d)

@@ -3,6 +3,8 @@
 #ifndef MILLRACE_WORKER_SPAWNER_KINDS_H
 #define MILLRACE_WORKER_SPAWNER_KINDS_H
 
+#include <stdbool.h>
+
 enum pod_kind {
 #define X(SYMBOL, name, how, set, needs, fallback, setting, imports, text) KIND_##SYMBOL,
 #include "worker/spawner/kinds.def"
@@ -21,6 +23,12 @@ struct pod_kind_row {
     const char *name, *set, *needs, *fallback, *setting, *imports, *text;
     enum pod_how how;
 };
+
+/* Its pods hold an interpreter that waits for its job. */
+static inline bool pod_how_waits(enum pod_how how)
+{
+    return how == HOW_WARM || how == HOW_SLOW;
+}
 
 const struct pod_kind_row *pod_kind_row(enum pod_kind kind);
 /* KIND_COUNT: there is none of that name. */

@@ -142,7 +142,7 @@ static unsigned defences_off(void)
     struct str list = str_of(getenv("MILLRACE_TEST_OFF"));
     while (list.p != NULL) {
         struct str name = str_split(&list, ',');
-        enum defence d = plan_defence_named(name.p, name.n);
+        enum defence d = defence_named(name);
         if (d != DEFENCE_COUNT)
             off |= 1U << d;
         else if (name.n > 0)

@@ -7,26 +7,6 @@
 #include <sched.h>
 #include <string.h>
 
-static const char *const names[] = {
-#define X(NAME, name, text) #name,
-#include "worker/spawner/defences.def"
-#undef X
-};
-
-enum defence plan_defence_named(const char *name, size_t len)
-{
-    for (int d = 0; d < DEFENCE_COUNT; d++) {
-        if (strlen(names[d]) == len && memcmp(names[d], name, len) == 0)
-            return (enum defence)d;
-    }
-    return DEFENCE_COUNT;
-}
-
-const char *plan_defence_name(enum defence d)
-{
-    return d < DEFENCE_COUNT ? names[d] : "?";
-}
-
 static void add(struct plan *p, struct op op)
 {
     if (p->n == PLAN_MAX) {

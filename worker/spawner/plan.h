@@ -63,8 +63,5 @@ void plan_pod(struct plan *p, const struct pod_limits *limits, unsigned off);
 /* CLONE_NEW* of a pod, and of its first process. */
 unsigned long plan_namespaces(unsigned off);
 unsigned long plan_clone_flags(unsigned off);
-/* The defence named `name` (as in defences.def), or DEFENCE_COUNT. */
-enum defence plan_defence_named(const char *name, size_t len);
-const char *plan_defence_name(enum defence d);
 
 #endif

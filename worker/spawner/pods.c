@@ -204,7 +204,7 @@ static enum err ask_helper(struct spawner *s, struct pod *p, const struct pod_ki
         for (int i = 0; e == ERR_OK && i < TEMPLATE_FD_GO; i++)
             give(&l, ours[i], RUNNER_FD_STDIN + i);
     }
-    if (kind->how == HOW_WARM || kind->how == HOW_SLOW)
+    if (pod_how_waits(kind->how))
         q.program = PROGRAM_WARM;
     snprintf(q.set, sizeof q.set, "%s", kind->set);
     q.fd_count = (uint32_t)l.n;

@@ -239,14 +239,6 @@ enum err http_head_parse(struct str text, struct http_head *ret_head, struct htt
 
 /* ---- target ---- */
 
-static int hex_digit(char c)
-{
-    if (is_digit(c))
-        return c - '0';
-    char lower = (char)(c | 0x20);
-    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
-
 /* Percent-decodes once. {NULL, 0} for a bad escape, a control character or bytes that are not UTF-8. */
 static struct str decode(struct str s, bool plus_is_space, struct arena *arena)
 {
@@ -255,8 +247,8 @@ static struct str decode(struct str s, bool plus_is_space, struct arena *arena)
     for (size_t i = 0; out != NULL && i < s.n; i++) {
         unsigned char c = (unsigned char)s.p[i];
         if (c == '%') {
-            int high = i + 2 < s.n ? hex_digit(s.p[i + 1]) : -1;
-            int low = i + 2 < s.n ? hex_digit(s.p[i + 2]) : -1;
+            int high = i + 2 < s.n ? hex_value(s.p[i + 1]) : -1;
+            int low = i + 2 < s.n ? hex_value(s.p[i + 2]) : -1;
             if (high < 0 || low < 0)
                 return (struct str){NULL, 0};
             c = (unsigned char)(high << 4 | low);

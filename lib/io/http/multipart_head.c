@@ -88,14 +88,6 @@ static bool copy_text(struct str text, char *out, size_t size)
     return true;
 }
 
-static int hex_value(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
 static bool append_latin1(struct buf *out, unsigned char c)
 {
     if (c >= 0x80) {

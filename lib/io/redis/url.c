@@ -3,15 +3,6 @@
 
 #include <string.h>
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 static enum err copy_plain(struct str s, char *out, size_t size)
 {
     if (s.n >= size || (s.n && memchr(s.p, 0, s.n)))
