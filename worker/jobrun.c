@@ -311,7 +311,7 @@ void jobruns_start(struct jobruns *runs, const struct claimed_job *job)
     else if (runs->options.missing && runs->options.missing[run->plan.lang])
         no_toolchain(run);
     else if (run->request.state == RUN_STATE_SESSION)
-        jobrun_state_fetch(run);
+        jobrun_state_fetch(run, job->state);
     else
         jobrun_look(run);
 }

@@ -189,8 +189,9 @@ void jobrun_after_limits(struct jobrun *run);
 
 /* jobrun_state.c */
 MUST_CHECK enum err jobrun_state_open(struct jobrun *run, const struct claimed_job *job);
-void jobrun_state_fetch(struct jobrun *run); /* then takes a pod, or ends */
-void jobrun_state_ask(struct jobrun *run);   /* again: it could not be read */
+/* Then takes a pod, or ends. `told`: with the claim; NULL: the store is asked. */
+void jobrun_state_fetch(struct jobrun *run, const struct state_view *told);
+void jobrun_state_ask(struct jobrun *run); /* again: it could not be read */
 /* The kind of pod in which its state can be neither restored nor saved; NULL: none is so. */
 const char *jobrun_state_never(const struct jobrun *run);
 /* What goes to the pod: the specification with what it must know of the state, and the state. May be called again. */

@@ -235,10 +235,13 @@ void jobrun_state_ask(struct jobrun *run)
     q->state_read(q->arg, owner, s->session, on_view, run);
 }
 
-void jobrun_state_fetch(struct jobrun *run)
+void jobrun_state_fetch(struct jobrun *run, const struct state_view *told)
 {
     jobrun_set_state(run, JR_FETCHING);
-    jobrun_state_ask(run);
+    if (told != NULL)
+        take_view(run, told);
+    else
+        jobrun_state_ask(run);
 }
 
 const char *jobrun_state_never(const struct jobrun *run)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reads the ready lanes: one connection for each partition, blocked in XREADGROUP while there is a free slot. */
 #include "queue/consumer.h"
+#include "queue/state.h"
 
 #include "json/json.h"
 
@@ -52,6 +53,7 @@ struct claim {
 static void hand_on(struct lane *lane, struct lease *l, const struct redis_value *v)
 {
     struct consumer *c = lane->c;
+    struct state_view state;
     struct claimed_job job = {
         .job = l->node.id,
         .session = l->session,
@@ -65,6 +67,7 @@ static void hand_on(struct lane *lane, struct lease *l, const struct redis_value
         .now_ms = redis_integer(redis_item(v, 9)),
         .last_seq = (uint64_t)redis_integer(redis_item(v, 10)),
         .last_input = (uint64_t)redis_integer(redis_item(v, 12)),
+        .state = state_given(v, &state) ? &state : NULL,
     };
     uint64_t ins = job.last_input;
     struct id id = l->node.id;

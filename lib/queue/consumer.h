@@ -94,7 +94,10 @@ void lanes_watch(struct consumer *c);
 void lane_watch_free(struct lane *l);
 void janitor_run(struct queue *q);
 
-/* session_state.c: the arguments of finish_state behind the drafts. */
+/* session_state.c: the state that a claim's answer tells. False: it tells none. */
+struct state_view;
+bool state_given(const struct redis_value *claimed, struct state_view *ret_view);
+/* The arguments of finish_state behind the drafts. */
 struct state_change;
 void state_arguments(struct call *call, const struct state_change *state);
 

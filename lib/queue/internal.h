@@ -145,11 +145,11 @@ struct message {
 };
 MUST_CHECK enum err message_parse(struct str payload, struct message *ret_message);
 /* A job that was delivered to us, or claimed for us. Everything points into the message, or into itself. */
-enum { HANDED_VALUES = 15 };
+enum { HANDED_VALUES = 15, HANDED_WITH_STATE = 18 };
 struct handed {
     struct id job;
     struct str class_name, entry;
-    struct redis_value answer, values[HANDED_VALUES]; /* as claim answers; empty: not claimed yet */
+    struct redis_value answer, values[HANDED_WITH_STATE]; /* as claim answers; empty: not claimed yet */
 };
 /* ERR_INVALID: it is another kind of message. */
 MUST_CHECK enum err handed_parse(struct str payload, struct handed *ret_handed);

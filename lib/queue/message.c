@@ -85,13 +85,14 @@ enum err handed_parse(struct str payload, struct handed *ret_handed)
     if (id_parse(job, &h->job) != ERR_OK || h->class_name.n == 0 || h->entry.n == 0)
         return ERR_PROTOCOL;
     h->answer = (struct redis_value){.type = REDIS_ARRAY, .items = h->values};
-    for (; rest.n > 0 && h->answer.count < HANDED_VALUES; h->answer.count++) {
+    for (; rest.n > 0 && h->answer.count < HANDED_WITH_STATE; h->answer.count++) {
         struct redis_value *v = &h->values[h->answer.count];
         *v = (struct redis_value){.type = REDIS_STRING};
         if (!number(&rest, ':', &len) || !bytes(&rest, len, &v->text))
             return ERR_PROTOCOL;
     }
-    bool whole = h->answer.count == 0 || h->answer.count == HANDED_VALUES;
+    size_t count = h->answer.count;
+    bool whole = count == 0 || count == HANDED_VALUES || count == HANDED_WITH_STATE;
     return rest.n == 0 && whole ? ERR_OK : ERR_PROTOCOL;
 }
 

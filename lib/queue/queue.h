@@ -149,6 +149,7 @@ void log_reader_resume(struct log_reader *reader);
 
 /* ---- workers --------------------------------------------------------------------------------------------------- */
 
+struct state_view;
 struct claimed_job {
     struct id job, session;
     uint32_t attempt;
@@ -157,6 +158,7 @@ struct claimed_job {
     int64_t created_ms, now_ms; /* by the store's clock: queue wait = now - created */
     uint64_t last_seq;
     uint64_t last_input; /* sequence of the last client event; 0: none. All up to it are told by on_input */
+    const struct state_view *state; /* state.h: what its session's state is; NULL: ask with state_read() */
 };
 
 struct consumer_callbacks {

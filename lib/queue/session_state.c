@@ -126,6 +126,20 @@ static void on_read(void *arg, const struct redis_value *v)
     }
 }
 
+bool state_given(const struct redis_value *claimed, struct state_view *ret_view)
+{
+    if (claimed->count != HANDED_WITH_STATE)
+        return false;
+    struct state_view view = {.exists = true, .blob = redis_text(redis_item(claimed, HANDED_VALUES + 2))};
+    struct str version = redis_text(redis_item(claimed, HANDED_VALUES));
+    struct str record = redis_text(redis_item(claimed, HANDED_VALUES + 1));
+    view.found = record_read(version, record, &view.of);
+    if (str_to_u64(version, &view.present) != ERR_OK || view.found != (record.n > 0))
+        return false;
+    *ret_view = view;
+    return true;
+}
+
 static void on_list(void *arg, const struct redis_value *v)
 {
     struct state_call *x = arg;

@@ -75,7 +75,7 @@ if handed then
     handed = read == entry
 end
 if handed then
-    j.user, j.session, j.lang, j.class, j.retry, j.created, j.ins = user, session, lang, class, retry, now(), 0
+    j.user, j.session, j.lang, j.class, j.retry, j.created, j.ins, j.ordered = user, session, lang, class, retry, now(), 0, ordered
     hand_begin(j, f, entry, request)
 end
 local fields = {'tenant', tenant, 'user', user, 'session', session, 'lang', lang, 'class', class, 'prio', prio, 'cost', cost,

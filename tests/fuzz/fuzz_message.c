@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A message of the store is taken whole or refused; what it carries lies inside it. */
 #include "fuzz.h"
-#include "queue/internal.h"
+#include "queue/consumer.h"
+#include "queue/state.h"
 
 static bool inside(struct str part, const uint8_t *data, size_t size)
 {
@@ -18,6 +19,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         MUST(id_valid(str_of(h.job.text)) && inside(h.class_name, data, size) && inside(h.entry, data, size));
         for (size_t i = 0; i < h.answer.count; i++)
             MUST(inside(h.values[i].text, data, size));
+        struct state_view view;
+        if (state_given(&h.answer, &view))
+            MUST(inside(view.blob, data, size) && (!view.found || inside(view.of.seal, data, size)));
     }
     if (message_parse(payload, &m) != ERR_OK)
         return 0;

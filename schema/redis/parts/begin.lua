@@ -14,6 +14,8 @@ local function begin(j, f, entry, worker, process)
 end
 
 local function told(word, j, request)
-    return {word, j.attempt, request, j.tenant, j.user, j.lang, j.session, j.retry, j.created, j.ms, j.seq, j.last,
-            j.ins, j.class, j.cancel or ''}
+    local values = {word, j.attempt, request, j.tenant, j.user, j.lang, j.session, j.retry, j.created, j.ms, j.seq, j.last,
+                    j.ins, j.class, j.cancel or ''}
+    given(j, values)
+    return values
 end

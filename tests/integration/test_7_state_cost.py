@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run with state asks of Redis beyond one without: nothing, where the state is little."""
+import contextlib
+
+import pytest
+from contract import Session
+from test_7_state_routes import store  # noqa: F401  a fixture
+
+OVER = "this test has seen enough"
+
+
+@pytest.fixture
+def session(api):
+    return Session(api)
+
+
+@contextlib.contextmanager
+def scripts_of(store, session):  # noqa: F811
+    """Of every script called meanwhile that has a key of the session: (its keys behind the session's id, its arguments)."""
+    found = []
+    with store.monitor() as monitor:
+        yield found
+        store.echo(OVER)
+        for line in monitor.listen():
+            words = line["command"].split(" ")
+            if OVER in line["command"]:
+                break
+            if words[0].upper() == "EVALSHA" and line["client_type"] != "lua":
+                count = int(words[2])
+                keys = [key.split(f"s:{session.id}")[1] for key in words[3:3 + count] if f":s:{session.id}" in key]
+                if keys:
+                    found.append((keys, words[3 + count:]))
+
+
+def reads(scripts):
+    """Those that ask for a version with its blob, as a worker does; an api's question whose session it is asks for version 0."""
+    return [arguments for keys, arguments in scripts if keys == ["", ":states", ":blobs", ":order"] and arguments[-1] != "0"]
+
+
+def test_a_little_state_comes_with_its_run(session, store):  # noqa: F811
+    session("x = 1")
+    with scripts_of(store, session) as scripts:
+        assert session.prints("x += 1; print(x)") == "2"
+    assert reads(scripts) == []
+    # the api looks whose session it is, the job is accepted, the run ends
+    assert [keys for keys, _ in scripts] == [["", ":states", ":blobs", ":order"], [":order"], [":order", "", ":log", ":states", ":blobs"]]
+
+
+def test_a_larger_one_is_asked_for(session, store):  # noqa: F811
+    session("import random; x = random.randbytes(40000)")
+    with scripts_of(store, session) as scripts:
+        assert session.prints("print(len(x))") == "40000"
+    assert len(reads(scripts)) == 1
+
+
+def test_a_session_that_is_none_yet_is_not_asked_for(session, store):  # noqa: F811
+    with store.monitor() as monitor:
+        session("x = 1")
+        store.echo(OVER)
+        lines = []
+        for line in monitor.listen():
+            if OVER in line["command"]:
+                break
+            lines.append(line["command"])
+    mine = [line for line in lines if line.upper().startswith("EVALSHA") and f":s:{session.id}" in line]
+    assert len(mine) == 2, mine
