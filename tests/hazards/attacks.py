@@ -205,7 +205,7 @@ except RuntimeError:
 os._exit(0)
 """, **FEW)
 attack("A56", "a fork bomb", lambda f: ends("wall")(f) and f["usage"]["pids_refused"] > 0, ":(){ :|:& };:; while :; do :; done",
-       kind="bash", pids=50, wall_ms=500)
+       kind="bash", pids=50, wall_ms=2000)
 attack("A56", "clone with CLONE_PARENT", last_says("refused"), """
 try:
     for i in range(80):

@@ -107,10 +107,11 @@ def test_an_id_in_use_and_a_malformed_one(plant):
 def test_somebody_elses(plant):
     system, api = plant
     request_id = str(uuid.uuid4())
-    begin(api, "await t(n=1)", request_id)
+    told = begin(api, "await t(n=1)", request_id)
     with Api(system, key="other-key-0123456789") as other:
         answer = cancel(other, request_id)
         assert (answer.status_code, answer.json()["error"]) == (403, "Programmatic request belongs to another principal")
+    assert go_on(api, told).json()["status"] == "completed"
 
 
 @pytest.mark.parametrize("lang, code", [("python", "print('a')\nawait t(n=1)\nprint('b')\nprint('e', file=sys.stderr)\nawait t(n=2)\nprint('c')"),
