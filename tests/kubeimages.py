@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 import pathlib
 import subprocess
 import tarfile
@@ -21,6 +22,20 @@ def make(folder, *names):
     told = subprocess.run([ROOT / "tools" / "images", "--registry", REGISTRY, "--tag", TAG, "--output", folder, "--build", BUILD, "--bare", *names],
                           capture_output=True, text=True, timeout=1800, check=False)
     assert told.returncode == 0, told.stderr[-3000:]
+    return {name: pathlib.Path(folder) / f"{name}.tar" for name in names}
+
+
+MADE = {}  # {name: its folder}, of this session
+
+
+def make_once(folder, *names):
+    """As make(); what this session has made before is linked."""
+    new = [name for name in names if name not in MADE]
+    if new:
+        make(folder, *new)
+        MADE.update(dict.fromkeys(new, pathlib.Path(folder)))
+    for path in (path for name in names for path in MADE[name].glob(f"{name}.*") if MADE[name] != pathlib.Path(folder) and path.is_file()):
+        os.link(path, pathlib.Path(folder) / path.name)
     return {name: pathlib.Path(folder) / f"{name}.tar" for name in names}
 
 
@@ -72,7 +87,7 @@ def pods_of(cluster, folder):
     """Arguments of a System whose programs run in pods of the cluster, in the languages of LANGUAGES."""
     mark = cluster.state / f"images-{hashlib.sha256((BUILD / 'bin' / 'millrace-runner').read_bytes()).hexdigest()}"
     if not mark.exists():  # a cluster that is used again has them
-        cluster.import_images(*make(folder, *LANGUAGES).values())
+        cluster.import_images(*make_once(folder, *LANGUAGES).values())
         mark.touch()
     cluster.namespace(NAMESPACE)
     return {"options": ["--backend", "kubernetes"], "env": {**settings(cluster), **POOLS}}

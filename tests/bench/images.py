@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """All images: made, loaded into a Kubernetes, and each language's programs run in a pod of its image.
 
-    images.py [--bare] [--again NAME,...] [--docs] [NAME...]
+    images.py [--bare] [--rows all|ROW,...] [--again NAME,...] [--docs] [NAME...]
 
-Of every language: hello, arguments, a file that is written, and an error of syntax or of the compiler (`tests/languages`). --again
+Of every language: hello, arguments, a file that is written, and an error of syntax or of the compiler (`tests/languages`), or the rows of
+its table that --rows names. --again
 makes images of these names once more in another folder with an empty cache, and compares the digests. --docs writes the table of docs/KUBERNETES.md.
 Needs root; minutes once, and minutes again for what is not in the cache.
 """
@@ -24,6 +25,7 @@ import kubeimages  # noqa: E402
 from contract import Api  # noqa: E402
 from kubecluster import Cluster  # noqa: E402
 from system import BUILD, ROOT, System  # noqa: E402
+import test_1_languages as languages  # noqa: E402
 from test_1_languages import CHECKS, LANGUAGES, request  # noqa: E402
 
 ROWS = ("hello", "args", "file", "broken")
@@ -53,10 +55,10 @@ def make_again(options, folder, name):
     return digest
 
 
-def run_rows(system, lang):
+def run_rows(system, lang, rows):
     """What failed of a language's programs."""
     failed = []
-    for row in ROWS:
+    for row in rows:
         with Api(system) as api:
             api.timeout = 300
             answer = api.post("/exec", json=request(lang, row))
@@ -68,21 +70,21 @@ def run_rows(system, lang):
     return failed
 
 
-def run_all(cluster, folder, names):
+def run_all(cluster, folder, names, rows):
     cluster.namespace(kubeimages.NAMESPACE)
     env = {**kubeimages.settings(cluster), "K8S_POD_START_SECONDS": "300", "MAX_EXECUTION_TIME": "60", "POD_POOL_PY_SCIENCE": "0", **{f"POD_POOL_{name.upper()}": "0" for name in LANGUAGES}}
     system = System(folder / "system", env=env, options=["--backend", "kubernetes"])
     try:
         with concurrent.futures.ThreadPoolExecutor(2) as two:
-            return sum(two.map(lambda lang: run_rows(system, lang), names), [])
+            return sum(two.map(lambda lang: run_rows(system, lang, rows), names), [])
     finally:
         system.stop()
 
 
-def table(made, bare):
+def table(made, bare, rows):
     lines = [f"| image{', `--bare`' if bare else ''} | MiB | Debian packages | programs run in a pod of it |", "|---|---|---|---|"]
     for name, one in made.items():
-        ran = "starts (`tests/kubernetes/test_2_images.py`)" if name == "service" else ", ".join(ROWS)
+        ran = "starts (`tests/kubernetes/test_2_images.py`)" if name == "service" else ", ".join(rows)
         lines.append(f"| `{name}` | {one.mib} | {one.packages} | {ran} |")
     return "\n".join(lines) + "\n"
 
@@ -98,7 +100,9 @@ def main():
     parser.add_argument("--again", default="", metavar="NAME,...")
     parser.add_argument("--docs", action="store_true")
     parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--rows", default=",".join(ROWS), metavar="all|ROW,...")
     options = parser.parse_args()
+    rows = list(languages.ROWS) if options.rows == "all" else options.rows.split(",")
     names, made, failed = options.names or ["service", *LANGUAGES], {}, []
     with tempfile.TemporaryDirectory(prefix="millrace-images-", dir="/var/tmp") as folder:
         folder = pathlib.Path(folder)
@@ -113,14 +117,14 @@ def main():
                 if make_again(options, folder / "again", name) != made[name].digest:
                     failed.append(f"{name}: made again it has another digest")
                 print(f"{name:<8} made again", flush=True)
-            failed += run_all(cluster, folder, [name for name in names if name in LANGUAGES])
+            failed += run_all(cluster, folder, [name for name in names if name in LANGUAGES], rows)
         finally:
             cluster.stop()
-    print("\n".join(failed) or table(made, options.bare))
+    print("\n".join(failed) or table(made, options.bare, rows))
     if failed:
         sys.exit(1)
     if options.docs:
-        write_docs(table(made, options.bare))
+        write_docs(table(made, options.bare, rows))
 
 
 if __name__ == "__main__":

@@ -1,26 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pods of a Kubernetes beside local ones, on one machine in one run.
 
-    kubernetes.py [--runs N] [--seconds N] [--pool N] [--pods N] [--json FILE]
+    kubernetes.py [--runs N] [--seconds N] [--pool N] [--pods N] [--json FILE] [--docs]
 
-Warm print(1) through the API with one client and the pool kept full; runs per second of 8 clients; how long a pool takes to be full
-again, beside as many pods made by kubectl; requests to the API server for each job; memory of a worker that keeps many pods which no node takes.
+Warm print(1) through the API with one client and the pool kept full; from no ready pod to an answer, beside `kubectl run --rm`; runs
+per second of 8 clients, none of which may fail; how long a pool takes to be full again, beside as many pods made by kubectl; requests to
+the API server for each job; memory of a worker that keeps many pods which no node takes.
 Needs root and the images of tools/images (Python). One cluster, made by tests/kube.
 """
 import argparse
 import concurrent.futures
-import contextlib
 import json
 import pathlib
 import statistics
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "faults"))
 import kubeimages  # noqa: E402
+import page  # noqa: E402
 import plant as plants  # noqa: E402
 from contract import Api  # noqa: E402
 from kubecluster import Cluster, hardened_pod  # noqa: E402
@@ -30,9 +32,9 @@ OTHERS_OFF = {f"POD_POOL_{name}": "0" for name in "PY_SCIENCE JS TS JAVA PHP R B
 MIB = 1 << 20
 
 
-def told(system, page):
+def told(system, path):
     port = system.children("worker")[0]["port"]
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{page}", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
         return json.load(answer)
 
 
@@ -51,8 +53,9 @@ def timed(client):
 def warm(system, runs, size):
     seen = []
     with Api(system) as client:
-        for _ in range(runs):
-            wait_until("the pool is full", lambda: full(system, size), 120, 0.02)
+        for n in range(runs):
+            if n % max(1, size // 2) == 0:
+                wait_until("the pool is full", lambda: full(system, size), 120, 0.02)
             seen.append(timed(client) * 1000)
     return statistics.median(seen)
 
@@ -68,6 +71,25 @@ def sustained(system, seconds):
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         times = sum((f.result() for f in [pool.submit(one) for _ in range(8)]), [])
     return len(times) / seconds, statistics.median(times)
+
+
+def cold(folder, cluster, env, options, runs):
+    """Seconds from no ready pod to an answer, beside what kubectl takes with the same image: medians, in turn."""
+    ours, theirs = [], []
+    cluster.namespace("by-hand", level="privileged")
+    system = System(folder / "cold", env={**env, "POD_POOL_PY": "0"}, options=options)
+    try:
+        with Api(system) as client:
+            for n in range(runs):
+                ours.append(timed(client))
+                begun = time.monotonic()
+                told = cluster.kubectl("-n", "by-hand", "run", f"hand-{n}", "--rm", "-i", "--restart=Never", "--image-pull-policy=Never", "--command",
+                                       f"--image={kubeimages.reference('py')}", "--", "/usr/bin/python3", "-c", "print(1)", timeout=180)
+                theirs.append(time.monotonic() - begun)
+                assert told.startswith("1\n"), told
+    finally:
+        system.stop()
+    return statistics.median(ours), statistics.median(theirs)
 
 
 def refill(system, size):
@@ -106,9 +128,13 @@ def memory(folder, given, pods):
     worker = plant.of("spawner")[0]
 
     def made():
-        with contextlib.suppress(OSError), urllib.request.urlopen(worker.url + "/health/kubernetes", timeout=10) as answer:
+        try:
+            with urllib.request.urlopen(worker.url + "/health/kubernetes", timeout=10) as answer:
+                return json.load(answer)["cluster"]["made"]
+        except urllib.error.HTTPError as answer:  # it has no pod that could be used
             return json.load(answer)["cluster"]["made"]
-        return 0
+        except OSError:
+            return 0
     with plant:
         wait_until("all are made", lambda: made() >= pods, 300, 0.2)
         return next(int(line.split()[1]) << 10 for line in open(f"/proc/{worker.pid}/status", encoding="ascii") if line.startswith("VmRSS"))
@@ -134,12 +160,18 @@ def measure(options, folder):
             figures["requests per job"] = (after["requests"] - before["requests"]) / max(1, after["made"] - before["made"])
         finally:
             system.stop()
+        figures["no ready pod to an answer, s"], figures["kubectl run --rm, s"] = cold(folder, cluster, env, given["options"], min(3, options.runs))
         figures["as many by kubectl, s"] = kubelet_alone(cluster, options.pool)
         if options.pods:
             figures[f"worker with {options.pods} pods, MiB"] = memory(folder / "memory", given, options.pods) / MIB
     finally:
         cluster.stop()
     return figures
+
+
+def write_docs(figures, where):
+    rows = [[name, f"{value:.1f}"] for name, value in figures.items()]
+    page.write_section("Kubernetes", "tests/bench/kubernetes.py --docs", where, page.table(["figure", "measured"], rows))
 
 
 def main():
@@ -149,7 +181,8 @@ def main():
     parser.add_argument("--pool", type=int, default=20)
     parser.add_argument("--pods", type=int, default=200)
     parser.add_argument("--json", type=pathlib.Path)
-    options = parser.parse_args()
+    parser.add_argument("--docs", action="store_true", help="write the table of docs/BENCHMARKS.md")
+    options, where = parser.parse_args(), page.machine()
     with tempfile.TemporaryDirectory(prefix="millrace-kubernetes-") as folder:
         (pathlib.Path(folder) / "images").mkdir()
         figures = measure(options, pathlib.Path(folder))
@@ -157,6 +190,8 @@ def main():
         print(f"{name:<32} {value:8.1f}")
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1))
+    if options.docs:
+        write_docs(figures, where)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ NAMES = ("service", "bash", "c")
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("images")
-    kubeimages.make(folder, *NAMES)
+    kubeimages.make_once(folder, *NAMES)
     return folder
 
 
