@@ -3,7 +3,8 @@
 import contextlib
 
 import pytest
-from contract import Session
+from contract import Api, Session
+from system import System
 from test_7_state_routes import store  # noqa: F401  a fixture
 
 OVER = "this test has seen enough"
@@ -64,3 +65,31 @@ def test_a_session_that_is_none_yet_is_not_asked_for(session, store):  # noqa: F
             lines.append(line["command"])
     mine = [line for line in lines if line.upper().startswith("EVALSHA") and f":s:{session.id}" in line]
     assert len(mine) == 2, mine
+
+
+LAST = """
+import socket, time
+class Last:
+    def __del__(self, socket=socket, time=time, print=print):
+        print('saved', flush=True)
+        socket.socket(fileno=3).shutdown(socket.SHUT_WR)
+        time.sleep({})
+        print('after', flush=True)
+x = Last()
+"""
+
+
+def test_its_end_is_told_when_its_state_is(tmp_path):
+    """The interpreter's last step, done here by the program itself: PID 1 does not wait until the process is gone."""
+    system = System(tmp_path, env={"STATE_CAPTURE_SECONDS": "60"})  # before that nothing but this step ends it
+    try:
+        with Api(system) as api:
+            body = api.exec("py", LAST.format(25))
+    finally:
+        system.stop()
+    assert (body["exit_code"], body["stdout"], body["has_state"]) == (0, "saved\n", True)
+
+
+def test_a_program_that_left_files_is_waited_for(session):
+    body = session("open('a.txt', 'w').write('x')" + LAST.format(0.1))
+    assert (body["exit_code"], body["stdout"], body["has_state"]) == (0, "saved\nafter\n", True)

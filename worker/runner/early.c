@@ -12,8 +12,8 @@
 static bool is_plain(struct runner *r)
 {
     uint32_t tasks = 0;
-    if (r->main == 0 || r->compile || r->second || r->tools != NULL || r->state_run.ended ||
-        r->exit.end != PE_OWN || !r->drained || !defence_on(r->off, DEFENCE_KILL_ALL) || !usage_is_counted(r))
+    if (r->main == 0 || r->compile || r->second || r->tools != NULL || r->exit.end != PE_OWN || !r->drained ||
+        !defence_on(r->off, DEFENCE_KILL_ALL) || !usage_is_counted(r))
         return false;
     usage_tasks(r, &tasks);
     return tasks == 1 && !files_any(&r->files);
@@ -31,7 +31,8 @@ bool early_end(struct runner *r)
     kill(r->main, SIGKILL);
     r->exit.exit_code = r->over_status;
     r->exit.signal = 0;
-    r->exit.wall_ns = (uint64_t)(clock_mono_ns() - r->started_ns);
+    if (!r->state_run.ended) /* else its own time is known already */
+        r->exit.wall_ns = (uint64_t)(clock_mono_ns() - r->started_ns);
     r->early = true;
     return true;
 }

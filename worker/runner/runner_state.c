@@ -88,12 +88,23 @@ static bool take_end(struct runner *r)
     return true;
 }
 
+/* Shut by the program as its last step, or by the kernel when it has ended: the status that it told counts either way. */
+static void over_behind_state(struct runner *r)
+{
+    struct program_ended told;
+    memcpy(&told, r->state_run.told, sizeof told);
+    r->over_told = !(told.status & PROGRAM_ENDS_ITSELF);
+    r->over_status = told.status & 0xff;
+}
+
 static enum err relay(struct runner *r, bool *ret_more)
 {
     struct runner_state *s = &r->state_run;
     ssize_t n = recv(r->go, channel_chunk(&r->channel), CHANNEL_CHUNK_MAX, MSG_DONTWAIT);
     *ret_more = n > 0 && (uint64_t)n <= s->left;
     if (!*ret_more) {
+        if (n == 0)
+            over_behind_state(r);
         if (n >= 0 || (errno != EAGAIN && errno != EINTR))
             shut_go(r);
         return ERR_OK;

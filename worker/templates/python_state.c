@@ -234,7 +234,11 @@ void python_state_end(struct python_state *state, int status)
 void python_state_over(const struct python_state *state, int status)
 {
     struct program_ended over = {.magic = TEMPLATE_MAGIC, .status = (status & 0xff) | PROGRAM_IS_OVER};
-    if (!state->ended && same_socket(state))
+    if (!same_socket(state))
+        return;
+    if (state->ended)
+        (void)shutdown(state->go, SHUT_WR);
+    else
         (void)send(state->go, &over, sizeof over, MSG_NOSIGNAL | MSG_DONTWAIT); /* else it is known later */
 }
 

@@ -31,7 +31,7 @@ MUST_CHECK enum err python_state_begin(struct python_state *state, const struct 
 /* The program has ended. False: its namespace is empty, and there is nothing to say. */
 bool python_state_due(const struct python_state *state);
 void python_state_end(struct python_state *state, int status);
-/* The last thing before its end, where nothing was said of a state. */
+/* The last thing before its end. */
 void python_state_over(const struct python_state *state, int status);
 /* Lets go of the namespace, so that what is in it can end as in any program. */
 void python_state_drop(struct python_state *state);

@@ -122,7 +122,8 @@ struct program_ended {
 enum { PROGRAM_ENDS_ITSELF = 256 };
 
 /* Bit of program_ended.status: nothing is left to do but to end with the status, and nothing is said of a state. PID 1 may then
-   kill the program before it has ended, and tell its end at once. */
+   kill the program before it has ended, and tell its end at once. A program that has told its end, and its state behind it, says
+   the same by shutting the socket. */
 enum { PROGRAM_IS_OVER = 512 };
 
 /* A program that is executed and keeps state (a shell) finds these descriptors: the go socket, a file in memory with the state
