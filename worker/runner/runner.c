@@ -461,7 +461,7 @@ static void settle(struct runner *r)
             (defence_on(r->off, DEFENCE_KILL_ALL) || r->state != RUN_KILLING || r->exit.end != PE_OWN))
             return;
         pump(r); /* nobody writes any more: what is there now is all */
-        if (r->drained)
+        if (r->drained && !r->state_run.held)
             finish(r);
     } else if (r->state == RUN_KEEPING)
         keep_program(r);

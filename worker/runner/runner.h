@@ -31,6 +31,7 @@ struct runner_state {
     bool kept;      /* the go socket stays open while the program runs */
     bool ended;     /* the program told its end: it is being saved, which does not change how it ended */
     bool announced; /* the worker knows that something is said of the state */
+    bool held;      /* the worker does not take it as fast: more may be there than was read */
     size_t part;    /* bytes of `told` that are here */
     char told[8];   /* struct program_ended */
     uint64_t left;  /* bytes of its records that may still come */

@@ -117,14 +117,17 @@ static enum err relay(struct runner *r, bool *ret_more)
 enum err state_pump(struct runner *r)
 {
     bool more = r->go >= 0 && r->state_run.kept;
+    r->state_run.held = false;
     enum err e = ERR_OK;
     while (more && e == ERR_OK) {
         if (!r->state_run.ended)
             more = take_end(r);
         else if ((e = channel_flush(&r->channel)) == ERR_OK && channel_idle(&r->channel))
             e = relay(r, &more);
-        else
+        else {
+            r->state_run.held = e == ERR_OK;
             more = false;
+        }
     }
     return e;
 }
