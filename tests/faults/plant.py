@@ -354,9 +354,11 @@ class Plant:
         return left
 
     def _left(self):
-        left = {}
+        left, others = {}, set(self.children_before)  # and what these start meanwhile: parents come before their children
         for pid, stat in descendants(os.getpid()).items():
-            if pid in self.children_before or any(p.popen and p.pid == pid for p in self.processes):
+            if stat[2] in others:
+                others.add(pid)
+            if pid in others or any(p.popen and p.pid == pid for p in self.processes):
                 continue
             if stat[1] == "Z" and stat[2] == os.getpid():
                 os.waitpid(pid, os.WNOHANG)  # an orphan that came to us and has ended
