@@ -37,7 +37,7 @@ def absolute(node):
 def check(value, schema, what):
     validator = jsonschema.Draft202012Validator(absolute(schema), registry=REGISTRY)
     faults = [f"{'/'.join(map(str, error.absolute_path))}: {error.message}" for error in validator.iter_errors(value)]
-    assert not faults, f"{what} is not what openapi.yaml says: {faults}"
+    assert not faults, f"{what} is not what openapi.yaml says: {faults}: {str(value)[:600]}"
 
 
 def operation(method, path):
