@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a run's deadline to the end of the last process of its pod: programs that ignore every signal, with children and
 grandchildren in sessions of their own, while another pod takes half of this machine. PID 1 tells the end only when nobody else is left
-in the pod, so its EXIT is the moment. Prints a table; exit 1 when p99 is above the goal. --runs N"""
+in the pod, so its EXIT is the moment. Prints a table; exit 1 when p99 is above the goal. --runs N, --docs"""
 import argparse
 import os
 import pathlib
@@ -10,6 +10,7 @@ import threading
 
 TESTS = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(TESTS), str(TESTS / "hazards")]
+import page  # noqa: E402
 from place import Place  # noqa: E402
 
 GOAL_MS, WALL_MS = 50, 400
@@ -53,11 +54,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=110)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--docs", action="store_true", help="write the section of docs/BENCHMARKS.md")
     options, _ = parser.parse_known_args()
-    runs = 30 if options.quick else options.runs
+    runs, where, rows, good = 30 if options.quick else options.runs, page.machine(), [], True
     build = pathlib.Path(os.environ.get("MILLRACE_BUILD", "build/release")).resolve()
-    print(f"{'deadline to last process gone':<32} {'p50':>8} {'p99':>8} {'max':>8}  ms, {runs} runs each")
-    good = True
     for name, load in (("idle", False), ("half load", True)):
         place, beside, stop = Place(build, True), Place(build, True), threading.Event()
         thread = threading.Thread(target=half_load, args=(beside, stop))
@@ -71,8 +71,12 @@ def main():
         beside.close()
         p99 = quantile(late, 0.99)
         good = good and p99 <= GOAL_MS
-        print(f"{name:<32} {quantile(late, 0.5):8.1f} {p99:8.1f} {late[-1]:8.1f}  goal: p99 {GOAL_MS} ms, "
-              f"{'reached' if p99 <= GOAL_MS else 'NOT reached'}")
+        rows.append([name, *(f"{value:.1f} ms" for value in (quantile(late, 0.5), p99, late[-1])), f"{GOAL_MS} ms"])
+    text = page.table(["machine", "p50", "p99", "longest", "goal for p99"], rows)
+    print(text)
+    if options.docs:
+        page.write_section("From the deadline to the end of the last process", "tests/bench/deadline.py --docs", where,
+                           f"{runs} programs each that ignore every signal, with children and grandchildren in sessions of their own.\n\n{text}")
     return 0 if good else 1
 
 

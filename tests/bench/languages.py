@@ -100,8 +100,10 @@ def main():
     parser.add_argument("--lang", action="append", choices=LANGUAGES)
     parser.add_argument("--json", type=pathlib.Path)
     parser.add_argument("--docs", action="store_true", help="write the section of docs/BENCHMARKS.md")
-    options = parser.parse_args()
+    parser.add_argument("--quick", action="store_true", help="small counts, to see that it works")
+    options, _ = parser.parse_known_args()
     rows, where = [], page.machine()
+    options.runs = 1 if options.quick else options.runs
     with tempfile.TemporaryDirectory() as folder:
         system = System(pathlib.Path(folder) / "system", env={"POD_POOL_BASH": "3"})
         try:

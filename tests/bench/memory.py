@@ -140,8 +140,11 @@ def main():
     parser.add_argument("--runs", type=int, default=10000)
     parser.add_argument("--json", type=pathlib.Path)
     parser.add_argument("--docs", action="store_true", help="write the section of docs/BENCHMARKS.md")
-    options = parser.parse_args()
+    parser.add_argument("--quick", action="store_true", help="small counts, to see that it works")
+    options, _ = parser.parse_known_args()
     told, where = {}, page.machine()
+    if options.quick:
+        options.bare, options.science, options.runs = 8, 4, 100
     with tempfile.TemporaryDirectory() as folder:
         for kind in KINDS:
             if count := getattr(options, kind):
