@@ -7,11 +7,14 @@
 #include <string.h>
 
 #define ARGV(...) ((const char *const[]){__VA_ARGS__, NULL})
+/* Where a program uses them. zlib by its file's name: that is there with binutils, its other name only with its headers. */
+#define LINKED_BY_C "-Wl,--as-needed", "-lm", "-l:libz.so.1"
 static const struct language_row rows[] = {
 #define X(symbol, id_, ...) [LANG_##symbol] = {.id = (id_), __VA_ARGS__},
 #include "schema/languages.def"
 #undef X
 };
+#undef LINKED_BY_C
 #undef ARGV
 
 const struct language_row *language_row(enum language lang)
