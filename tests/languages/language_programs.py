@@ -238,11 +238,34 @@ LIBRARIES = {
                     "assert subprocess.check_output(['echo', 'x']) == b'x\\n'\n"
                     "with multiprocessing.Pool(2) as p: assert p.map(abs, [-1, -2]) == [1, 2]\n"
                     "assert zoneinfo.ZoneInfo('Europe/Paris')" + FINE_PY,
+        "images": "import numpy as np, numexpr, imageio, qrcode, skimage.filters, skimage.io\n"
+                  "assert numexpr.evaluate('a * 2', {'a': np.arange(3)}).tolist() == [0, 2, 4]\n"
+                  "imageio.imwrite('i.png', np.full((4, 4), 7, np.uint8)); assert skimage.io.imread('i.png').tolist() == [[7] * 4] * 4\n"
+                  "assert skimage.filters.gaussian(np.ones((9, 9))).shape == (9, 9)\n"
+                  "qrcode.make('text').save('q.png'); assert imageio.imread('q.png').shape[0] > 99" + FINE_PY,
+        "pages": "import io, struct, PyPDF2, markdown, jinja2, pdfminer.high_level, reportlab.pdfgen.canvas, rich.console, xlrd\n"
+                 "c = reportlab.pdfgen.canvas.Canvas('c.pdf'); c.drawString(9, 9, 'text'); c.save()\n"
+                 "assert 'text' in PyPDF2.PdfReader('c.pdf').pages[0].extract_text() and 'text' in pdfminer.high_level.extract_text('c.pdf')\n"
+                 "assert markdown.markdown('*a*') == '<p><em>a</em></p>' and jinja2.Template('{{ a }}').render(a=5) == '5'\n"
+                 "t = io.StringIO(); rich.console.Console(file=t).print('[bold]a[/bold]'); assert t.getvalue() == 'a\\n'\n"
+                 "x = struct.pack('<HHHH', 9, 4, 2, 16) + struct.pack('<HHHH3sd', 3, 15, 0, 0, bytes(3), 2.5) + struct.pack('<HH', 10, 0)\n"
+                 "assert xlrd.open_workbook(file_contents=x).sheet_by_index(0).cell_value(0, 0) == 2.5" + FINE_PY,
+        "data": "import cloudpickle, dateutil.parser, lz4.frame, pendulum, pydantic, pytz, requests\n"
+                "from cryptography.fernet import Fernet\n"
+                "f = Fernet(Fernet.generate_key()); assert f.decrypt(f.encrypt(b'x')) == b'x' and lz4.frame.decompress(lz4.frame.compress(b'x')) == b'x'\n"
+                "assert cloudpickle.loads(cloudpickle.dumps(lambda x: x + 1))(1) == 2\n"
+                "assert pendulum.datetime(2020, 1, 31).add(months=1).day == 29 == dateutil.parser.parse('29 Feb 2020').day\n"
+                "assert pytz.timezone('Europe/Paris').zone == 'Europe/Paris'\n"
+                "class P(pydantic.BaseModel): a: int\n"
+                "assert P(a='5').a == 5 and requests.Request('GET', 'http://a', params={'b': 1}).prepare().url == 'http://a/?b=1'" + FINE_PY,
     },
     "js": {
         "packages": "const _ = require('lodash'), yaml = require('js-yaml'), cheerio = require('cheerio'), moment = require('moment');\n"
                     "if (_.sum([1, 2]) === 3 && yaml.load('[1]')[0] === 1 && cheerio.load('<p>a</p>')('p').text() === 'a' && moment('2020-01-02').month() === 0)\n"
                     "  console.log('fine');",
+        "more": "const axios = require('axios'), async = require('async'), { v4, validate } = require('uuid');\n"
+                "if (axios.getUri({ url: 'http://a', params: { b: 1 } }) === 'http://a?b=1' && validate(v4()))\n"
+                "  async.map([1, 2], (x, done) => done(null, x + 1), (error, all) => { if (!error && all[1] === 3) console.log('fine'); });",
         "standard": "const zlib = require('zlib'), crypto = require('crypto'), { execSync } = require('child_process'), { Worker } = require('worker_threads');\n"
                     "const same = zlib.gunzipSync(zlib.gzipSync('x')).toString() === 'x' && crypto.createHash('sha256').update('').digest('hex').startsWith('e3b0');\n"
                     "new Worker('require(\"worker_threads\").parentPort.postMessage(4)', { eval: true }).on('message', (m) => {\n"
@@ -251,6 +274,11 @@ LIBRARIES = {
     "ts": {
         "packages": "import _ from 'lodash';\nimport * as crypto from 'crypto';\nenum Kind { A, B }\nclass Box<T> { constructor(private readonly v: T) {} get(): T { return this.v } }\n"
                     "const box = new Box<number>(_.sum([1, Kind.B]));\nif (box.get() === 2 && crypto.randomUUID().length === 36) console.log('fine');",
+        "more": "import axios from 'axios';\nimport async from 'async';\nimport * as cheerio from 'cheerio';\nimport moment from 'moment';\n"
+                "import { v4, validate } from 'uuid';\nimport yaml from 'js-yaml';\n"
+                "const url: string = axios.getUri({ url: 'http://a', params: { b: 1 } });\n"
+                "if (url === 'http://a?b=1' && validate(v4()) && cheerio.load('<p>a</p>')('p').text() === 'a' && moment('2020-01-02').month() === 0 && yaml.load('[1]')[0] === 1)\n"
+                "  async.map([1, 2], (x: number, done: any) => done(null, x + 1), (error: any, all: any) => { if (!error && all[1] === 3) console.log('fine'); });",
     },
     "bash": {
         "tools": "set -e\n[ $(echo '{\"a\":[1,2]}' | jq '.a[1]') = 2 ]\n[ $(python3 -c 'print(6*7)') = 42 ]\n[ $(echo 'scale=2; 1/4' | bc) = .25 ]\n"
@@ -258,6 +286,17 @@ LIBRARIES = {
                  "mkdir d; touch d/f; find d -type f | xargs ls -l > list; tar czf d.tgz d; tar tzf d.tgz | grep -q d/f; zip -qr d.zip d; unzip -lq d.zip | grep -q f\n"
                  "date -u -d @0 +%Y | grep -q 1970; diff <(echo a) <(echo a); a=(1 2 3); [ ${#a[@]} = 3 ]; file d.zip | grep -qi zip; xxd -v >/dev/null 2>&1 || od -c list > /dev/null\n"
                  "perl -e 'exit 0'; gcc --version > /dev/null; echo fine",
+        "more tools": "set -e\n[ \"$(gawk 'BEGIN { print strftime(\"%Y\", 0, 1) }')\" = 1970 ]\n"
+                      "for pack in gzip bzip2 xz; do [ \"$(echo abc | $pack | $pack -d)\" = abc ]; done\n"
+                      "echo abc > a; zip -q a.zip a; [ \"$(unzip -p a.zip a)\" = abc ]; [ \"$(less a)\" = abc ]\n"
+                      "o() { printf '%010d 00000 n \\n' $(grep -abo \"^$1 0 obj\" a.pdf | cut -d: -f1); }\n"
+                      "text='BT /F 12 Tf 9 9 Td (text) Tj ET'\n"
+                      "printf '%%PDF-1.4\\n1 0 obj\\n<</Type/Catalog/Pages 2 0 R>>\\nendobj\\n2 0 obj\\n<</Type/Pages/Count 1/Kids[3 0 R]>>\\nendobj\\n' > a.pdf\n"
+                      "printf '3 0 obj\\n<</Type/Page/Parent 2 0 R/MediaBox[0 0 99 99]/Contents 4 0 R/Resources<</Font<</F<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>>>>>>>\\nendobj\\n' >> a.pdf\n"
+                      "printf '4 0 obj\\n<</Length %d>>\\nstream\\n%s\\nendstream\\nendobj\\n' ${#text} \"$text\" >> a.pdf\n"
+                      "at=$(stat -c %s a.pdf); { printf 'xref\\n0 5\\n0000000000 65535 f \\n'; for i in 1 2 3 4; do o $i; done; } > xref; cat xref >> a.pdf\n"
+                      "printf 'trailer\\n<</Size 5/Root 1 0 R>>\\nstartxref\\n%d\\n%%%%EOF\\n' $at >> a.pdf\n"
+                      "pdftotext a.pdf - | grep -qx text\necho fine",
     },
     "go": {
         "standard": 'package main\n\nimport (\n\t"bytes"\n\t"compress/gzip"\n\t"crypto/sha256"\n\t"encoding/json"\n\t"fmt"\n\t"math/big"\n\t"net/http/httptest"\n\t"net/url"\n'
@@ -275,6 +314,12 @@ LIBRARIES = {
                      '    var m = new ObjectMapper().readValue("{\\"a\\":[1,2]}", Map.class);\n'
                      '    if (sum == 10 && m.get("a").equals(List.of(1, 2)) && StringUtils.reverse("ab").equals("ba") && StatUtils.mean(new double[]{1, 3}) == 2\n'
                      '        && new P(1, "x").toString().equals("P[a=1, b=x]")) System.out.println("fine");\n  }\n}',
+        "commons": "import java.io.*;\nimport org.apache.commons.collections4.bag.HashBag;\nimport org.apache.commons.compress.compressors.gzip.*;\n"
+                   "import org.apache.commons.csv.CSVFormat;\nimport org.apache.commons.text.WordUtils;\npublic class Main {\n  public static void main(String[] args) throws Exception {\n"
+                   '    var bag = new HashBag<String>(); bag.add("a", 3);\n    var row = CSVFormat.DEFAULT.parse(new StringReader("x,\\"y,z\\"")).getRecords().get(0);\n'
+                   '    var packed = new ByteArrayOutputStream();\n    try (var out = new GzipCompressorOutputStream(packed)) { out.write("abc".getBytes()); }\n'
+                   '    var text = new String(new GzipCompressorInputStream(new ByteArrayInputStream(packed.toByteArray())).readAllBytes());\n'
+                   '    if (bag.getCount("a") == 3 && row.get(1).equals("y,z") && text.equals("abc") && WordUtils.capitalize("a b").equals("A B")) System.out.println("fine");\n  }\n}',
     },
     "c": {
         "headers": "#include <ctype.h>\n#include <errno.h>\n#include <limits.h>\n#include <math.h>\n#include <pthread.h>\n#include <stdbool.h>\n#include <stdint.h>\n#include <stdio.h>\n#include <stdlib.h>\n"
@@ -282,6 +327,9 @@ LIBRARIES = {
                    "static void *f(void *a) { *(double *)a = sqrt(*(double *)a); return NULL; }\n"
                    "int main(int n, char **v) { double x = 15.0 + n; pthread_t t; pthread_create(&t, NULL, f, &x); pthread_join(t, NULL);\n"
                    '  (void)v; if (x == 4.0 && pow(2, n + 9) == 1024 && strlen("ab") == 2 && cabs(3.0 + 4.0 * I) == 5) puts("fine"); }',
+        "zlib": "#include <stdio.h>\n#include <string.h>\n#include <zlib.h>\nint main(void) { unsigned char a[999] = \"text\", b[999], c[999]; uLongf n = sizeof(b), m = sizeof(c);\n"
+                '  if (compress(b, &n, a, sizeof(a)) == Z_OK && n < 99 && uncompress(c, &m, b, n) == Z_OK && m == sizeof(a) && !memcmp(a, c, m)\n'
+                '      && crc32(0, (const Bytef *)"123456789", 9) == 0xCBF43926) puts("fine"); }',
     },
     "cpp": {
         "headers": "#include <bits/stdc++.h>\nint main() {\n  std::vector<int> v{3, 1, 2}; std::ranges::sort(v);\n  std::jthread t([&] { v[0]++; }); t.join();\n"
@@ -289,12 +337,18 @@ LIBRARIES = {
                    '  if (v[0] == 2 && k.at("x") == 1 && *r == 2) std::cout << "fine\\n";\n}',
         "json": "#include <iostream>\n#include <nlohmann/json.hpp>\nint main() { if (nlohmann::json::parse(\"[1, 2]\")[1] == 2) std::cout << \"fine\\n\"; }",
         "eigen": "#include <iostream>\n#include <Eigen/Core>\nint main() { Eigen::Matrix2d m; m << 1, 2, 3, 4; if (m.trace() == 5) std::cout << \"fine\\n\"; }",
+        "zlib": "#include <iostream>\n#include <string>\n#include <vector>\n#include <zlib.h>\nint main() {\n  std::string a(999, 'a'), c(999, 'b'); std::vector<Bytef> b(999); uLongf n = b.size(), m = c.size();\n"
+                '  if (compress(b.data(), &n, (const Bytef *)a.data(), a.size()) == Z_OK && n < 99 && uncompress((Bytef *)c.data(), &m, b.data(), n) == Z_OK && a == c\n'
+                '      && crc32(0, (const Bytef *)"123456789", 9) == 0xCBF43926) std::cout << "fine\\n";\n}',
     },
     "php": {
         "extensions": "<?php\n$d = new PDO('sqlite::memory:'); $d->exec('create table t(a)'); $d->exec('insert into t values (4)');\n"
                       "$g = imagecreatetruecolor(4, 4); imagepng($g, '/mnt/data/g.png');\n$x = new SimpleXMLElement('<a><b>1</b></a>');\n"
                       "if ($d->query('select a from t')->fetchColumn() == 4 && filesize('g.png') > 20 && (string)$x->b === '1' && mb_strtoupper('ü') === 'Ü'\n"
                       "    && json_decode('[1]')[0] === 1 && bcadd('1', '2') === '3' && preg_match('/a+/', 'aa') && class_exists('ZipArchive') && function_exists('curl_init')) echo \"fine\\n\";",
+        "more": "<?php\n$z = new ZipArchive; $z->open('a.zip', ZipArchive::CREATE); $z->addFromString('a', 'abc'); $z->close(); $z->open('a.zip');\n"
+                "$c = curl_init('http://a/b'); $l = new Collator('de_DE'); $w = ['z', 'ä', 'a']; $l->sort($w);\n"
+                "if ($z->getFromName('a') === 'abc' && curl_getinfo($c, CURLINFO_EFFECTIVE_URL) === 'http://a/b' && $w === ['a', 'ä', 'z']) echo \"fine\\n\";",
     },
     "rs": {
         "standard": "use std::collections::{BTreeMap, HashMap};\nuse std::sync::{mpsc, Arc, Mutex};\nuse std::thread;\n#[derive(Debug, Clone, PartialEq)]\nstruct P { x: i64 }\n"
@@ -310,6 +364,10 @@ LIBRARIES = {
                     "stopifnot(jsonlite::fromJSON('[1,2]')[2] == 2, stringr::str_to_upper('a') == 'A', year(ymd('2020-02-03')) == 2020)\n"
                     "pdf('/mnt/data/p.pdf'); print(ggplot(data.frame(x = 1:3, y = 1:3), aes(x, y)) + geom_point()); invisible(dev.off()); stopifnot(file.size('p.pdf') > 1000)\n"
                     "m <- lm(y ~ x, data.frame(x = 1:9, y = 2 * (1:9))); stopifnot(abs(coef(m)[2] - 2) < 1e-9)\ncat('fine\\n')",
+        "more": "suppressMessages({library(magrittr); library(readr); library(readxl); library(xml2); library(glue); library(tidyr)})\n"
+                "write_csv(data.frame(a = 1:2, b = c('x', 'y')), 't.csv'); t <- read_csv('t.csv', show_col_types = FALSE); stopifnot(t$b == c('x', 'y'), sum(t$a) == 3)\n"
+                "stopifnot(nrow(read_excel(readxl_example('datasets.xlsx'))) > 9, xml_text(xml_find_first(read_xml('<a><b>c</b></a>'), 'b')) == 'c')\n"
+                "stopifnot(glue('a{1 + 1}') == 'a2', (c(1, 4) %>% sqrt %>% sum) == 3, nrow(pivot_longer(data.frame(a = 1, b = 2), everything())) == 2)\ncat('fine\\n')",
     },
     "f90": {
         "intrinsics": "module m\n  use iso_fortran_env, only: real64\ncontains\n  pure function f(x) result(y)\n    real(real64), intent(in) :: x(:)\n    real(real64) :: y\n    y = sqrt(sum(x**2))\n  end function\nend module\n"
