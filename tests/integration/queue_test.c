@@ -43,16 +43,22 @@ static int tear_down(void **state)
     return 0;
 }
 
-static enum queue_answer finish(struct fixture *f, struct worker *k, size_t i, uint64_t n,
-                                enum event_type end)
+static enum queue_answer finish_costing(struct fixture *f, struct worker *k, size_t i, uint64_t n,
+                                        enum event_type end, uint32_t cost_ms)
 {
     struct answer a = {0};
     struct event_draft d[] = {
         {.type = EV_OUTPUT, .data = STR("{\"stream\":\"stdout\"}"), .bytes = STR("end\n")},
         {.type = end, .data = STR("{}")}};
-    queue_finish(k->q, k->jobs[i].job, k->jobs[i].attempt, n, d, 2, 5, on_answer, &a);
+    queue_finish(k->q, k->jobs[i].job, k->jobs[i].attempt, n, d, 2, cost_ms, on_answer, &a);
     UNTIL(&f->w, a.done);
     return a.value;
+}
+
+static enum queue_answer finish(struct fixture *f, struct worker *k, size_t i, uint64_t n,
+                                enum event_type end)
+{
+    return finish_costing(f, k, i, n, end, 5);
 }
 
 static enum queue_answer append(struct fixture *f, struct worker *k, size_t i, uint64_t n, const char *text)
@@ -280,6 +286,48 @@ static void t04_a_paused_reader_misses_nothing(void **state)
     UNTIL(&f->w, r.last_seq == 153);
     assert_true(r.in_order);
     reading_close(&r);
+}
+
+static bool store_says(struct fixture *f, const char *command, const char *expected)
+{
+    char reply[256];
+    redis_server_ask(&f->w.redis, command, reply, sizeof reply);
+    return strcmp(reply, expected) == 0;
+}
+
+/* The subscription is gone and the api process does not know: what it was not told of, it asks for. */
+static void t04b_a_lost_wake_up_costs_no_event(void **state)
+{
+    struct fixture *f = *state;
+    struct reading r;
+    struct queue_stats stats;
+    char channel[128], command[256], reply[256];
+    f->w.options.command_timeout_ms = 60000; /* its connection is not made anew meanwhile */
+    struct queue *q = world_queue(&f->w);
+    struct id job = world_submit_now(&f->w, "t");
+    worker_open(&f->a, world_queue(&f->w), "w1", 1);
+    UNTIL(&f->w, f->a.count == 1);
+    reading_open(&r, q, "t", job, "");
+    UNTIL(&f->w, r.caught_up && r.last_seq == 3);
+    snprintf(channel, sizeof channel, "millrace:ev:%s", job.text);
+    assert_int_equal(redis_unsubscribe(q->sub, str_of(channel)), ERR_OK);
+    snprintf(command, sizeof command, "EVAL \"return redis.call('PUBSUB','NUMSUB','%s')[2]\" 0", channel);
+    UNTIL(&f->w, store_says(f, command, ":0"));
+    assert_int_equal(append(f, &f->a, 0, 1, "a"), QUEUE_OK);
+    UNTIL(&f->w, r.last_seq == 4);
+    queue_stats(q, &stats);
+    assert_int_equal(stats.wakeups_lost, 1);
+    /* The same where it is noticed, because the connection is lost. */
+    redis_server_ask(&f->w.redis, "CLIENT KILL TYPE pubsub", reply, sizeof reply);
+    assert_int_equal(append(f, &f->a, 0, 2, "b"), QUEUE_OK);
+    UNTIL(&f->w, r.last_seq == 5);
+    assert_int_equal(finish(f, &f->a, 0, 3, EV_COMPLETED), QUEUE_OK);
+    UNTIL(&f->w, r.over);
+    assert_int_equal(r.end, READER_END);
+    assert_true(r.in_order);
+    assert_string_equal(buf_cstr(&r.output), "abend\n");
+    reading_close(&r);
+    world_close_queue(&f->w, q);
 }
 
 static void t05_appends_are_fenced_and_repeats_are_dup(void **state)
@@ -860,6 +908,77 @@ static void t24_tls_checks_the_server(void **state)
     redis_server_stop(&tls);
 }
 
+/* ---- the order of the queue ---- */
+
+static struct submitted submit_in(struct fixture *f, const char *tenant, const struct queue_submit *more)
+{
+    struct submitted s;
+    world_submit(f->w.api, tenant, &s, more);
+    UNTIL(&f->w, s.done);
+    assert_int_equal(s.answer, QUEUE_OK);
+    return s;
+}
+
+/* Without a worker the lane holds one job; the others wait in the backlog. One session: one partition. */
+static void t25_the_priorities_are_mixed_8_3_1(void **state)
+{
+    static const char *const requests[QUEUE_PRIORITIES] = {"interactive", "normal", "batch"};
+    static const unsigned counts[QUEUE_PRIORITIES] = {32, 12, 4};
+    enum { SHOWN = 36 };
+    struct fixture *f = *state;
+    struct id session = submit_in(f, "t", &(struct queue_submit){.retry = true}).session;
+    for (int q = QUEUE_PRIORITIES - 1; q >= 0; q--)
+        for (unsigned i = 0; i < counts[q]; i++)
+            submit_in(f, "t",
+                      &(struct queue_submit){.retry = true,
+                                             .session = session,
+                                             .priority = (enum queue_priority)q,
+                                             .request = str_of(requests[q])});
+    worker_open(&f->a, world_queue(&f->w), "w1", 60);
+    UNTIL(&f->w, f->a.count == 1 + 32 + 12 + 4);
+    char order[SHOWN + 1] = "";
+    for (size_t i = 0; i < SHOWN; i++)
+        order[i] = f->a.jobs[1 + i].request[0];
+    assert_string_equal(order, "iniibiniiini"
+                               "iniibiniiini"
+                               "iniibiniiini");
+}
+
+/* By the estimates alone it would be the other way round: dear, fair, cheap. */
+static void t26_a_tenant_pays_what_its_jobs_cost_and_not_the_estimate(void **state)
+{
+    static const struct {
+        const char *tenant;
+        unsigned estimate, cost;
+    } tenants[] = {{"dear", 50, 1000}, {"fair", 100, 100}, {"cheap", 300, 1}};
+    enum { COUNT = sizeof tenants / sizeof tenants[0] };
+    struct fixture *f = *state;
+    struct queue_submit more = {.retry = true};
+    struct id again[COUNT];
+    char capacity[64];
+    worker_open(&f->a, world_queue(&f->w), "w1", COUNT);
+    for (size_t i = 0; i < COUNT; i++) {
+        more.cost_ms = tenants[i].estimate;
+        more.session = submit_in(f, tenants[i].tenant, &more).session;
+        UNTIL(&f->w, f->a.count == i + 1);
+        assert_int_equal(finish_costing(f, &f->a, i, 1, EV_COMPLETED, tenants[i].cost), QUEUE_OK);
+        queue_consume_slots(f->a.q, COUNT);
+    }
+    queue_consume_stop(f->a.q);
+    snprintf(capacity, sizeof capacity, "HGET millrace:{p%02u}:c:local:fair cap",
+             id_partition(str_of(more.session.text), queue_partitions(f->w.api)));
+    UNTIL(&f->w, store_says(f, capacity, "0"));
+    more.cost_ms = 1;
+    submit_in(f, "first", &more); /* all that the lane holds without a worker */
+    more.cost_ms = 100;
+    for (size_t i = 0; i < COUNT; i++)
+        again[i] = submit_in(f, tenants[i].tenant, &more).job;
+    worker_open(&f->b, world_queue(&f->w), "w2", 16);
+    UNTIL(&f->w, f->b.count == 1 + COUNT);
+    for (size_t i = 0; i < COUNT; i++)
+        assert_string_equal(f->b.jobs[1 + i].job.text, again[COUNT - 1 - i].text);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(int argc, char **argv)
@@ -872,6 +991,7 @@ int main(int argc, char **argv)
         T(t02d_what_was_handed_and_not_heard_is_not_lost),
         T(t03_a_live_reader_sees_each_event_once_and_in_order),
         T(t04_a_paused_reader_misses_nothing),
+        T(t04b_a_lost_wake_up_costs_no_event),
         T(t05_appends_are_fenced_and_repeats_are_dup),
         T(t06_cancel_of_queued_and_running_jobs),
         T(t07_inputs_arrive_once_in_order_and_their_box_is_bounded),
@@ -896,6 +1016,8 @@ int main(int argc, char **argv)
         T(t23c_a_store_that_became_a_replica_is_left_until_it_is_none),
         T(t23d_without_memory_nothing_is_accepted_and_all_can_end),
         T(t24_tls_checks_the_server),
+        T(t25_the_priorities_are_mixed_8_3_1),
+        T(t26_a_tenant_pays_what_its_jobs_cost_and_not_the_estimate),
     };
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "cluster") == 0)

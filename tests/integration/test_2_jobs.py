@@ -235,6 +235,35 @@ def test_a_client_that_goes_away_cancels_its_run(system, api):
     wait_until("the run is cancelled", lambda: jobs()[job] == "cancelled")
 
 
+@pytest.mark.parametrize("field, header", [(', "detach": true', ""), ("", "Idempotency-Key: {}")], ids=["detach", "key"])
+def test_a_run_that_was_asked_to_goes_on_without_its_client(system, api, field, header):
+    """A second client leaves after it: when that one's run is cancelled, the api has seen both go."""
+    wait = (b'{"lang": "py", "code": "import signal, sys\\nsignal.signal(signal.SIGINT, lambda *_: (print(\\"end\\"), sys.exit(4)))\\n'
+            b'print(\\"ready\\", flush=True)\\nwhile True: signal.pause()"%s}')
+
+    def jobs():
+        return {row["job_id"]: row["status"] for row in api.get("/v1/jobs", params={"limit": 100}).json()["jobs"]}
+
+    def started(client, more, *headers):
+        body, before = wait % more, jobs()
+        client.send(request("POST", "/exec", [f"x-api-key: {system.key}", "Content-Type: application/json", f"Content-Length: {len(body)}", *headers], body))
+        return wait_until("it is there", lambda: jobs().keys() - before.keys()).pop()
+    with Raw(system.url) as stays, Raw(system.url) as goes:
+        kept = started(stays, field.encode(), *([header.format(time.time_ns())] if header else []))
+        lost = started(goes, b"")
+        for job in (kept, lost):
+            wait_until("it is ready", lambda job=job: "ready\n" in text_of(api.get(f"/v1/jobs/{job}/events").json()["events"]))
+        stays.sock.close()
+        goes.sock.close()
+    wait_until("the other run is cancelled", lambda: jobs()[lost] == "cancelled")
+    assert api.job(kept)["status"] == "running"
+    with socket_of(system, kept) as socket:
+        socket.send(json.dumps({"type": "signal", "signal": "INT"}))
+        events = [json.loads(message) for message in socket]
+    assert text_of(events) == "ready\nend\n" and events[-1]["exit_code"] == 4
+    assert "cancel_requested" not in [event["type"] for event in events]
+
+
 def test_many_jobs_at_once_all_end_well(api):
     jobs = [api.submit("py", f"print({n})") for n in range(40)]
     assert [api.wait(job)["result"]["stdout"] for job in jobs] == [f"{n}\n" for n in range(40)]
