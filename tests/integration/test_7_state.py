@@ -193,6 +193,18 @@ def test_a_version_can_be_asked_for(session, api):
     assert session.prints("print(x)") == "2"
 
 
+def test_a_job_that_asks_for_another_version_is_failed(session, api):
+    session("x = 1")
+    session("x = 2")
+    job = api.submit("py", "x = 3; print('ran')", session_id=session.id, if_state_version=1)
+    events = {event["type"]: event for event in api.events(job)}
+    assert "started" not in events
+    assert (events["state_kept"]["version"], events["state_kept"]["reason"]) == (2, "state_conflict")
+    told = api.job(job)
+    assert (told["status"], told["result"]["reason"], told["result"]["stdout"]) == ("failed", "state_conflict", "")
+    assert session.prints("print(x)") == "2"
+
+
 @pytest.mark.parametrize("body, field", [
     ({"lang": "js", "code": "1", "state": True}, "state"),
     ({"lang": "py", "code": "1", "state": "yes"}, "state"),
