@@ -38,6 +38,7 @@ def test_later_sources_win(tmp_path):
 
 @pytest.mark.parametrize("name, value, sentence", [
     ("API_PROT", "1", "API_PROT (environment): there is no such setting; did you mean API_PORT?"),
+    ("MAX_SESSIONS_PER_ENTITY", "100", "MAX_SESSIONS_PER_ENTITY (environment): there is no such setting"),
     ("MILLRACE_PROFIL", "x", "did you mean MILLRACE_PROFILE?"),
     ("API_PORT", "70000", 'API_PORT (environment): "70000" is not allowed; give integer, 0 to 65535'),
     ("HEARTBEAT_SECONDS", "9", "HEARTBEAT_SECONDS: twice of it must be less than LEASE_SECONDS"),
