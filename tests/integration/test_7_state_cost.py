@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a run with state asks of Redis beyond one without: nothing, where the state is little."""
 import contextlib
+import hashlib
 
 import pytest
 from contract import Api, Session
-from system import System
+from system import BUILD, System
 from test_7_state_routes import store  # noqa: F401  a fixture
 
 OVER = "this test has seen enough"
@@ -65,6 +66,36 @@ def test_a_session_that_is_none_yet_is_not_asked_for(session, store):  # noqa: F
             lines.append(line["command"])
     mine = [line for line in lines if line.upper().startswith("EVALSHA") and f":s:{session.id}" in line]
     assert len(mine) == 2, mine
+
+
+TIMED = {"append", "heartbeat"}  # whether one comes before the end depends on how long that takes
+
+
+def scripts(store, do):  # noqa: F811
+    """The names of those that the job of `do` needs of Redis, and its session, in their order."""
+    names = {hashlib.sha1(path.read_bytes()).hexdigest(): path.stem for path in (BUILD / "lib" / "queue").glob("*.lua")}
+    with store.monitor() as monitor:
+        body = do()
+        store.echo(OVER)
+        found = []
+        for line in monitor.listen():
+            words = line["command"].split(" ")
+            if OVER in line["command"]:
+                break
+            if words[0].upper() == "EVALSHA":
+                keys = " ".join(words[3:3 + int(words[2])])
+                if body["job_id"] in keys or f":s:{body['session_id']}" in keys:
+                    found.append(names[words[1]])
+    return [name for name in found if name not in TIMED]
+
+
+def test_a_run_that_leaves_nothing_costs_nothing(api, session, store):  # noqa: F811
+    """The scripts of a run that wants no state; in a session that its client names, where it has its turn, its end gives that on."""
+    runs = [{"state": False}, {}]
+    assert [scripts(store, lambda more=more: api.exec("py", "pass", **more)) for more in runs] == [["submit", "finish"]] * 2
+    session("open('f.txt', 'w').write('x')")  # it is there, and has no state
+    without, with_state = (scripts(store, lambda more=more: session("pass", **more)) for more in runs)
+    assert with_state == ["finish_state" if name == "finish" else name for name in without] and without[-1] == "finish"
 
 
 LAST = """

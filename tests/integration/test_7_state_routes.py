@@ -4,10 +4,12 @@ import hashlib
 import pickle
 import struct
 
+import httpx
 import pytest
 import redis
 import yaml
 from contract import Api
+from system import wait_until
 from test_7_state import Session
 
 
@@ -155,6 +157,15 @@ def test_delete_forgets_it_and_the_next_version_counts_on(api, session):
     assert session("y = 1")["state_version"] == 3
 
 
+def test_a_deletion_is_a_version_and_can_be_undone(api, session):
+    session("x = 1")
+    assert api.delete(f"/state/{session.id}").status_code == 204
+    listed = api.get(f"/v1/sessions/{session.id}/versions").json()
+    assert (listed["version"], [one["version"] for one in listed["versions"]]) == (2, [1])  # nothing is in the second
+    assert api.post(f"/v1/sessions/{session.id}/rewind", json={"version": 1}).json()["version"] == 3
+    assert session.prints("print(x)") == "1"
+
+
 # ---- versions
 
 
@@ -219,13 +230,24 @@ def test_a_large_state_is_an_object(api, session, store):
     assert session.prints("print(len(data), x)") == "200000 2"
 
 
+def metric(system, name):
+    """Of the worker."""
+    text = httpx.get(f"http://127.0.0.1:{system.children('worker')[0]['port']}/metrics", timeout=60).text
+    return next(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(f"millrace_{name}_total "))
+
+
 def test_a_damaged_object_is_refused(api, session, store, system):
-    session("import os; data = os.urandom(200_000)")
+    saved, size = metric(system, "states_saved"), metric(system, "state_bytes")
+    told = session("import os; data = os.urandom(200_000)")
+    wait_until("it is counted", lambda: metric(system, "states_saved") == saved + 1)
+    wait_until("so are its bytes", lambda: metric(system, "state_bytes") == size + told["state_size"])
     place = store.hget(key_of(store, session, "states"), 1).split()[2].decode()
     path = next(p for p in system.object_folder().rglob("*") if p.is_file() and str(p).endswith(place.split("/")[-1]))
     whole = path.read_bytes()
     path.write_bytes(whole[:1000] + b"x" + whole[1001:])
+    refused = metric(system, "states_refused")
     assert session("print(1)")["reason"] == "state_invalid"
+    wait_until("it is counted", lambda: metric(system, "states_refused") == refused + 1)
     assert api.get(f"/state/{session.id}").json()["error_type"] == "state_damaged"
     path.write_bytes(whole)
     assert session.prints("print(len(data))") == "200000"
