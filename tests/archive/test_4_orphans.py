@@ -109,6 +109,17 @@ def test_a_state_whose_worker_died(s3):
     swept(s3, s3.unnamed())
 
 
+def test_a_state_whose_answers_were_all_lost(s3):
+    """It is stored, and nobody knows: the run keeps the version before."""
+    rule = s3.proxy.rule(r"^PUT /archive-test/default/.*/state-", "lost_reply", 10**6)
+    session, _, told = run(s3, "import os; x = os.urandom(200000)")
+    assert rule.hits and told["has_state"] is False and told["state_warnings"][0]["name"] == "*"
+    s3.proxy.clear()
+    orphan, = s3.unnamed()
+    assert f"/{session}/state-" in orphan
+    swept(s3, {orphan})
+
+
 def test_a_pack_that_redis_forgot(s3):
     """As when Redis lost its last second."""
     job = s3.run("print(1)")

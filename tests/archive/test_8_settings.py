@@ -3,8 +3,9 @@
 import time
 
 import pytest
-from archive import settle
+from archive import Scene, settle
 from test_2_states import archive, idle, run, session_key
+from test_4_orphans import upload
 
 
 def score(scene, session):
@@ -78,6 +79,17 @@ def test_how_often_it_looks_for_sessions_that_are_over(scene):
     assert time.monotonic() - began > 30
     assert [one.metric('millrace_expired_total{what="session"}') for one in started] == [1, 2]
     assert [one.end() for one in started] == [0, 0]
+
+
+def test_how_long_a_session_is_kept(tmp_path, cluster):
+    """More than STATE_TTL_SECONDS, so that the setting shows: of what an upload makes, and of what a run does."""
+    made = Scene(tmp_path / "hours", cluster=cluster, SESSION_TTL_HOURS="5")
+    try:
+        for session in (upload(made, b"in")["session_id"], run(made, "open('f.txt', 'w').write('out')")[0]):
+            created, due = map(int, made.redis.hmget(session_key(made, session), "created", "due"))
+            assert 5 * 3600 * 1000 <= due - created < 5 * 3600 * 1000 + 60000
+    finally:
+        made.stop()
 
 
 def metric(scene, name):
