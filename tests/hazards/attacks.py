@@ -73,6 +73,11 @@ def out_of_memory(facts):
     return facts["exit"]["end"] == "memory" and facts["usage"]["oom_kills"] >= 1
 
 
+def filters_here():
+    """How many filters hold outside already: a line of /proc/self/status."""
+    return next(line for line in open("/proc/self/status", "rb") if line.startswith(b"Seccomp_filters:"))
+
+
 def last_says(word):
     return lambda facts: bool(lines(facts)) and lines(facts)[-1] == word
 
@@ -128,11 +133,13 @@ attempt("255", lambda: open("a" * 255, "x"))
 attempt("256", lambda: open("a" * 256, "x"))
 attempt("emoji", lambda: open("\\U0001f600" * 63, "x"))
 """)
-attack("A30", "immutable files and foreign attributes", stopped, """
+attack("A30", "immutable files and foreign attributes", stopped, outside=reached, code="""
 fd = os.open("out", os.O_CREAT | os.O_RDWR)
 attempt("immutable", lambda: fcntl.ioctl(fd, 0x40086602, struct.pack("l", 0x10)))
 attempt("trusted", lambda: os.setxattr("out", "trusted.x", b"1"))
 attempt("capability", lambda: os.setxattr("out", "security.capability", struct.pack("<IIIII", 0x2000001, 1, 0, 0, 0)))
+try: fcntl.ioctl(fd, 0x40086602, struct.pack("l", 0))
+except OSError: pass
 """)
 attack("A32", "a bomb that the guest unpacks", stopped, """
 import zlib
@@ -152,7 +159,7 @@ try:
         total += os.write(fd, bytes(4096))
 except OSError as e:
     print(total + os.stat("main.py").st_blocks * 512, e.errno, os.fstat(fd).st_size + os.stat("main.py").st_blocks * 512)
-""", work_bytes=4 * MIB)
+""", work_bytes=4 * MIB, fsize=8 * MIB, off=("disk_limits",), harm=lambda f: b" 27 " in f["stdout"])
 
 # ---- output --------------------------------------------------------------------------------------------------------
 
@@ -294,8 +301,8 @@ attack("A74", "to be spared by the kernel", stopped, """
 attempt("back", lambda: write("/proc/self/oom_score_adj", b"0"))
 attempt("never", lambda: write("/proc/self/oom_score_adj", b"-1000"))
 """, off=("landlock",), harm=reached)
+attack("A77", "the tree of cgroups", stopped, 'attempt("sys", lambda: os.listdir("/sys/fs/cgroup"))', outside=reached)
 attack("A77", "into another cgroup", stopped, """
-attempt("sys", lambda: os.listdir("/sys/fs/cgroup"))
 attempt("move", lambda: write("/sys/fs/cgroup/cgroup.procs", b"0"))
 attempt("mount 1", lambda: call(165, b"c", b"/mnt/data", b"cgroup", 0, b"memory"))
 attempt("mount 2", lambda: call(165, b"c", b"/mnt/data", b"cgroup2", 0, None))
@@ -395,6 +402,11 @@ attack("A94", "a larger stack", stopped,
        'attempt("stack", lambda: resource.setrlimit(resource.RLIMIT_STACK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)))',
        off=("rlimits",), harm=reached)
 attack("A97", "a bomb in C that holds the lock", ends("wall", 9), "x = 9 ** 9 ** 9", wall_ms=400)
+attack("A97", "digits without end", ends("wall", 9), "sys.set_int_max_str_digits(0)\nint('9' * 10**7)", wall_ms=400)
+attack("A97", "an expression that goes back and back", ends("wall", 9), "import re\nre.match('(a+)+$', 'a' * 60 + 'b')", wall_ms=400)
+attack("A97", "a dictionary whose keys all collide", ends("wall", 9), "{i * (2**61 - 1): i for i in range(1, 10**6)}", wall_ms=400)
+attack("A97", "JSON a million deep", says("nested", "stopped", "RecursionError"),
+       'import json\nattempt("nested", lambda: json.loads("[" * 10**6 + "]" * 10**6))')
 attack("A98", "half as much again as there is", out_of_memory, "x = bytearray(96 << 20)\nprint('all')", memory=64 * MIB,
        off=("memory_limit",), harm=says("all"))
 
@@ -407,7 +419,7 @@ attempt("clone", lambda: call(56, 0x10020011, 0, 0, 0, 0))
 attack("A101", "clone3, and threads all the same", says("clone3", "stopped", 38, "thread"), """
 attempt("clone3", lambda: call(435, struct.pack("8Q", 0x10000000, 0, 0, 0, 17, 0, 0, 0), 64))
 t = threading.Thread(target=lambda: print("thread")); t.start(); t.join()
-""")
+""", off=("seccomp",), harm=lambda f: b"stopped 38" not in f["stdout"] and f["stdout"].endswith(b"thread\n"))
 attack("A102", "into a namespace", stopped, """
 fd = os.open("/proc/self/ns/uts", os.O_RDONLY)
 attempt("setns", lambda: call(308, fd, 0))
@@ -430,7 +442,9 @@ attack("A106", "a key for the next one", stopped, """
 attempt("find", lambda: call(250, 10, -4, b"user", b"millrace-test", 0))
 attempt("store", lambda: call(248, b"user", b"millrace-test", b"v", 1, -4))
 """, count=2, off=("seccomp",), harm=reached)
-attack("A108", "the kernel's cipher sockets", stopped, 'attempt("alg", lambda: call(41, 38, 5, 0))')
+# A kernel may have none: what counts is that the filter refuses before it is asked.
+attack("A108", "the kernel's cipher sockets", says("alg", "stopped", 1), 'attempt("alg", lambda: call(41, 38, 5, 0))', off=("seccomp",),
+       harm=lambda f: lines(f) in (["alg reached"], ["alg stopped 97"]))
 attack("A109", "32-bit calls", dies_of(31), """
 import mmap
 code = mmap.mmap(-1, 4096, prot=7)
@@ -489,6 +503,22 @@ attempt("shm", lambda: run("/dev/shm/t"))
 shutil.copy(next(p for p in ("/lib/x86_64-linux-gnu/libz.so.1", "/lib/x86_64-linux-gnu/libm.so.6") if os.path.exists(p)), "/tmp/l.so")
 attempt("library", lambda: ctypes.CDLL("/tmp/l.so"))
 """, off=("noexec_tmp", "landlock"), harm=reached)
+attack("A126", "a library ahead of all others", stopped, """
+import shutil, subprocess
+shutil.copy("/lib/x86_64-linux-gnu/libm.so.6", "/tmp/l.so")
+def preload():
+    told = subprocess.run(["/bin/true"], env={"LD_PRELOAD": "/tmp/l.so"}, capture_output=True, check=True).stderr
+    if told: raise PermissionError(errno.EPERM, told)
+attempt("preload", preload)
+""", off=("noexec_tmp", "landlock"), harm=reached)
+attack("A126", "a program without a file has no more rights than its maker", lambda f: b"CapEff:\t0000000000000000" in f["stdout"]
+       and b"NoNewPrivs:\t1" in f["stdout"] and b"Seccomp:\t2" in f["stdout"] and f["stdout"].count(b"canary") == 1, """
+fd = os.memfd_create("x")
+os.write(fd, open("/bin/cat", "rb").read())
+print("canary", flush=True)
+argv = (ctypes.c_char_p * 3)(b"cat", b"/proc/self/status", None)
+call(322, fd, b"", argv, None, 0x1000)
+""", off=("seccomp",), harm=lambda f: filters_here() in f["stdout"])
 attack("A126", "one's own memory through /proc", stopped, """
 data = ctypes.create_string_buffer(b"before")
 def poke():
@@ -500,7 +530,7 @@ attempt("mem", poke)
 
 # ---- network --------------------------------------------------------------------------------------------------------
 
-attack("A129", "tokens and sockets of the host", stopped, """
+attack("A129", "tokens and sockets of the host", stopped, outside=reached, code="""
 for path in ("/var/run/secrets/kubernetes.io/serviceaccount/token", "/var/run/docker.sock", "/run", "/root", "/home",
              "/etc/resolv.conf", "/sys/class/dmi", "/boot"):
     attempt(path, lambda: os.stat(path))

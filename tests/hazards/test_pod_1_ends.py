@@ -43,6 +43,25 @@ def test_a_missing_program_is_an_error_and_not_an_exit(pods):
     assert facts["done"] and not facts["started"]
 
 
+# What a compiler of the program's own making leaves, and what a shell says of it.
+NO_PROGRAMS = {
+    "a missing interpreter": "printf '#!/usr/bin/no-such-interpreter\\n' > p",
+    "a bad shebang": "printf '#!\\n' > p",
+    "nothing": ": > p",
+    "text": "echo text > p",
+    "another architecture": "cp /bin/true p; printf '\\xb7' | dd of=p bs=1 seek=18 conv=notrunc status=none",
+    "half a program": "head -c 100 /bin/true > p",
+}
+
+
+@pytest.mark.parametrize("name", NO_PROGRAMS)
+def test_what_is_no_program_is_an_error_and_not_an_exit(pods, name):
+    made = f"{NO_PROGRAMS[name]}; chmod 755 p"
+    facts = pods.run("/mnt/data/p", kind="cold", name="main.sh", code=made, compile="/bin/bash main.sh")
+    assert facts["stage"]["exit_code"] == 0 and "exit" not in facts and facts["done"], facts
+    assert facts["error"].startswith("execute /mnt/data/p: "), facts
+
+
 def test_a_relative_command_is_refused(pods):
     assert "absolute" in pods.run("python3")["error"]
 

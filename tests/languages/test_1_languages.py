@@ -166,6 +166,53 @@ def test_gos_library_is_compiled_ahead(plant):
         well(api.exec("bash", code), "1\n1\n")
 
 
+# Files that some tool takes for its own where it finds them; each would say "taken" (A144).
+TAKEN = {
+    "node_modules/lodash/index.js": "console.log('taken');\n",
+    "node_modules/typescript/index.js": "console.log('taken');\n",
+    "package.json": '{"name": "taken", "main": "taken.js", "imports": {"#fs": "./taken.js"}}\n',
+    "taken.js": "console.log('taken');\n",
+    "taken.php": "<?php echo \"taken\\n\";\n",
+    ".npmrc": "node-options=--require=/mnt/data/taken.js\n",
+    ".Rprofile": "cat('taken\\n')\n",
+    ".Renviron": "R_DEFAULT_PACKAGES=taken\n",
+    "php.ini": "auto_prepend_file=/mnt/data/taken.php\n",
+    ".user.ini": "auto_prepend_file=/mnt/data/taken.php\n",
+    "pom.xml": "<project/>\n",
+    ".bashrc": "echo taken\n",
+    ".profile": "echo taken\n",
+    "sitecustomize.py": "print('taken')\n",
+    "usercustomize.py": "print('taken')\n",
+}
+
+
+@pytest.fixture(scope="module")
+def taken(plant):
+    with Api(plant) as api:
+        answer = api.post("/upload/batch", data={"kind": "user", "id": "66aa02"},
+                          files=[("file", (name, text.encode())) for name, text in TAKEN.items()])
+        assert answer.status_code == 200 and answer.json()["succeeded"] == len(TAKEN), answer.text
+        session = answer.json()["session_id"]
+        return [{"id": file["fileId"], "storage_session_id": session, "name": file["filename"], "kind": "user",
+                 "resource_id": file["fileId"]} for file in answer.json()["files"]]
+
+
+@pytest.mark.parametrize("lang", ["py", "js", "ts", "r", "php", "java", "bash"])
+def test_files_of_a_run_say_nothing_to_what_runs_it(plant, taken, lang):
+    with Api(plant) as api:
+        body = api.exec(lang, LANGUAGES[lang]["hello"], files=taken)
+    assert (body["stdout"], body["stderr"], body["exit_code"]) == ("hello\n", "", 0)
+    assert {file["name"] for file in body["files"] if file.get("inherited")} == set(TAKEN)
+
+
+def test_files_of_a_run_are_there_for_who_asks(plant, taken):
+    """The same files by their languages' own rules, in the program's pod."""
+    with Api(plant) as api:
+        code = ("Rscript --no-environ -e 'cat()'; php -c php.ini /dev/null; node -e 'require(\"lodash\")'; . ./.bashrc\n"
+                "python3 -c 'import sitecustomize'\n")
+        well(api.exec("bash", code, files=taken), "taken\n" * 5)
+
+
 def test_what_is_there_is_told(plant):
     with Api(plant) as api:
         wait_until("a worker told", lambda: api.get("/v1/languages").json()["languages"][0]["available"])
