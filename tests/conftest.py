@@ -25,6 +25,21 @@ def pytest_collection_modifyitems(config, items):
     items[:] = kept
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """With a failure goes the end of what the system under test wrote: its folder is gone by the time that somebody reads of it."""
+    outcome = yield
+    if not outcome.get_result().failed:
+        return
+    from system import System
+    found = {value if isinstance(value, System) else getattr(value, "system", None) for value in getattr(item, "funcargs", {}).values()
+             if isinstance(value, System) or hasattr(value, "system")}
+    for one in (one for one in found if isinstance(one, System)):
+        for log in sorted((one.directory / "state" / "log").glob("*")):
+            lines = log.read_text(errors="replace").splitlines()
+            outcome.get_result().sections.append((f"the end of {log.name}", "\n".join(line[:400] for line in lines[-40:])))
+
+
 @pytest.fixture(scope="session")
 def cluster(request):
     return request.config.getoption("--redis") == "cluster"
