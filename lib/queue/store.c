@@ -163,6 +163,18 @@ static void ask_store(struct facts *f)
     call_go(c, on_store, f);
 }
 
+/* A fault that is not hard is told once. False: refused, `f` is gone. */
+static bool passes(struct facts *f, const char *fault, bool hard)
+{
+    if (fault && hard) {
+        refuse(f, fault);
+        return false;
+    }
+    if (fault && !f->q->epoch[0])
+        log_warn(fault);
+    return true;
+}
+
 static void on_fsync(void *arg, const struct redis_value *v)
 {
     struct facts *f = arg;
@@ -170,7 +182,11 @@ static void on_fsync(void *arg, const struct redis_value *v)
         return;
     struct str value = redis_text(redis_item(v, 1));
     copy(value.n ? value : STR("unknown"), f->fsync, sizeof f->fsync);
-    ask_store(f);
+    const char *fault = f->aof && strcmp(f->fsync, "no") == 0
+                            ? "Redis would lose accepted jobs in a crash: set appendfsync always or everysec"
+                            : NULL;
+    if (passes(f, fault, !f->q->options.development))
+        ask_store(f);
 }
 
 static const char *unfit(const struct facts *f, bool *ret_hard)
@@ -213,12 +229,8 @@ static void on_info(void *arg, const struct redis_value *v)
     }
     bool hard;
     const char *fault = unfit(f, &hard);
-    if (fault && hard) {
-        refuse(f, fault);
+    if (!passes(f, fault, hard))
         return;
-    }
-    if (fault && !f->q->epoch[0])
-        log_warn(fault);
     f->q->cluster = f->cluster;
     struct call *c = call_plain(f->q, "CONFIG");
     call_cstr(c, "GET");

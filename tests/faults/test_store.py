@@ -96,6 +96,7 @@ def post(process, key):
 UNSAFE = [
     (("--maxmemory-policy", "allkeys-lru"), "noeviction"),
     (("--appendonly", "no"), "appendonly"),
+    (("--appendfsync", "no"), "appendfsync"),
     (("--maxmemory", "0"), "maxmemory"),
 ]
 
