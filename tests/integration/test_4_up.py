@@ -244,3 +244,20 @@ def test_an_ordinary_user_with_sudo(open_folder):
         wait_until("all have ended", lambda: not living(below), 60)
     finally:
         as_user("up", "down")
+
+
+def test_programs_run_the_distributions_interpreters_whatever_is_first_on_path(make_system, tmp_path):
+    others, trace = tmp_path / "others", tmp_path / "was-run"
+    others.mkdir()
+    for name in ("python3", "python", "node", "bash", "sh"):
+        (others / name).write_text(f"#!/bin/sh\necho {name} >> {trace}\necho another\n")
+        (others / name).chmod(0o755)
+    path = f"{others}:{PLAIN_ENV['PATH']}"
+    system = make_system(env={"PATH": path})
+    for pid in (system.process.pid, *(child["pid"] for child in system.children("worker"))):
+        assert f"PATH={path}".encode() in proc(pid, "environ").split(b"\0")
+    with Api(system) as api:
+        assert api.exec("py", "import sys; print(sys.executable)")["stdout"] == "/usr/bin/python3\n"
+        assert api.exec("js", "console.log(process.execPath)")["stdout"] == "/usr/bin/node\n"
+        assert api.exec("bash", "type -p python3; type -p node; echo $BASH")["stdout"] == "/usr/bin/python3\n/usr/bin/node\n/bin/bash\n"
+    assert not trace.exists(), trace.read_text()

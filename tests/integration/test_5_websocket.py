@@ -235,6 +235,18 @@ def test_input_over_the_socket_is_in_the_log(front, client, job):
                     ("eof", None, None, None), ("cancelled", None, None, None)]
 
 
+def test_input_that_nobody_reads_holds_its_client_back(front, client, job):
+    """The last message would fit, but what is before it does not; after a while the client is told."""
+    with stream(front, job) as ws:
+        for data in ("a" * 40000, "b" * 40000, "c"):
+            ws.say({"type": "stdin", "data": data})
+        told, code, reason = ws.events()
+    assert (code, reason) == (1008, "the program does not read its input")
+    assert [event["data"][0] for event in told if event["type"] == "input"] == ["a"]
+    log = client.get(f"/v1/jobs/{job}/events").json()["events"]
+    assert [event["type"] for event in log] == ["submitted", "queued", "input"]
+
+
 # ---- tenants --------------------------------------------------------------------------------------------------------------------
 
 def test_another_tenant_sees_nothing(front, client, job):
