@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Idle states: for each version of a session whose blob is in Redis: read, told to Redis as an object that will be deleted,
-   put, read back, and only then moved by compare-and-set. One session at a time in each slot. */
+   put, read back, and only then moved by compare-and-set. A session whose versions are all objects already is only told as
+   archived. One session at a time in each slot. */
 #include "archiver/archiver.h"
 
 #include "base/log.h"
@@ -54,6 +55,11 @@ static const struct version *present(const struct state_mover *m)
     return &m->versions[m->left - 1];
 }
 
+static int64_t ttl_of(const struct state_mover *m)
+{
+    return m->a->config.state_archive_ttl_days * 24 * 3600 * 1000;
+}
+
 static void on_moved(void *arg, enum queue_answer answer)
 {
     struct state_mover *m = arg;
@@ -79,7 +85,7 @@ static void on_verified(void *arg, const struct object_result *result)
     }
     test_point("state-verified");
     archive_state(m->a->queue, m->sessions[m->at].job, str_of(present(m)->number), str_of(present(m)->record),
-                  m->key, m->a->config.state_archive_ttl_days * 24 * 3600 * 1000, on_moved, m);
+                  m->key, ttl_of(m), on_moved, m);
 }
 
 static void ignore(void *arg, struct str bytes)
@@ -145,7 +151,8 @@ static void next_version(struct state_mover *m)
     if (m->left)
         archive_blob(m->a->queue, m->sessions[m->at].job, str_of(present(m)->number), on_blob, m);
     else
-        archive_state(m->a->queue, m->sessions[m->at].job, STR(""), STR(""), "", 0, on_nothing_left, m);
+        archive_state(m->a->queue, m->sessions[m->at].job, STR(""), STR(""), "", ttl_of(m), on_nothing_left,
+                      m);
 }
 
 static void on_versions(void *arg, enum queue_answer answer, const struct archive_version *versions,

@@ -116,7 +116,7 @@ void archive_blob(struct queue *q, struct id session, struct str version, archiv
 void archive_state_key(struct id session, const struct sha256 *hash, char ret_key[ARCHIVE_STATE_KEY_MAX]);
 bool archive_state_key_is(struct str place, struct sha256 *ret_hash);
 /* QUEUE_OK: the blob left Redis. QUEUE_CONFLICT: the version is another by now; the object will be deleted. Without a
-   version: says that nothing is left to move. */
+   version: nothing is left to move, or nothing was, for every version is an object already. */
 void archive_state(struct queue *q, struct id session, struct str version, struct str record,
                    const char *place, int64_t ttl_ms, queue_done_cb cb, void *arg);
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Idle state leaves Redis and comes back when it is asked for; sessions that are due go with all that is theirs."""
 import json
+import urllib.request
 
 import pytest
 from archive import Scene, settle, time
@@ -78,13 +79,82 @@ def test_its_time_in_redis_is_prolonged(scene, archiver):
     assert int(scene.redis.hget(session_key(scene, session), "due")) - before > 6 * 24 * 3600 * 1000
 
 
+def places(scene, session):
+    return [record.split()[2] for record in scene.redis.hvals(session_key(scene, session, ":states"))]
+
+
+LARGE = "import os; x = os.urandom(200000); import hashlib; print(hashlib.sha256(x).hexdigest())"
+READ = "print(hashlib.sha256(x).hexdigest())"
+
+
+def cold(scene, session):
+    """Idle, and archived; how much longer it lives by that, and what its log says of it."""
+    key = session_key(scene, session)
+    before = int(scene.redis.hget(key, "due"))
+    assert scene.redis.hget(key, "status") == "live"
+    idle(scene, session)
+    settle("it is archived", lambda: scene.redis.hget(key, "status") == "cold")
+    said, = [json.loads(entry["d"]) for _, entry in scene.redis.xrevrange(key + ":log", count=1) if entry["t"] == "state_archived"]
+    return int(scene.redis.hget(key, "due")) - before, said
+
+
+def test_a_large_one_is_prolonged_where_it_lies(scene, archiver):
+    session, digest, _ = run(scene, LARGE)
+    (place,) = places(scene, session)
+    assert place != "-"
+    more, said = cold(scene, session)
+    assert more > 6 * 24 * 3600 * 1000 and said == {"version": 1, "object": place}
+    _, out, answer = run(scene, READ, session)
+    assert out == digest, answer
+    run(scene, "x += b'1'", session)
+    assert scene.redis.hget(session_key(scene, session), "status") == "live"
+    assert cold(scene, session)[1]["object"] in places(scene, session)
+    assert scene.differences() == []
+
+
+def test_one_that_was_deleted_is_archived_for_its_older_versions(scene, archiver):
+    session, digest, _ = run(scene, LARGE)
+    cold(scene, session)
+    request = urllib.request.Request(f"{scene.system.url}/state/{session}", method="DELETE", headers={"x-api-key": scene.system.key})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        assert answer.status in (200, 204)
+    assert cold(scene, session)[1] == {"version": 2}
+    status, body = scene.call(f"/v1/sessions/{session}/rewind", {"version": 1})
+    assert status == 200, body
+    assert run(scene, READ, session)[1] == digest and scene.differences() == []
+
+
+def test_what_was_archived_is_told_with_the_present_version(scene, archiver):
+    session, _, _ = run(scene, "x = 1")
+    for more in range(2, 4):
+        run(scene, f"x = {more}", session)
+    said = cold(scene, session)[1]
+    record = scene.redis.hget(session_key(scene, session, ":states"), 3)
+    assert said == {"version": 3, "object": record.split()[2]} and "-" not in places(scene, session)
+
+
+def test_a_small_one_that_large_ones_pushed_out(tmp_path, cluster):
+    made = Scene(tmp_path / "one-version", cluster=cluster, STATE_VERSIONS_KEPT="1")
+    try:
+        session, _, _ = run(made, "x = 1")
+        assert places(made, session) == ["-"]
+        digest = run(made, LARGE, session)[1]
+        assert places(made, session) != ["-"] and not session_key(made, session, ":blobs")
+        assert made.differences() == []
+        one = made.archiver()
+        assert cold(made, session)[0] > 6 * 24 * 3600 * 1000 and made.differences() == []
+        assert run(made, READ, session)[1] == digest and one.end() == 0
+    finally:
+        made.stop()
+
+
 def test_objects_that_came_back_are_deleted(scene, archiver):
     def over():
         for packs in scene.keys("*}:packs"):
             for name in scene.redis.zrange(packs, 0, -1):
                 scene.redis.zadd(packs, {name: 1}, xx=True)
         named = {record.split()[2] for key in scene.keys("*}:s:*:states") for record in scene.redis.hvals(key)}
-        return set(states(scene)) == named - {"-"}
+        return set(states(scene)) == {place for place in named if place.startswith("archive.state/")}
     settle("only what is named is left", over)
 
 

@@ -277,7 +277,7 @@ static void check_states(struct session_look *l)
                        (long long)blobs->integer);
     bool gone = strcmp(l->log.status, "gone") == 0;
     snprintf(due, sizeof due, STR_FMT, STR_ARG(pair_of(l->head, "due")));
-    check_member(l, "sidle", here > 0, NULL);
+    check_member(l, "sidle", all && all->count > 0 && strcmp(l->log.status, "live") == 0, NULL);
     check_member(l, "sdue", !gone, gone ? NULL : due);
 }
 

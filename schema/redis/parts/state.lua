@@ -27,7 +27,8 @@ local function state_trim(s, keep)
     end
 end
 
--- The next version. seal '': an empty one. `d`: what else the event says, '' or ',"name":value...'.
+-- The next version. seal '': an empty one. `d`: what else the event says, '' or ',"name":value...'. A live session with any version
+-- that is not empty is in SIDLE, wherever the version lies, so that an archiver finds it.
 local function state_put(s, session, kind, base, place, from, seal, blob, keep, ttl, d)
     local version = s.version + 1
     sset(s, 'version', version)
@@ -35,12 +36,14 @@ local function state_put(s, session, kind, base, place, from, seal, blob, keep, 
     session_emit(s, kind, '{"version":' .. text(version) .. ',"base":' .. text(base) .. d .. '}')
     if seal ~= '' then
         call('HSET', STATES, version, table.concat({text(base), text(s.ms), place, from, seal}, ' '))
-        if place == '-' then
-            call('HSET', BLOBS, version, blob)
-            call('ZADD', SIDLE, now(), session)
-        end
+        if place == '-' then call('HSET', BLOBS, version, blob) end
     end
     state_trim(s, keep)
+    if seal ~= '' or call('HLEN', STATES) > 0 then
+        call('ZADD', SIDLE, now(), session)
+    else
+        call('ZREM', SIDLE, session)
+    end
     session_keep(s, session, ttl)
 end
 
