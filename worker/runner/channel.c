@@ -12,16 +12,24 @@ bool channel_idle(const struct channel *c)
 
 enum err channel_flush(struct channel *c)
 {
+    c->full = false;
     while (c->out_at < c->out_len) {
         ssize_t n = send(c->fd, c->out + c->out_at, c->out_len - c->out_at, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (n < 0 && errno == EINTR)
             continue;
-        if (n < 0)
-            return errno == EAGAIN ? ERR_OK : ERR_CLOSED;
+        if (n < 0) {
+            c->full = errno == EAGAIN;
+            return c->full ? ERR_OK : ERR_CLOSED;
+        }
         c->out_at += (size_t)n;
     }
     c->out_at = c->out_len = 0;
     return ERR_OK;
+}
+
+enum err channel_end_turn(struct channel *c)
+{
+    return c->full ? ERR_OK : channel_flush(c);
 }
 
 enum err channel_queue(struct channel *c, enum frame_type type, const void *payload, size_t length)

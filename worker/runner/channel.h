@@ -13,6 +13,7 @@ enum {
 
 struct channel {
     int fd;
+    bool full; /* the last flush left something: the socket took no more */
     size_t in_len, out_at, out_len;
     char in[FRAME_HEADER_SIZE + FRAME_PAYLOAD_MAX];
     char out[FRAME_HEADER_SIZE + CHANNEL_CHUNK_MAX + CHANNEL_SMALL_MAX];
@@ -21,6 +22,9 @@ struct channel {
 bool channel_idle(const struct channel *c); /* nothing waits to be sent */
 /* Send what can be sent now. ERR_CLOSED when the worker is gone. */
 MUST_CHECK enum err channel_flush(struct channel *c);
+/* Send what the turn has queued, but not what waits for POLLOUT: that wakes up who had more to send and stopped at a full socket; sent from here, it
+   would not, and nobody would go on. */
+MUST_CHECK enum err channel_end_turn(struct channel *c);
 /* Queue a short frame; it goes with the next flush. ERR_FULL cannot happen in a run's sequence of frames; it ends the pod. */
 MUST_CHECK enum err channel_queue(struct channel *c, enum frame_type type, const void *payload,
                                   size_t length);

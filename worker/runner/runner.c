@@ -548,7 +548,7 @@ static void turn(struct runner *r)
         pump_tools(r);
     check_clocks(r);
     settle(r);
-    runner_must(channel_flush(&r->channel));
+    runner_must(channel_end_turn(&r->channel));
 }
 
 void runner_begin(struct runner *r)
