@@ -14,8 +14,8 @@ from test_worker_runs import run  # noqa: E402
 
 MIB = 1 << 20
 SIZES = {"py": 3, "py-science": 3}
-RUNS = 50
-MORE = 0, 30, 5  # the spawner keeps the cgroups of the most pods there ever were, some ten descriptors each
+RUNS = 150
+MORE = 0, 100, 5  # the spawner keeps the cgroups of the most pods there ever were, some ten descriptors each; fewer than RUNS
 
 
 @pytest.fixture(scope="module")
@@ -65,5 +65,12 @@ def test_2_runs_leave_nothing_behind(plant):
     before = counts(plant)
     for n in range(RUNS):
         assert run(plant, f"import os\nprint({n})" if n % 5 else f"import numpy\nprint({n})")["stdout"] == f"{n}\n"
-    plants.wait_until("as much as before is there", lambda: is_full(plant) and not any(pool["running"] for pool in health(plant).values()) and
-                      all(now <= then + more for now, then, more in zip(counts(plant), before, MORE)), 60)
+
+    def is_as_before():
+        return (is_full(plant) and not any(pool["running"] for pool in health(plant).values()) and
+                all(now <= then + more for now, then, more in zip(counts(plant), before, MORE)))
+
+    try:
+        plants.wait_until("as much as before is there", is_as_before, 60)
+    except AssertionError as late:
+        raise AssertionError(f"processes, descriptors of spawner and worker: {counts(plant)}, {before} before; {health(plant)}") from late
