@@ -46,7 +46,9 @@ void world_init(struct world *w, const char *fsync, bool cluster)
     memset(w, 0, sizeof *w);
     uv_loop_init(&w->loop);
     redis_server_start(&w->redis, fsync, cluster);
-    w->options = (struct queue_options){.redis_url = w->redis.url, .command_timeout_ms = 3000};
+    w->options = (struct queue_options){.redis_url = w->redis.url,
+                                        .command_timeout_ms = 3000,
+                                        .development = strcmp(fsync, "no") == 0}; /* refused elsewhere */
 }
 
 static bool is_ready(void *q)

@@ -136,7 +136,7 @@ static void make_certificate(const struct redis_server *s)
 
 void redis_server_start_tls(struct redis_server *s)
 {
-    make_place(s, "no", false);
+    make_place(s, "everysec", false);
     make_certificate(s);
     s->tls_port = free_port();
     redis_server_again(s);
