@@ -8,6 +8,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "faults"))
 import forkpod  # noqa: E402
 import place as place_module  # noqa: E402
 import pods as pods_module  # noqa: E402
