@@ -166,41 +166,50 @@ static void look_at(struct files *f, int folder, const char *in, const char *nam
         refuse(f, str_of(path), S_ISLNK(st.st_mode) ? FILE_REFUSED_SYMLINK : FILE_REFUSED_SPECIAL);
 }
 
+/* The names in a folder, from where it is read now. */
+struct names {
+    int folder;
+    long n, at;
+    _Alignas(struct entry64) char bytes[8192];
+};
+
+/* Valid until the next call; NULL at the end. */
+static const char *next_name(struct names *names)
+{
+    for (;;) {
+        if (names->at >= names->n) {
+            names->n = syscall(SYS_getdents64, names->folder, names->bytes, sizeof names->bytes);
+            names->at = 0;
+        }
+        if (names->n <= 0)
+            return NULL;
+        const struct entry64 *e = (const void *)(names->bytes + names->at);
+        names->at += e->len;
+        if (strcmp(e->name, ".") != 0 && strcmp(e->name, "..") != 0)
+            return e->name;
+    }
+}
+
 static void look_in(struct files *f, int folder, const char *in)
 {
-    _Alignas(struct entry64) char bytes[8192];
-    for (;;) {
-        long n = syscall(SYS_getdents64, folder, bytes, sizeof bytes);
-        if (n <= 0)
-            return;
-        for (long at = 0; at < n;) {
-            struct entry64 *e = (struct entry64 *)(void *)(bytes + at);
-            at += e->len;
-            if (strcmp(e->name, ".") != 0 && strcmp(e->name, "..") != 0)
-                look_at(f, folder, in, e->name);
-        }
-    }
+    struct names names = {.folder = folder};
+    for (const char *name; (name = next_name(&names)) != NULL;)
+        look_at(f, folder, in, name);
 }
 
 bool files_any(struct files *f)
 {
-    _Alignas(struct entry64) char bytes[8192];
-    long n = 0;
-    bool any = false;
+    const char *name = NULL;
     f->given = f->count;
-    while (f->wanted && !any && files_root(f) &&
-           (n = syscall(SYS_getdents64, f->root, bytes, sizeof bytes)) > 0) {
-        for (long at = 0; at < n && !any;) {
-            struct entry64 *e = (struct entry64 *)(void *)(bytes + at);
-            at += e->len;
-            any = strcmp(e->name, ".") != 0 && strcmp(e->name, "..") != 0 &&
-                  !is_given(f, e->name, BIT(SKIP) | BIT(FIXED));
-        }
-    }
-    if (any)
+    if (!f->wanted || !files_root(f))
+        return false;
+    struct names names = {.folder = f->root};
+    while ((name = next_name(&names)) != NULL && is_given(f, name, BIT(SKIP) | BIT(FIXED)))
+        continue;
+    if (name)
         (void)lseek(f->root, 0,
                     SEEK_SET); /* the look begins at the beginning; of a directory this cannot fail */
-    return any;
+    return name != NULL;
 }
 
 /* Files first, so that what is cut off is always the same. */

@@ -33,7 +33,8 @@ struct runner_state {
     bool announced; /* the worker knows that something is said of the state */
     bool held;      /* the worker does not take it as fast: more may be there than was read */
     size_t part;    /* bytes of `told` that are here */
-    char told[8];   /* struct program_ended */
+    char told[8];   /* struct program_ended, as it comes */
+    int32_t status; /* of it, when `ended` */
     uint64_t left;  /* bytes of its records that may still come */
     struct buf in;  /* raw state for it */
 };
@@ -132,7 +133,7 @@ bool usage_peak_bytes(const struct runner *r, uint64_t *ret_bytes);
 /* False: it is not known of every counter that is told at the end. */
 bool usage_is_counted(const struct runner *r);
 
-/* early.c: true: the program told that it is over, that can be taken for its end, and everything else has been killed. */
+/* early.c: true: the program told that it is over, that can be taken for its end, and it has been killed. */
 bool early_end(struct runner *r);
 
 /* artifact.c: the compiled program from the worker's cache, and to it. */

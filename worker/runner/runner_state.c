@@ -33,13 +33,10 @@ bool state_begin(struct runner *r)
 
 void state_program_ended(struct runner *r)
 {
-    struct program_ended told;
-    if (!r->state_run.ended)
+    const int32_t status = r->state_run.status;
+    if (!r->state_run.ended || ((status & PROGRAM_ENDS_ITSELF) && r->state != RUN_KILLING))
         return;
-    memcpy(&told, r->state_run.told, sizeof told);
-    if ((told.status & PROGRAM_ENDS_ITSELF) && r->state != RUN_KILLING)
-        return;
-    r->exit.exit_code = told.status & 0xff;
+    r->exit.exit_code = status & 0xff;
     r->exit.signal = 0;
 }
 
@@ -81,6 +78,7 @@ static bool take_end(struct runner *r)
     }
     const int64_t now = clock_mono_ns();
     s->ended = true;
+    s->status = told.status;
     r->exit.wall_ns = (uint64_t)(now - r->started_ns);
     r->deadline_ns = now + ((int64_t)r->spec.state_ms + SAVE_GRACE_MS) * 1000000;
     if (r->main == 0) /* its end was reaped before this was read */
@@ -91,10 +89,8 @@ static bool take_end(struct runner *r)
 /* Shut by the program as its last step, or by the kernel when it has ended: the status that it told counts either way. */
 static void over_behind_state(struct runner *r)
 {
-    struct program_ended told;
-    memcpy(&told, r->state_run.told, sizeof told);
-    r->over_told = !(told.status & PROGRAM_ENDS_ITSELF);
-    r->over_status = told.status & 0xff;
+    r->over_told = !(r->state_run.status & PROGRAM_ENDS_ITSELF);
+    r->over_status = r->state_run.status & 0xff;
 }
 
 static enum err relay(struct runner *r, bool *ret_more)
