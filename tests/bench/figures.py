@@ -149,10 +149,10 @@ def table(always, everysec):
 def write_docs(text, where):
     kept = page.PATH.read_text().partition("\n## ")  # the sections of others
     page.PATH.write_text(f"# Figures\n\nMade by `tests/bench/run --docs` on {time.strftime('%Y-%m-%d')}: {where}. "
-                    "Medians over rounds; everything of a round is\nmeasured in turn, so that a noisy minute hits all "
-                    f"alike.\n\n{text}\n\nQueue overhead is the p50 through the API less the p50 of the same program in "
-                    "the same pods without api, log and queue\n(`bench-pod-direct`). `millrace bench` is the load "
-                    "generator; `queue_bench` measures the queue alone.\n" + kept[1] + kept[2])
+                         "Medians over rounds; everything of a round is\nmeasured in turn, so that a noisy minute hits all "
+                         f"alike.\n\n{text}\n\nQueue overhead is the p50 through the API less the p50 of the same program in "
+                         "the same pods without api, log and queue\n(`bench-pod-direct`). `millrace bench` is the load "
+                         "generator; `queue_bench` measures the queue alone.\n" + kept[1] + kept[2])
 
 
 def main():
