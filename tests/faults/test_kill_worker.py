@@ -4,27 +4,11 @@ import asyncio
 
 import plant as plants
 import pytest
-from scene import kinds_of, saw, steps
+import system
 from counts import count
+from scene import kinds_of, saw, steps
 
 READERS = ("ws", "sse", "poll")
-
-
-def processes_of(process):
-    """What lives below a spawner: (pid, start time), so that a number used again is another process."""
-    return {(pid, start_of(pid)) for pid in plants.descendants(process.pid)} - {(0, None)}
-
-
-def start_of(pid):
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
-            return file.read().rsplit(")", 1)[1].split()[19]
-    except OSError:
-        return None
-
-
-def gone(processes):
-    return all(start_of(pid) != start or (plants.stat_of(pid) or "ZZ")[1] == "Z" for pid, start in processes)
 
 
 async def lost_and_retried(scene, kill, body, expect):
@@ -36,9 +20,9 @@ async def lost_and_retried(scene, kill, body, expect):
     for how in READERS:
         await saw(seen[how], "output", 1)
     holder = await asyncio.to_thread(scene.holder, job)
-    below = processes_of(holder)
+    below = system.tree(holder.pid)
     kill(holder)
-    await asyncio.to_thread(plants.wait_until, "all below the dead spawner is gone", lambda: gone(below), 20.0)
+    await asyncio.to_thread(plants.wait_until, "all below the dead spawner is gone", lambda: not system.living(below), 20.0)
     await asyncio.gather(*readers)
     return job, seen, holder
 
