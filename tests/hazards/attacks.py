@@ -73,6 +73,11 @@ def out_of_memory(facts):
     return facts["exit"]["end"] == "memory" and facts["usage"]["oom_kills"] >= 1
 
 
+def ended_before(size):
+    """PID 1 had seen the end of a process that large before it told the program's end."""
+    return lambda facts: says("done")(facts) and facts["exit"]["max_rss"] > size
+
+
 def filters_here():
     """How many filters hold outside already: a line of /proc/self/status."""
     return next(line for line in open("/proc/self/status", "rb") if line.startswith(b"Seccomp_filters:"))
@@ -165,20 +170,27 @@ except OSError as e:
 
 attack("A36", "both streams at once from two threads", lambda f: ends("output")(f) and len(f["stdout"]) + len(f["stderr"]) == 300001, """
 def flood(fd):
-    while True: os.write(fd, b"x" * 999)
-threading.Thread(target=flood, args=(2,), daemon=True).start()
+    for i in range(400): os.write(fd, b"x" * 999)
+other = threading.Thread(target=flood, args=(2,))
+other.start()
 flood(1)
-""", output=300001)
+other.join()
+""", output=300001, off=("output_limit",), harm=lambda f: ends("own")(f) and len(f["stdout"]) + len(f["stderr"]) == 2 * 400 * 999)
 attack("A37", "64 MiB without a line", lambda f: ends("output")(f) and len(f["stdout"]) == MIB,
-       "for i in range(64): os.write(1, b'x' * (1 << 16) * 1)\nwhile True: os.write(1, b'x' * (1 << 20))", output=MIB)
+       "for i in range(64): os.write(1, b'x' * (1 << 20))", output=MIB)
+attack("A37", "4 MiB without a line", lambda f: ends("output")(f) and len(f["stdout"]) == MIB,
+       "for i in range(64): os.write(1, b'x' * (1 << 16))", output=MIB, off=("output_limit",), harm=lambda f: len(f["stdout"]) == 4 * MIB)
 attack("A48", "standard input closed while it is written to", says("fine"),
        "os.close(0)\ntime.sleep(0.1)\nprint('fine')", stdin="x" * 300000)
 attack("A52", "children that write on after the deadline", ends("wall", 9), """
+end = time.monotonic() + 2
 for i in range(3):
     if os.fork() == 0:
         os.setsid()
-while True: os.write(1, b"x" * 100)
-""", wall_ms=300, output=64 * MIB)
+while time.monotonic() < end:
+    os.write(1, b"x" * 100)
+    time.sleep(0.001)
+""", wall_ms=300, output=64 * MIB, off=("wall_limit",), harm=ends("own"))
 attack("A53", "killed with its last words in the pipe", lambda f: dies_of(9)(f) and f["stdout"] == b"z" * 4096,
        "os.write(1, b'z' * 4096)\nos.kill(os.getpid(), 9)")
 attack("A54", "pipes bent", lambda f: f["stdout"].count(b"y") == 100000 and f["stdout"].endswith(b"vmsplice stopped 1\n"), """
@@ -197,7 +209,7 @@ fcntl.fcntl(1, fcntl.F_SETFL, fcntl.fcntl(1, fcntl.F_GETFL) & ~os.O_NONBLOCK)
 print()
 iov = struct.pack("PN", ctypes.addressof(ctypes.create_string_buffer(b"z")), 1)
 attempt("vmsplice", lambda: call(278, 1, iov, 1, 0))
-""")
+""", off=("seccomp",), harm=lambda f: f["stdout"].endswith(b"vmsplice reached\n"))
 
 # ---- processes, signals, time ---------------------------------------------------------------------------------------
 
@@ -224,17 +236,21 @@ try:
 except OSError:
     print("refused")
 """, **FEW)
-attack("A57", "a daemon, twice forked", lambda f: says("done")(f) and f["exit"]["processes"] >= 2, """
+attack("A57", "a daemon, twice forked", ended_before(64 * MIB), """
+r, w = os.pipe()
 if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
+        x = b"x" * (64 << 20)
+        os.write(w, b".")
         os.close(1); os.close(2)
         while True:
             open("/mnt/data/touched", "w").close()
             time.sleep(0.01)
     os._exit(0)
+os.read(r, 1)
 print("done")
-""")
+""", off=("kill_all",), harm=lambda f: says("done")(f) and not ended_before(64 * MIB)(f))
 attack("A58", "deaf to all signals, with grandchildren", ends("wall", 9), """
 for s in range(1, 65):
     try: signal.signal(s, signal.SIG_IGN)
@@ -245,8 +261,8 @@ for i in range(2):
         os.setsid()
         os.fork()
         while True: time.sleep(1)
-time.sleep(600)
-""", wall_ms=500)
+time.sleep(2)
+""", wall_ms=400, off=("wall_limit",), harm=ends("own"))
 attack("A60", "every signal to everybody", dies_of(9), """
 for s in range(1, 65):
     try: os.kill(1, s)
@@ -259,15 +275,15 @@ attack("A61", "a forged SIGCHLD for PID 1", lambda f: stopped(f) and f["exit"]["
 info = struct.pack("iiiiii", signal.SIGCHLD, 0, -1, 0, os.getpid(), 0) + bytes(104)
 attempt("queue", lambda: call(129, 1, signal.SIGCHLD, info))
 attempt("user", lambda: os.kill(1, signal.SIGUSR1))
-""")
+""", kind="cold", off=("no_capabilities", "landlock"), harm=reached)
 attack("A64", "the inside of PID 1", stopped, """
 for name in ("environ", "mem", "maps", "root", "cwd", "exe", "fd", "cmdline"):
     attempt(name, lambda: os.stat("/proc/1/" + name))
 """, off=("proc_hidepid",), harm=reached)
 attack("A65", "overwriting what runs", stopped, """
-for path in ("/proc/self/exe", "/proc/1/exe", "/usr/bin/python3.11", "/bin/sh"):
+for path in ("/proc/self/exe", "/proc/1/exe", "/usr/bin/python3.11", "/bin/sh", "/usr/bin/yes"):
     attempt(path, lambda: os.close(os.open(path, os.O_WRONLY)))
-""", kind="cold")
+""", kind="cold", outside=reached)
 attack("A66", "zombies that nobody waits for", last_says("refused"), """
 try:
     for i in range(80):
@@ -277,13 +293,13 @@ except OSError:
     print("refused")
 """, **FEW)
 attack("A68", "short children that burn", ends("cpu"), """
-while True:
+for i in range(24):
     if os.fork() == 0:
         t = time.process_time()
         while time.process_time() < t + 0.05: pass
         os._exit(0)
     os.wait()
-""", cpu_ms=400, wall_ms=20000)
+""", cpu_ms=300, wall_ms=20000, off=("cpu_limit",), harm=ends("own"))
 attack("A70", "better than the neighbours", stopped, outside=reached, code="""
 attempt("nice", lambda: os.setpriority(os.PRIO_PROCESS, 0, -20))
 attempt("fifo", lambda: os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1)))
@@ -306,23 +322,25 @@ attack("A77", "into another cgroup", stopped, """
 attempt("move", lambda: write("/sys/fs/cgroup/cgroup.procs", b"0"))
 attempt("mount 1", lambda: call(165, b"c", b"/mnt/data", b"cgroup", 0, b"memory"))
 attempt("mount 2", lambda: call(165, b"c", b"/mnt/data", b"cgroup2", 0, None))
-""")
+""", kind="cold", off=("seccomp", "landlock", "no_capabilities"), harm=reached)
 attack("A78", "the clock", stopped, """
 attempt("settime", lambda: time.clock_settime(time.CLOCK_REALTIME, time.time()))
 attempt("settimeofday", lambda: call(164, struct.pack("ll", int(time.time()), 0), None))
 attempt("time namespace", lambda: call(272, 0x80))
-""")
+""", kind="cold", off=("seccomp", "no_capabilities"), harm=reached)
 
 # ---- memory, disk, kernel objects -----------------------------------------------------------------------------------
 
-attack("A80", "memory for ever", out_of_memory, "x = []\nwhile True: x.append(bytearray(1 << 20))", memory=64 * MIB)
+attack("A80", "memory for ever", out_of_memory, "x = []\nfor i in range(150): x.append(bytearray(b'x') * (1 << 20))\nprint('all')", memory=64 * MIB,
+       off=("memory_limit",), harm=says("all"))
 attack("A81", "a child out of memory", out_of_memory, """
 if os.fork() == 0:
     x = []
-    while True: x.append(bytearray(1 << 20))
-os.wait()
-time.sleep(20)
-""", memory=64 * MIB)
+    for i in range(150): x.append(bytearray(b"x") * (1 << 20))
+    os._exit(0)
+if os.wait()[1] == 0: print("all", flush=True)
+else: time.sleep(20)
+""", memory=64 * MIB, off=("memory_limit",), harm=says("all"))
 attack("A82", "locked and huge pages", stopped, """
 page = ctypes.create_string_buffer(1 << 16)
 def mapped(flags):
@@ -360,18 +378,16 @@ def pipes():
     for i in range(200): kept.append(os.pipe())
 attempt("pipes", pipes)
 """, nofile=256, off=("rlimits",), harm=reached)
-attack("A88", "descriptors in unread sockets", lambda f: f["exit"]["end"] in ("own", "memory"), """
+attack("A88", "descriptors in unread sockets", says(109), """
 import array
-kept = []
 try:
-    for i in range(100):
-        a, b = socket.socketpair()
-        kept += [a, b]
-        for k in range(50):
-            a.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0] * 200))], socket.MSG_DONTWAIT)
+    a, b = socket.socketpair()
+    for k in range(4):
+        a.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0] * 200))], socket.MSG_DONTWAIT)
+    print("all")
 except OSError as e:
     print(e.errno)
-""", nofile=256, memory=64 * MIB)
+""", nofile=256, memory=64 * MIB, off=("rlimits",), harm=says("all"))
 attack("A89", "watches and timers without end", lambda f: stopped(f), """
 kept = []
 def many(make):
@@ -391,7 +407,7 @@ for i in range(100000):
     except OSError: pass
 print("done")
 """, memory=64 * MIB)
-attack("A93", "the page cache", stopped, 'attempt("drop", lambda: write("/proc/sys/vm/drop_caches", b"1"))')
+attack("A93", "the page cache", stopped, 'attempt("drop", lambda: os.close(os.open("/proc/sys/vm/drop_caches", os.O_WRONLY)))', outside=reached)
 attack("A94", "a stack without end", dies_of(11), """
 sys.setrecursionlimit(10**9)
 class A:
@@ -401,10 +417,12 @@ A().x
 attack("A94", "a larger stack", stopped,
        'attempt("stack", lambda: resource.setrlimit(resource.RLIMIT_STACK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)))',
        off=("rlimits",), harm=reached)
-attack("A97", "a bomb in C that holds the lock", ends("wall", 9), "x = 9 ** 9 ** 9", wall_ms=400)
-attack("A97", "digits without end", ends("wall", 9), "sys.set_int_max_str_digits(0)\nint('9' * 10**7)", wall_ms=400)
-attack("A97", "an expression that goes back and back", ends("wall", 9), "import re\nre.match('(a+)+$', 'a' * 60 + 'b')", wall_ms=400)
-attack("A97", "a dictionary whose keys all collide", ends("wall", 9), "{i * (2**61 - 1): i for i in range(1, 10**6)}", wall_ms=400)
+# Without the deadline they live on until another limit: that of processor time.
+BOMB = dict(wall_ms=300, cpu_ms=500, off=("wall_limit",), harm=ends("cpu"))
+attack("A97", "a bomb in C that holds the lock", ends("wall", 9), "x = 9 ** 9 ** 9", **BOMB)
+attack("A97", "digits without end", ends("wall", 9), "sys.set_int_max_str_digits(0)\nint('9' * 10**7)", **BOMB)
+attack("A97", "an expression that goes back and back", ends("wall", 9), "import re\nre.match('(a+)+$', 'a' * 60 + 'b')", **BOMB)
+attack("A97", "a dictionary whose keys all collide", ends("wall", 9), "{i * (2**61 - 1): i for i in range(1, 10**6)}", **BOMB)
 attack("A97", "JSON a million deep", says("nested", "stopped", "RecursionError"),
        'import json\nattempt("nested", lambda: json.loads("[" * 10**6 + "]" * 10**6))')
 attack("A98", "half as much again as there is", out_of_memory, "x = bytearray(96 << 20)\nprint('all')", memory=64 * MIB,
@@ -478,12 +496,12 @@ attack("A118", "kernel settings", stopped, """
 for path in ("/proc/sys/kernel/core_pattern", "/proc/sysrq-trigger", "/proc/self/uid_map", "/proc/self/attr/current",
              "/proc/sys/user/max_user_namespaces", "/proc/sys/kernel/hostname"):
     attempt(path, lambda: write(path, b"0"))
-""")
+""", kind="cold", off=("landlock", "proc_masks", "no_capabilities"), harm=reached)
 attack("A122", "release_agent", stopped, """
 attempt("sys", lambda: os.stat("/sys"))
 attempt("agent", lambda: write("/sys/fs/cgroup/release_agent", b"/x"))
 attempt("namespace", lambda: call(272, 0x02000000))
-""")
+""", kind="cold", off=("seccomp", "no_capabilities"), harm=reached)
 attack("A124", "filters and memory maps of one's own", stopped, """
 allow = struct.pack("HBBI", 6, 0, 0, 0x7fff0000)
 buffer = ctypes.create_string_buffer(allow)
@@ -571,7 +589,7 @@ for fd in range(3, 30):
     try: os.write(fd, struct.pack("<IBBBB", 48, 70, 0, 0, 0) + bytes(48))
     except OSError: pass
 os._exit(3)
-""")
+""", off=("close_fds",), harm=lambda f: f["error"] != "")
 attack("A146", "everything replaced", lambda f: f["exit"]["exit_code"] == 9 and f["exit"]["end"] == "own", """
 import atexit, json
 sys.stdout = None
