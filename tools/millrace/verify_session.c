@@ -15,6 +15,8 @@ enum { PAGE_MAX = 64 << 20, NAME_MAX_LEN = 64, PAIRS = 5 };
 
 struct session_log {
     const char *status;
+    bool
+        known; /* what lies before the first event that is left: it is the first there was, or a checkpoint */
     int64_t seq, ms, created, version;
     struct tally files;    /* id -> a hash of its record, 0 when it was removed */
     struct tally versions; /* number -> 1 + the version that it was made from; "ms<number>" -> when */
@@ -41,6 +43,16 @@ static int64_t number_of(struct str text)
     return str_to_i64(text, &number) ? 0 : number;
 }
 
+/* A file's record without what its event did not say: it is the event's text with `"ms":N,` put in front, and perhaps
+   `"gone":"<job>",` before that: of a workspace's, that its last run took away; the log says it when it is certain. */
+static struct str told_of(struct str record)
+{
+    if (str_starts(record, STR("{\"gone\":")))
+        str_split(&record, ',');
+    str_split(&record, ',');
+    return record;
+}
+
 /* What two texts have in common when they are the same; never 0. */
 static int64_t mark_of(struct str text)
 {
@@ -55,6 +67,14 @@ static void set(struct tally *t, const char *name, int64_t value)
     tally_add(t, name, value - tally_get(t, name));
 }
 
+static int64_t alive_of(const struct tally *t)
+{
+    int64_t count = 0;
+    for (size_t i = 0; i < t->size; i++)
+        count += t->rows[i].name && t->rows[i].count != 0;
+    return count;
+}
+
 /* ---- the fold ---------------------------------------------------------------------------------------------------------- */
 
 static const struct {
@@ -65,10 +85,84 @@ static const struct {
     {"session_deleted", "gone"},
 };
 
+static void set_version(struct session_log *log, int64_t version, int64_t base, int64_t ms)
+{
+    char name[NAME_MAX_LEN];
+    log->version = version;
+    snprintf(name, sizeof name, "%" PRId64, version);
+    set(&log->versions, name, 1 + base);
+    snprintf(name, sizeof name, "ms%" PRId64, version);
+    set(&log->versions, name, ms);
+}
+
+/* ---- a checkpoint: what all events before it came to. The first event that is left may be one, and begins the fold; another is
+   compared with it. */
+
+static void checkpoint_files(struct session_look *l, json_t *files)
+{
+    const char *id;
+    json_t *record;
+    json_object_foreach(files, id, record)
+    {
+        int64_t mark = mark_of(told_of(str_of(json_string_value(record))));
+        if (!l->log.known)
+            set(&l->log.files, id, mark);
+        else if (tally_get(&l->log.files, id) != mark)
+            verify_differs(l->v, l->key,
+                           "log: the file %s of checkpoint %lld is not as the events before say", id,
+                           (long long)l->log.seq);
+    }
+    if ((int64_t)json_object_size(files) != alive_of(&l->log.files))
+        verify_differs(l->v, l->key, "log: checkpoint %lld has %zu files, the events before say %lld",
+                       (long long)l->log.seq, json_object_size(files), (long long)alive_of(&l->log.files));
+}
+
+static void checkpoint_versions(struct session_look *l, json_t *versions)
+{
+    const char *version;
+    json_t *record;
+    char ms_name[NAME_MAX_LEN];
+    json_object_foreach(versions, version, record)
+    {
+        struct str ms = str_of(json_string_value(record)), base = str_split(&ms, ' ');
+        snprintf(ms_name, sizeof ms_name, "ms%s", version);
+        if (!l->log.known)
+            set_version(&l->log, number_of(str_of(version)), number_of(base), number_of(ms));
+        else if (tally_get(&l->log.versions, version) != 1 + number_of(base) ||
+                 tally_get(&l->log.versions, ms_name) != number_of(ms))
+            verify_differs(l->v, l->key, "log: version %s of checkpoint %lld is not as the events before say",
+                           version, (long long)l->log.seq);
+    }
+}
+
+static void fold_checkpoint(struct session_look *l, struct str d)
+{
+    struct session_log *log = &l->log;
+    auto_json root = NULL;
+    if (json_parse(d, &root, NULL) != ERR_OK) {
+        verify_differs(l->v, l->key, "log: checkpoint %lld cannot be read", (long long)log->seq);
+        return;
+    }
+    checkpoint_files(l, json_object_get(root, "files"));
+    checkpoint_versions(l, json_object_get(root, "versions"));
+    int64_t created = json_integer_value(json_object_get(root, "created"));
+    int64_t version = json_integer_value(json_object_get(root, "version"));
+    const char *status = json_string_value(json_object_get(root, "status"));
+    bool same =
+        status && strcmp(status, log->status) == 0 && created == log->created && version == log->version;
+    if (log->known && !same)
+        verify_differs(l->v, l->key, "log: checkpoint %lld is not what the events before come to",
+                       (long long)log->seq);
+    log->created = created;
+    log->version = version;
+    log->status = status && strcmp(status, "cold") == 0 ? "cold" : "live";
+}
+
+/* ---- an event ----------------------------------------------------------------------------------------------------------- */
+
 static void fold_data(struct session_log *log, const char *type, struct str d, int64_t ms)
 {
     auto_json root = NULL;
-    char name[NAME_MAX_LEN];
     if (json_parse(d, &root, NULL) != ERR_OK)
         return;
     const char *id = json_string_value(json_object_get(root, "id"));
@@ -77,13 +171,8 @@ static void fold_data(struct session_log *log, const char *type, struct str d, i
         set(&log->files, id, mark_of((struct str){d.p + 1, d.n - 1}));
     else if (strcmp(type, "file_removed") == 0 && id)
         set(&log->files, id, 0);
-    else if (json_is_integer(base)) {
-        log->version = json_integer_value(version);
-        snprintf(name, sizeof name, "%" PRId64, log->version);
-        set(&log->versions, name, 1 + json_integer_value(base));
-        snprintf(name, sizeof name, "ms%" PRId64, log->version);
-        set(&log->versions, name, ms);
-    }
+    else if (json_is_integer(base))
+        set_version(log, json_integer_value(version), json_integer_value(base), ms);
 }
 
 static void fold(struct session_look *l, const struct redis_value *fields)
@@ -92,12 +181,16 @@ static void fold(struct session_look *l, const struct redis_value *fields)
     char type[NAME_MAX_LEN];
     int64_t seq = number_of(pair_of(fields, "s")), ms = number_of(pair_of(fields, "m"));
     snprintf(type, sizeof type, STR_FMT, STR_ARG(pair_of(fields, "t")));
-    if (seq != log->seq + 1 || ms < log->ms)
+    bool checkpoint = strcmp(type, "session_checkpoint") == 0;
+    if ((seq != log->seq + 1 || ms < log->ms) && !(checkpoint && !log->seq))
         verify_differs(l->v, l->key, "log: event %lld at %lld follows event %lld at %lld", (long long)seq,
                        (long long)ms, (long long)log->seq, (long long)log->ms);
-    log->created = log->created ? log->created : ms;
     log->seq = seq;
     log->ms = ms;
+    if (checkpoint)
+        fold_checkpoint(l, pair_of(fields, "d"));
+    log->created = log->created ? log->created : ms;
+    log->known = true;
     for (size_t i = 0; i < sizeof becomes / sizeof *becomes; i++)
         if (strcmp(becomes[i].event, type) == 0)
             log->status = becomes[i].status;
@@ -132,14 +225,6 @@ static void same(struct session_look *l, const char *field, int64_t should)
                        (long long)should);
 }
 
-static int64_t alive_of(const struct tally *t)
-{
-    int64_t count = 0;
-    for (size_t i = 0; i < t->size; i++)
-        count += t->rows[i].name && t->rows[i].count != 0;
-    return count;
-}
-
 /* Its object is there, with what was put. A folder and a link have none. */
 static void check_file_object(struct session_look *l, const char *key, const char *id, struct str record)
 {
@@ -160,18 +245,11 @@ static void check_file_object(struct session_look *l, const char *key, const cha
         verify_object(l->v, key, buf_cstr(&object), &hash);
 }
 
-/* A record is the event's text with `"ms":N,` put in front, and perhaps `"gone":"<job>",` before that. */
 static void check_file(struct session_look *l, const char *key, const char *id, struct str record,
                        int64_t *bytes)
 {
     auto_json root = NULL;
-    struct str rest = record;
-    if (str_starts(
-            record,
-            STR("{\"gone\":"))) /* a workspace's, that its last run took away: the log says it when it is certain */
-        str_split(&rest, ',');
-    str_split(&rest, ',');
-    if (tally_get(&l->log.files, id) != mark_of(rest))
+    if (tally_get(&l->log.files, id) != mark_of(told_of(record)))
         verify_differs(l->v, key, "the file %s is not as the log says", id);
     if (json_parse(record, &root, NULL) == ERR_OK)
         *bytes += json_integer_value(json_object_get(root, "size"));

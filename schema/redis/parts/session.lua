@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- The session's projection and its log. Changes go through sset(); session_save() writes them in one command.
-local SESSION_NUMBERS = {'seq', 'ms', 'created', 'due', 'files', 'bytes', 'version'}
+local SESSION_NUMBERS = {'seq', 'ms', 'created', 'due', 'files', 'bytes', 'version', 'cut'}
+local CHECKPOINT_EVENTS = 128
 
 local function session_load()
     return load_hash(SESSION, SESSION_NUMBERS)
@@ -39,7 +40,7 @@ end
 
 -- A new session; `d` is the text of session_created's fields. To be followed by session_keep() and session_save().
 local function session_make(tenant, user, shared, d)
-    local s = {seq = 0, ms = 0, files = 0, bytes = 0, version = 0, due = 0}
+    local s = {seq = 0, ms = 0, files = 0, bytes = 0, version = 0, due = 0, cut = 0}
     sset(s, 'status', 'live')
     sset(s, 'tenant', tenant)
     sset(s, 'user', user)
@@ -65,6 +66,30 @@ local function file_object(s, session, id, record)
     return tenant .. '/' .. session .. '/' .. hash .. '-' .. id
 end
 
+-- The text of a HASH's records as one JSON object; nil: it is no HASH.
+local function session_table(key, pattern)
+    local flat, list = redis.pcall('HGETALL', key), {}
+    if flat.err then return nil end
+    for i = 1, #flat, 2 do
+        list[#list + 1] = '"' .. flat[i] .. '":' .. cjson.encode(string.match(flat[i + 1], pattern))
+    end
+    return '{' .. table.concat(list, ',') .. '}'
+end
+
+-- The log of a session is bounded: every CHECKPOINT_EVENTS an event says what all before it came to, and what lies before the
+-- last such event but one goes. So the session is what its log says, from its first event or from the checkpoint that it begins with.
+local function session_checkpoint(s)
+    local files = session_table(SESSION .. ':files', '.*')
+    local versions = session_table(SESSION .. ':states', '^%d+ %d+')
+    if not files or not versions then return end
+    session_emit(s, 'session_checkpoint', '{"status":"' .. s.status .. '","created":' .. text(s.created) .. ',"version":' ..
+        text(s.version) .. ',"files":' .. files .. ',"versions":' .. versions .. '}')
+    if s.cut > 0 then call('XTRIM', SLOG, 'MAXLEN', s.seq - s.cut + 1) end
+    sset(s, 'cut', s.seq)
+end
+
+-- Last, when the session's tables are what its events say.
 local function session_save(s)
+    if s.seq - s.cut >= CHECKPOINT_EVENTS and s.status ~= 'gone' then session_checkpoint(s) end
     save_changed(SESSION, s, session_changed)
 end
