@@ -85,6 +85,8 @@ struct kubernetes {
     struct list pods, leases, orphans;
     unsigned pod_count, lease_count, orphan_count, list_number;
     struct kube_lease *own;
+    int64_t answered_ns;    /* our lease was made or renewed last */
+    int64_t steady_ns;      /* others may be judged from then on: the API server was away before */
     char why[KUBE_WHY_MAX]; /* no pod can be made at present; "" */
     enum reason reason;
     struct kube_canary canary;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Leases: one ConfigMap for each worker, the owner of its pods, renewed by it. Whoever finds one that nobody renewed for
    K8S_LEASE_SECONDS by its own clock takes it over by an update that only one can win; its pods that wait are orphans for the
-   pool to use, the others are deleted. A lease without pods that was taken over is deleted. */
+   pool to use, the others are deleted. A lease without pods that was taken over is deleted.
+   When the API server was away nobody could renew, which says nothing of who lives: the time begins anew when our own renewals go
+   through again. And an owner that lives has the last word: it renews at once what it sees in other hands, who then let go. */
 #include "worker/kube_internal.h"
 
 #include "base/clock.h"
@@ -15,11 +17,21 @@
 #include <string.h>
 
 #define SECOND_NS 1000000000LL
-enum { BODY_MAX = 4096, RENEWALS = 3, RETRY_SECONDS = 1, ORPHAN_LEASES = 2 };
+enum {
+    BODY_MAX = 4096,
+    RENEWALS = 3,
+    RETRY_SECONDS = 1,
+    ORPHAN_LEASES = 2,
+    OUTAGE_PARTS =
+        2, /* of a lease: so long without an answer is an outage; with RENEWALS of others still less than a lease */
+    RETURN_SECONDS =
+        20, /* the longest pause of another worker's client (KUBE_PAUSE_MAX_MS) after an outage */
+};
 
 struct lease_call {
     struct kubernetes *k;
     struct kube_lease *lease;
+    bool takes; /* it was not ours when this was asked */
 };
 
 static struct kube_ref lease_ref(const struct kube_lease *lease, const struct kubernetes *k)
@@ -44,6 +56,7 @@ static struct kube_lease *lease_add(struct kubernetes *k)
 
 static void lease_remove(struct kubernetes *k, struct kube_lease *lease)
 {
+    list_each(kp, &k->pods, struct kube_pod_of, link) if (kp->lease == lease) kp->lease = NULL;
     list_remove(&lease->link);
     k->lease_count--;
     free(lease);
@@ -64,6 +77,15 @@ bool kube_lease_ready(const struct kubernetes *k)
 
 /* ---- our own ---- */
 
+/* Our lease went through. After an outage others need as long again as it lasted, for their pauses have grown with it. */
+static void answered(struct kubernetes *k)
+{
+    int64_t now = kube_now(), gap = now - k->answered_ns, most = RETURN_SECONDS * SECOND_NS;
+    if (k->answered_ns != 0 && gap > lease_ns(k) / OUTAGE_PARTS)
+        k->steady_ns = now + (gap < most ? gap : most);
+    k->answered_ns = now;
+}
+
 static void blame(struct kubernetes *k, const struct kube_result *result)
 {
     if (k->why[0] == '\0')
@@ -83,6 +105,7 @@ static void on_made(void *arg, const struct kube_result *result)
         return;
     }
     call.k->why[0] = '\0';
+    answered(call.k);
     kube_text(call.lease->uid, sizeof call.lease->uid, result->object->uid);
     call.lease->renew_ns = kube_now() + lease_ns(call.k) / RENEWALS;
 }
@@ -115,6 +138,18 @@ static void begin_own(struct kubernetes *k)
 
 /* ---- renewing, and taking over ---- */
 
+static void on_renewed_well(const struct lease_call *call)
+{
+    struct kube_lease *lease = call->lease;
+    if (lease->own) {
+        call->k->why[0] = '\0';
+        answered(call->k);
+    } else if (call->takes) {
+        lease->ours = true;
+        log_info("the lease of a dead worker is taken over", F_STR("lease", lease->name));
+    }
+}
+
 static void on_renewed(void *arg, const struct kube_result *result)
 {
     struct lease_call call = *(struct lease_call *)arg;
@@ -124,14 +159,10 @@ static void on_renewed(void *arg, const struct kube_result *result)
     lease->busy = false;
     lease->renew_ns = kube_now() + lease_ns(k) / RENEWALS;
     if (result->reason == KUBE_OK) {
-        if (!lease->ours) {
-            lease->ours = true;
-            log_info("the lease of a dead worker is taken over", F_STR("lease", lease->name));
-        }
-        k->why[0] = lease->own ? '\0' : k->why[0];
+        on_renewed_well(&call);
         return;
     }
-    if (!lease->ours) { /* another was quicker */
+    if (!lease->ours) { /* another was quicker, or it is let go */
         lease->changed_ns = kube_now();
         return;
     }
@@ -150,8 +181,10 @@ static void renew(struct kubernetes *k, struct kube_lease *lease)
     struct kube_patch patch = {.data = data, .data_count = 2, .uid = lease->uid};
     struct kube_ref ref = lease_ref(lease, k);
     struct lease_call *call = call_about(k, lease);
-    if (!lease->ours)
+    if (call && !lease->ours) {
+        call->takes = true;
         patch.resource_version = lease->version;
+    }
     lease->busy = call && kube_patch(k->kube, &ref, &patch, 0, on_renewed, call, NULL) == ERR_OK;
     if (!lease->busy)
         free(call);
@@ -312,6 +345,21 @@ unsigned kube_lease_drop_all(struct kubernetes *k)
     return left;
 }
 
+/* Its owner lives after all: what was not used yet is the owner's. */
+static void let_go(struct kubernetes *k, struct kube_lease *lease)
+{
+    log_info("the owner of a lease that was taken over lives", F_STR("lease", lease->name));
+    lease->ours = lease->listed = false;
+    list_each(o, &k->orphans, struct kube_orphan, link)
+    {
+        if (o->lease != lease)
+            continue;
+        list_remove(&o->link);
+        k->orphan_count--;
+        free(o);
+    }
+}
+
 /* ---- the watch of all leases ---- */
 
 static struct kube_lease *lease_named(struct kubernetes *k, const char *name)
@@ -320,8 +368,18 @@ static struct kube_lease *lease_named(struct kubernetes *k, const char *name)
     return NULL;
 }
 
+/* Of one that is ours: somebody else says that he has it. */
+static void lease_contested(struct kubernetes *k, struct kube_lease *lease)
+{
+    if (lease->own)
+        lease->renew_ns = 0;
+    else if (!lease->dropping)
+        let_go(k, lease);
+}
+
 static void lease_seen(struct kubernetes *k, const struct kube_object *o)
 {
+    const char *holder = kube_object_data(o, "holder");
     const char *renewed = kube_object_data(o, "renewed");
     struct kube_lease *lease = lease_named(k, o->name);
     if (!lease) {
@@ -333,10 +391,19 @@ static void lease_seen(struct kubernetes *k, const struct kube_object *o)
     kube_text(lease->version, sizeof lease->version, o->resource_version);
     if (!lease->ours)
         kube_text(lease->uid, sizeof lease->uid, o->uid);
+    else if (holder && strcmp(holder, k->worker) != 0)
+        lease_contested(k, lease);
     if (lease->changed_ns != 0 && renewed && strcmp(renewed, lease->renewed) == 0)
         return;
     kube_text(lease->renewed, sizeof lease->renewed, renewed);
     lease->changed_ns = kube_now();
+}
+
+/* Somebody deleted it, and with it its pods: it is made again. */
+static void own_is_gone(struct kube_lease *lease)
+{
+    lease->uid[0] = '\0';
+    lease->renew_ns = 0;
 }
 
 static void on_lease(void *arg, enum kube_watch_event event, const struct kube_object *o,
@@ -349,6 +416,8 @@ static void on_lease(void *arg, enum kube_watch_event event, const struct kube_o
         lease_seen(k, o);
     else if (event == KUBE_WATCH_GONE && lease && !lease->ours && !lease->busy)
         lease_remove(k, lease);
+    else if (event == KUBE_WATCH_GONE && lease && lease == k->own && strcmp(o->uid, lease->uid) == 0)
+        own_is_gone(lease);
 }
 
 static void watch_leases(struct kubernetes *k)
@@ -363,12 +432,20 @@ static void watch_leases(struct kubernetes *k)
 
 /* ---- the clock ---- */
 
+/* Nobody renewed it, while whoever lives could. */
+static bool is_dead(const struct kubernetes *k, const struct kube_lease *lease, int64_t now)
+{
+    int64_t since = lease->changed_ns > k->steady_ns ? lease->changed_ns : k->steady_ns;
+    return kube_watch_synced(k->leases_watch) && now - k->answered_ns <= lease_ns(k) / OUTAGE_PARTS &&
+           now - since > lease_ns(k);
+}
+
 static void keep(struct kubernetes *k, struct kube_lease *lease, int64_t now)
 {
     if (lease->busy)
         return;
     if (!lease->ours) {
-        if (kube_watch_synced(k->leases_watch) && now - lease->changed_ns > lease_ns(k))
+        if (is_dead(k, lease, now))
             renew(k, lease);
         return;
     }
