@@ -18,6 +18,18 @@ def programs():
     return pathlib.Path(told.stdout.strip())
 
 
+class Gone:
+    """A program of a cluster that stands still."""
+
+    def __init__(self, cluster, name, starters):
+        self.cluster, self.name, self.starters = cluster, name, starters
+
+    def killed(self):
+        for pid in self.starters:
+            os.kill(pid, signal.SIGSTOP)
+        self.cluster.signal(self.name, signal.SIGKILL)
+
+
 class Cluster:
     """A new one below the directory; or, to try tests again and again, the one of tests/kube/up that MILLRACE_TEST_CLUSTER names."""
 
@@ -77,6 +89,20 @@ class Cluster:
         assert found, f"no {name} runs in the cluster"
         for pid in found:
             os.kill(pid, number)
+
+    @contextlib.contextmanager
+    def away(self, name):
+        """Meanwhile it is silent: connections stand, nothing answers; from killed() on nothing listens. Then it is back."""
+        starters = {parents()[pid][0] for pid in self.processes(name)}  # the loop of tests/kube/inner
+        gone = Gone(self, name, starters)
+        self.signal(name, signal.SIGSTOP)
+        try:
+            yield gone
+        finally:
+            for pid in starters:
+                os.kill(pid, signal.SIGCONT)
+            for pid in self.processes(name):
+                os.kill(pid, signal.SIGCONT)
 
     @contextlib.contextmanager
     def kubelet(self, **settings):

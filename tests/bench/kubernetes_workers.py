@@ -1,182 +1,68 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two workers, then one, then three, one of them killed, under load on one cluster: each job ends once, in a pod that no other
-run had, and nothing is left of a worker that has gone. By hand, and not in the check, since 1 run of 9 on a busy machine failed in the
-set-up for a reason that is not known yet:
+"""What workers do side by side on one Kubernetes: two, then one, then three, under the same load.
 
-    pytest --backend kubernetes tests/bench/kubernetes_workers.py
+    kubernetes_workers.py [--seconds N] [--pool N] [--docs]
+
+Jobs that have ended in a second, of six clients that each wait for their job; each worker has so many slots as pods in its pool.
+`tests/kubernetes/test_6_workers.py` shows that nothing is lost meanwhile. Needs root. One cluster, made by tests/kube.
 """
-import collections
-import contextlib
-import json
+import argparse
 import pathlib
 import signal
 import sys
-import threading
-import urllib.error
-import urllib.request
+import tempfile
+import time
 
-import pytest
-
-import kubeimages
-from system import wait_until
-
-sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent.parent / part) for part in ("faults", "integration")]
-import plant as plants  # noqa: E402
-from checker import TERMINAL  # noqa: E402
-from test_worker_runs import events, submit, text_of  # noqa: E402
-
-NAMESPACE, CLIENTS, SLOTS = "workers", 6, 2
-CODE = "import os, sys, time\nprint(sys.argv[1], os.uname().nodename, flush=True); time.sleep(0.3); print('over')"  # a pod is called as its host
-ENV = {name: "0" for name in kubeimages.POOLS} | {
-    "POD_BACKEND": "kubernetes", "K8S_NAMESPACE": NAMESPACE, "POD_POOL_PY": str(SLOTS), "K8S_LEASE_SECONDS": "3",
-    "DRAIN_SECONDS": "30", "K8S_CPU_REQUEST": "10m", "K8S_MEMORY_REQUEST": "24Mi"}
+TESTS = pathlib.Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(TESTS), str(TESTS / "kubernetes")]
+import page  # noqa: E402
+import test_6_workers as workers  # noqa: E402
+from kubecluster import Cluster  # noqa: E402
+from system import wait_until  # noqa: E402
 
 
-class Load:
-    """Clients that send one job after the other until they are told to stop; each job's events from first to last."""
-
-    def __init__(self, plant):
-        self.plant, self.lock, self.over = plant, threading.Lock(), threading.Event()
-        self.jobs, self.ids, self.errors, self.sent = {}, {}, [], 0
-        self.threads = [threading.Thread(target=self.client, daemon=True) for _ in range(CLIENTS)]
-
-    def client(self):
-        try:
-            while not self.over.is_set():
-                with self.lock:
-                    self.sent += 1
-                    token = f"t{self.sent}"
-                job = submit(self.plant, CODE, args=[token])
-                seen = events(self.plant, job)
-                with self.lock:
-                    self.jobs[token], self.ids[token] = seen, job
-        except Exception as error:  # told by the test
-            self.errors.append(error)
-
-    def more(self, count):
-        """So many further jobs have ended."""
-        until = len(self.jobs) + count
-        wait_until(f"{count} more jobs ended", lambda: self.errors or len(self.jobs) >= until, 120, 0.05)
-        assert self.errors == []
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.over.set()
-        for thread in self.threads:
-            thread.join(150)
+def rate(load, seconds, *processes):
+    load.each_serves(*processes)
+    before, begun = len(load.jobs), time.monotonic()
+    time.sleep(seconds)
+    return (len(load.jobs) - before) / (time.monotonic() - begun)
 
 
-@pytest.fixture(scope="module")
-def plant(kubernetes, tmp_path_factory):
-    """Its third worker is started by the test."""
-    given = kubeimages.pods_of(kubernetes, tmp_path_factory.mktemp("images"))["env"]
-    kubernetes.namespace(NAMESPACE)
-    made = plants.Plant(tmp_path_factory.mktemp("plant"), apis=1, workers=3, env={**given, **ENV})
-    for process in made.of("spawner"):
-        process.env["WORKER_SLOTS"] = str(SLOTS)
-    made.third = made.processes.pop()
-    ready = made.wait_ready
-    made.wait_ready = lambda: ready(120)
-    with made:
-        yield made
-    assert made.crashes == []
-
-
-def cluster_of(process):
-    """What it says of its pods; {} when it does not answer."""
-    with contextlib.suppress(OSError):
-        try:
-            with urllib.request.urlopen(process.url + "/health/kubernetes", timeout=5) as answer:
-                return json.load(answer)["cluster"]
-        except urllib.error.HTTPError as answer:
-            return json.load(answer)["cluster"]
-    return {}
-
-
-def names(kubernetes, kind, **labels):
-    return {found["metadata"]["name"] for found in kubernetes.list(kind, NAMESPACE, **{"app.kubernetes.io/managed-by": "millrace", **labels})}
-
-
-def holds(plant, process):
-    return plant.jobs_held_by(process.worker_id)
-
-
-def kill_at_work(plant, process):
-    """In the middle of a job; which one. What it had said to the store before it stood still is known there before the question."""
-    def caught():
-        plant.kill(process, signal.SIGSTOP)
-        wait_until("it stands still", lambda: plants.stat_of(process.pid)[1] == "T", 20, 0.001)
-        plant.redis().ping()
-        held = holds(plant, process)
-        plant.kill(process, signal.SIGKILL if held else signal.SIGCONT)
-        return held
-    return wait_until(f"{process.name} was at work", caught, 60, 0.05)
-
-
-@pytest.fixture(scope="module")
-def load(plant, kubernetes):
+def measure(plant, seconds):
     one, two, three = *plant.of("spawner"), plant.third
-    killed = []
-    with Load(plant) as load:
-        load.more(6)
-
-        plant.hold(two)  # to one: it may finish what it has
+    with workers.Load(plant) as load:
+        figures = {2: rate(load, seconds, one, two)}
+        plant.hold(two)
         plant.kill(two, signal.SIGTERM)
         wait_until("it has ended", lambda: not two.alive(), 60, 0.05)
-        assert two.popen.returncode == 0
-        wait_until("the one alone has a lease", lambda: names(kubernetes, "configmaps") == {cluster_of(one).get("lease")}, 60, 0.2)
-        load.more(4)
-
-        plant.release(two)  # to three: one comes back, one is new
+        figures[1] = rate(load, seconds, one)
+        plant.release(two)
         plant.processes.append(three)
         three.start()
-        wait_until("all three have work at a time", lambda: all(holds(plant, process) for process in (one, two, three)), 120, 0.02)
-
-        for process in (three, one):  # one of them comes back as another
-            if process is three:
-                plant.hold(process)
-            killed += kill_at_work(plant, process)
-            load.more(6)
-        assert three.popen.wait(20) == -signal.SIGKILL
-    load.killed = killed
-    return load
+        figures[3] = rate(load, seconds, one, two, three)
+    return {f"runs/s of {count} workers": figures[count] for count in (1, 2, 3)}
 
 
-def test_each_job_ends_once(load):
-    """The last attempt printed all of it, and whoever was killed had jobs that another attempt did."""
-    assert load.errors == [] and len(load.jobs) == load.sent >= 22
-    for token, seen in load.jobs.items():
-        ends = [event for event in seen if event["type"] in TERMINAL]
-        assert [(event["type"], event.get("exit_code")) for event in ends] == [("completed", 0)], seen
-        last = [event for event in seen if event.get("attempt") == ends[0]["attempt"]]
-        words = text_of(last).decode().split()
-        assert (words[0], words[2:]) == (token, ["over"]), seen
-    again = {load.ids[token] for token, seen in load.jobs.items() if any(event["type"] == "claimed" and event["attempt"] > 1 for event in seen)}
-    assert set(load.killed) <= again
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=int, default=20)
+    parser.add_argument("--pool", type=int, default=workers.SLOTS)
+    parser.add_argument("--docs", action="store_true", help="write the table of docs/BENCHMARKS.md")
+    options, where = parser.parse_args(), page.machine()
+    with tempfile.TemporaryDirectory(prefix="millrace-workers-") as folder:
+        folder = pathlib.Path(folder)
+        cluster = Cluster(folder)
+        try:
+            with workers.make(cluster, folder, POD_POOL_PY=str(options.pool)) as plant:
+                figures = measure(plant, options.seconds)
+        finally:
+            cluster.stop()
+    for name, value in figures.items():
+        print(f"{name:<32} {value:8.2f}")
+    if options.docs:
+        rows = [[name, f"{value:.2f}"] for name, value in figures.items()]
+        page.write_section("Workers on a Kubernetes", "tests/bench/kubernetes_workers.py --docs", where, page.table(["figure", "measured"], rows))
 
 
-def test_no_pod_is_used_twice(load):
-    """By every attempt whose program said where it was; it says so first."""
-    used = collections.Counter(text_of([event]).decode().split()[1] for seen in load.jobs.values() for event in seen
-                               if event["type"] == "output" and text_of([event]).startswith(b"t"))
-    assert len(used) >= len(load.jobs) and set(used.values()) == {1}, used
-
-
-def test_nothing_is_left_of_who_has_gone(load, plant, kubernetes):
-    """Pods of the killed ones are used by the others or deleted, and their leases go with them; nobody has more than its pool."""
-    living = [process for process in plant.of("spawner") if process is not plant.third]
-
-    def settled():
-        told = [cluster_of(process) for process in living]
-        return (names(kubernetes, "configmaps") == {one.get("lease") for one in told}
-                and len(names(kubernetes, "pods")) == sum(one.get("pods", -1) for one in told) == SLOTS * len(living))
-    wait_until("the cluster has what the living say", settled, 120, 0.3)
-    for process in living:
-        plant.hold(process)
-        plant.kill(process, signal.SIGTERM)
-    wait_until("all have ended", lambda: not any(process.alive() for process in living), 60, 0.1)
-    wait_until("nothing is left", lambda: names(kubernetes, "pods") == names(kubernetes, "configmaps") == set(), 60, 0.2)
+if __name__ == "__main__":
+    main()

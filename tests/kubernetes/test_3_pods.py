@@ -152,13 +152,31 @@ def test_what_a_pod_cannot_give_is_told(plant, code, lang, reason):
     assert run(plant, "print(1)")["stdout"] == "1\n"
 
 
+def processes(kubernetes, uid):
+    """{pid: name} of a pod, without its sandbox."""
+    found = {}
+    for pid in descendants(kubernetes.init):
+        with contextlib.suppress(OSError):  # it has ended meanwhile, and so was another's
+            if f"pod{uid}" in pathlib.Path(f"/proc/{pid}/cgroup").read_text():
+                found[pid] = pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
+    return {pid: name for pid, name in found.items() if name != "pause"}
+
+
+def kill_runner(kubernetes, uid):
+    runners = [pid for pid, name in processes(kubernetes, uid).items() if name == "millrace-runner"]
+    assert runners
+    for pid in runners:
+        with contextlib.suppress(ProcessLookupError):  # it went with the first one
+            os.kill(pid, signal.SIGKILL)
+
+
 class Taken:
     """A job whose program runs, in a pod that is then taken away in one of the ways below."""
 
-    def __init__(self, plant, kubernetes):
+    def __init__(self, plant, kubernetes, way):
         self.plant, self.kubernetes = plant, kubernetes
         self.job = submit(plant, "import os, sys\nprint(os.uname().nodename, flush=True)\nsys.stdin.readline()\nx = bytearray(1 << 30)",
-                          interactive=True, timeout_ms=120000)
+                          interactive=True, timeout_ms=120000, retry=WAYS[way] != "pod_lost")
         self.pod = text_of(wait_for(plant, self.job, "output")).decode().strip()
         self.uid = kubernetes.get("pod", self.pod, NAMESPACE)["metadata"]["uid"]
 
@@ -182,18 +200,13 @@ class Taken:
         with open(logs / "1.log", "wb") as file:
             os.posix_fallocate(file.fileno(), 0, 200 << 20)
 
-    def processes(self):
-        """{pid: name} of the pod, without its sandbox."""
-        found = {}
-        for pid in descendants(self.kubernetes.init):
-            with contextlib.suppress(OSError):  # it has ended meanwhile, and so was another's
-                if f"pod{self.uid}" in pathlib.Path(f"/proc/{pid}/cgroup").read_text():
-                    found[pid] = pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
-        return {pid: name for pid, name in found.items() if name != "pause"}
+    def killed_on_its_node(self):
+        """The container as a whole: with its first process the kernel ends the others."""
+        kill_runner(self.kubernetes, self.uid)
 
     def killed_for_its_memory(self):
         """The container as a whole: the kernel takes its first process, where it would take the program's."""
-        found = self.processes()
+        found = processes(self.kubernetes, self.uid)
         for pid, name in found.items():
             pathlib.Path(f"/proc/{pid}/oom_score_adj").write_text("1000" if name == "millrace-runner" else "0")
         assert "millrace-runner" in found.values() and len(found) > 1, found
@@ -202,13 +215,13 @@ class Taken:
 
 
 WAYS = {"deleted": "pod_deleted", "past_its_deadline": "pod_deadline", "evicted_by_the_api": "pod_evicted", "evicted_by_the_kubelet": "pod_evicted",
-        "killed_for_its_memory": "oom"}
+        "killed_on_its_node": "pod_lost", "killed_for_its_memory": "oom"}
 
 
 @pytest.fixture(scope="module")
 def taken(plant, kubernetes):
     """Side by side: a kubelet looks after storage every ten seconds."""
-    runs = {way: Taken(plant, kubernetes) for way in WAYS}
+    runs = {way: Taken(plant, kubernetes, way) for way in WAYS}
     for way, one in runs.items():
         getattr(one, way)()
     return runs
@@ -221,14 +234,27 @@ def test_a_pod_that_is_taken_away_has_its_reason(plant, taken, way):
     assert run(plant, "print(2)")["stdout"] == "2\n"
 
 
+def test_an_idle_pod_whose_container_is_killed_is_replaced(plant, kubernetes):
+    worker = plant.of("spawner")[0]
+    wait_until("the pools are full", lambda: full(worker), 120, 0.1)
+    before = {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in pods(kubernetes, **{"millrace.dev/kind": "py"}) if "deletionTimestamp" not in pod["metadata"]}
+    killed = sorted(before)[:2]
+    for name in killed:
+        kill_runner(kubernetes, before[name])
+
+    def replaced():
+        now = {pod["metadata"]["name"] for pod in pods(kubernetes)}
+        return full(worker) and len(now) == 4 and not now & set(killed)
+    wait_until("the killed ones are gone, and the pool is full again", replaced, 120, 0.2)
+    used = [run(plant, "import os; print(os.uname().nodename)")["stdout"].strip() for _ in range(4)]
+    assert len(set(used)) == 4 and not set(used) & set(killed)
+
+
 def test_a_pool_serves_while_the_api_server_is_silent(plant, kubernetes):
     worker = plant.of("spawner")[0]
     wait_until("the pools are full", lambda: full(worker), 60, 0.1)
-    kubernetes.signal("kube-apiserver", signal.SIGSTOP)
-    try:
+    with kubernetes.away("kube-apiserver"):
         assert [run(plant, f"print({n})")["stdout"] for n in range(3)] == ["0\n", "1\n", "2\n"]
-    finally:
-        kubernetes.signal("kube-apiserver", signal.SIGCONT)
     wait_until("the pools are full again", lambda: full(worker), 120, 0.2)
 
 
@@ -241,7 +267,6 @@ def test_a_killed_workers_job_is_run_again_and_its_idle_pods_are_used(plant, kub
     plant.kill(worker)
     ends = events(plant, job)
     assert ends[-1]["type"] == "completed" and ends[-1]["attempt"] == 2, ends
-    wait_until("idle pods are taken over", lambda: health(worker)["cluster"]["adopted"] > 0, 60, 0.2)
-    assert run(plant, "print(3)")["stdout"] == "3\n"
+    wait_until("idle pods are taken over", lambda: run(plant, "print(3)")["stdout"] == "3\n" and health(worker)["cluster"]["adopted"] > 0, 60, 0.2)
     wait_until("what was not taken over is gone", lambda: full(worker) and len(pods(kubernetes)) == 4, 120, 0.3)
     assert known  # and were used at most once: a runner works once (test_worker_contained.py)

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two workers, then one, then three, one of which is killed, under load on one cluster, whose API server goes away for longer than a lease:
+each job ends once, in a pod that no other run had, each worker does some, and nothing is left of one that has gone. `tests/bench/kubernetes_workers.py` measures what they do."""
+import collections
+import contextlib
+import json
+import pathlib
+import signal
+import sys
+import threading
+import urllib.error
+import urllib.request
+
+import pytest
+
+import kubeimages
+from system import wait_until
+
+sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent.parent / part) for part in ("faults", "integration")]
+import plant as plants  # noqa: E402
+from checker import TERMINAL  # noqa: E402
+from test_worker_runs import events, submit, text_of  # noqa: E402
+
+NAMESPACE, CLIENTS, SLOTS = "workers", 6, 2
+CODE = "import os, sys, time\nprint(sys.argv[1], os.uname().nodename, flush=True); time.sleep(0.3); print('over')"  # a pod is called as its host
+ENV = {name: "0" for name in kubeimages.POOLS} | {
+    "POD_BACKEND": "kubernetes", "K8S_NAMESPACE": NAMESPACE, "POD_POOL_PY": str(SLOTS), "K8S_LEASE_SECONDS": "3",
+    "DRAIN_SECONDS": "30", "K8S_CPU_REQUEST": "10m", "K8S_MEMORY_REQUEST": "24Mi"}
+
+
+class Load:
+    """Clients that send one job after the other until they are told to stop; each job's events from first to last."""
+
+    def __init__(self, plant):
+        self.plant, self.lock, self.over = plant, threading.Lock(), threading.Event()
+        self.jobs, self.ids, self.errors, self.sent = {}, {}, [], 0
+        self.threads = [threading.Thread(target=self.client, daemon=True) for _ in range(CLIENTS)]
+
+    def client(self):
+        try:
+            while not self.over.is_set():
+                with self.lock:
+                    self.sent += 1
+                    token = f"t{self.sent}"
+                job = submit(self.plant, CODE, args=[token])
+                seen = events(self.plant, job)
+                with self.lock:
+                    self.jobs[token], self.ids[token] = seen, job
+        except Exception as error:  # told by the test
+            self.errors.append(error)
+
+    def more(self, count):
+        """So many further jobs have ended."""
+        until = len(self.jobs) + count
+        wait_until(f"{count} more jobs ended", lambda: self.errors or len(self.jobs) >= until, 120, 0.05)
+        assert self.errors == []
+
+    def each_serves(self, *processes):
+        """Each of them claims a job from now on."""
+        with self.lock:
+            known = set(self.jobs)
+
+        def served():
+            with self.lock:
+                return set().union(*(workers_of(seen) for token, seen in self.jobs.items() if token not in known))
+        wait_until("each has served", lambda: self.errors or served() >= {process.worker_id for process in processes}, 120, 0.05)
+        assert self.errors == []
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        for thread in self.threads:
+            thread.join(150)
+
+
+def make(kubernetes, folder, **env):
+    """A plant of two workers, and a third that is not started yet."""
+    for name in ("images", "plant"):
+        (folder / name).mkdir()
+    given = kubeimages.pods_of(kubernetes, folder / "images")["env"]
+    kubernetes.namespace(NAMESPACE)
+    made = plants.Plant(folder / "plant", apis=1, workers=3, env={**given, **ENV, **env})
+    for process in made.of("spawner"):
+        process.env["WORKER_SLOTS"] = env.get("POD_POOL_PY", str(SLOTS))
+    made.third = made.processes.pop()
+    ready = made.wait_ready
+    made.wait_ready = lambda: ready(120)
+    return made
+
+
+@pytest.fixture(scope="module")
+def plant(kubernetes, tmp_path_factory):
+    with make(kubernetes, tmp_path_factory.mktemp("workers")) as made:
+        yield made
+    assert made.crashes == []
+
+
+def cluster_of(process):
+    """What it says of its pods; {} when it does not answer."""
+    with contextlib.suppress(OSError):
+        try:
+            with urllib.request.urlopen(process.url + "/health/kubernetes", timeout=5) as answer:
+                return json.load(answer)["cluster"]
+        except urllib.error.HTTPError as answer:
+            return json.load(answer)["cluster"]
+    return {}
+
+
+def names(kubernetes, kind, **labels):
+    return {found["metadata"]["name"] for found in kubernetes.list(kind, NAMESPACE, **{"app.kubernetes.io/managed-by": "millrace", **labels})}
+
+
+def holds(plant, process):
+    return plant.jobs_held_by(process.worker_id)
+
+
+def kill_at_work(plant, process):
+    """In the middle of a job; which one. What it had said to the store before it stood still is known there before the question."""
+    def caught():
+        plant.kill(process, signal.SIGSTOP)
+        wait_until("it stands still", lambda: plants.stat_of(process.pid)[1] == "T", 20, 0.001)
+        plant.redis().ping()
+        held = holds(plant, process)
+        plant.kill(process, signal.SIGKILL if held else signal.SIGCONT)
+        return held
+    return wait_until(f"{process.name} was at work", caught, 60, 0.05)
+
+
+def workers_of(seen):
+    return {event["worker"] for event in seen if event["type"] == "claimed"}
+
+
+@pytest.fixture(scope="module")
+def load(plant, kubernetes):
+    one, two, three = *plant.of("spawner"), plant.third
+    with Load(plant) as load:
+        load.each_serves(one, two)
+        one_more = one.worker_id
+        plant.hold(two)  # to one: it may finish what it has
+        plant.kill(two, signal.SIGTERM)
+        wait_until("it has ended", lambda: not two.alive(), 60, 0.05)
+        assert two.popen.returncode == 0
+        load.more(2)
+        wait_until("the one alone has a lease", lambda: names(kubernetes, "configmaps") == {cluster_of(one).get("lease")}, 60, 0.2)
+
+        plant.release(two)  # to three: one comes back, one is new
+        plant.processes.append(three)
+        three.start()
+        load.each_serves(one, two, three)
+
+        with kubernetes.away("kube-apiserver") as gone:  # silent for longer than a request has patience, then not there
+            for process in (one, two, three):
+                wait_until(f"{process.name} says so", lambda process=process: "configmaps" in cluster_of(process).get("why", ""), 60, 0.2)
+            gone.killed()
+            was = {process: (process.pid, cluster_of(process)["lease"]) for process in (one, two, three)}
+        load.each_serves(one, two, three)  # nobody took another for dead
+        assert was == {process: (process.pid, cluster_of(process)["lease"]) for process in (one, two, three)}
+        assert [cluster_of(process)["swept"] + cluster_of(process)["adopted"] for process in (one, two, three)] == [0, 0, 0]
+
+        killed = kill_at_work(plant, one)  # it comes back as another
+        load.more(4)
+        assert one_more != one.worker_id
+    load.killed = killed
+    return load
+
+
+def test_each_job_ends_once(load):
+    """The last attempt printed all of it, and who was killed had jobs that another attempt did."""
+    assert load.errors == [] and len(load.jobs) == load.sent
+    for token, seen in load.jobs.items():
+        ends = [event for event in seen if event["type"] in TERMINAL]
+        assert [(event["type"], event.get("exit_code")) for event in ends] == [("completed", 0)], seen
+        last = [event for event in seen if event.get("attempt") == ends[0]["attempt"]]
+        words = text_of(last).decode().split()
+        assert (words[0], words[2:]) == (token, ["over"]), seen
+    again = {load.ids[token] for token, seen in load.jobs.items() if any(event["type"] == "claimed" and event["attempt"] > 1 for event in seen)}
+    assert set(load.killed) <= again
+
+
+def test_no_pod_is_used_twice(load):
+    """By every attempt whose program said where it was; it says so first."""
+    used = collections.Counter(text_of([event]).decode().split()[1] for seen in load.jobs.values() for event in seen
+                               if event["type"] == "output" and text_of([event]).startswith(b"t"))
+    assert len(used) >= len(load.jobs) and set(used.values()) == {1}, used
+
+
+def test_nothing_is_left_of_who_has_gone(load, plant, kubernetes):
+    """Pods of the killed ones are used by the others or deleted, and their leases go with them; nobody has more than its pool."""
+    living = plant.of("spawner")
+
+    def settled():
+        told = [cluster_of(process) for process in living]
+        return (names(kubernetes, "configmaps") == {one.get("lease") for one in told}
+                and len(names(kubernetes, "pods")) == sum(one.get("pods", -1) for one in told) == SLOTS * len(living))
+    wait_until("the cluster has what the living say", settled, 120, 0.3)
+    for process in living:
+        plant.hold(process)
+        plant.kill(process, signal.SIGTERM)
+    wait_until("all have ended", lambda: not any(process.alive() for process in living), 60, 0.1)
+    wait_until("nothing is left", lambda: names(kubernetes, "pods") == names(kubernetes, "configmaps") == set(), 60, 0.2)
