@@ -31,15 +31,16 @@ class Gone:
 
 
 class Cluster:
-    """A new one below the directory; or, to try tests again and again, the one of tests/kube/up that MILLRACE_TEST_CLUSTER names."""
+    """A new one below the directory, which ends with this process at the latest; or one that is up in the folder `state`; or, to try tests
+    again and again, the one of tests/kube/up that MILLRACE_TEST_CLUSTER names."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, state=None):
         self.programs = programs()
-        self.given = os.environ.get("MILLRACE_TEST_CLUSTER")
-        self.state = pathlib.Path(self.given or pathlib.Path(directory) / "kubernetes").resolve()
-        if not self.given:
+        self.given = None if state else os.environ.get("MILLRACE_TEST_CLUSTER")
+        self.state = pathlib.Path(state or self.given or pathlib.Path(directory) / "kubernetes").resolve()
+        if not self.given and not state:
             up = subprocess.run([SCRIPTS / "up", self.state], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                                timeout=400, check=False)
+                                timeout=400, check=False, env={**os.environ, "KUBE_OWNER": str(os.getpid())})
             assert up.returncode == 0, up.stderr
         self.kubeconfig = self.state / "pki" / "admin.kubeconfig"
         self.number = int((self.state / "number").read_text())

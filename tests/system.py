@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 import backend
@@ -142,8 +143,10 @@ class System:
         self.env = {name: value for name, value in self.env.items() if value is not None}
         store = ["--redis-url", self.redis.url] if cluster else []
         self.log = open(self.directory / "up.log", "wb")
+        # A test run that is killed takes it along. (The kernel means the thread that started it.)
+        with_us = ["/usr/bin/setpriv", "--pdeathsig", "TERM"] if threading.current_thread() is threading.main_thread() else []
         self.process = subprocess.Popen(
-            [binaries / "millrace", "up", "--state", self.state, "--port", "0", "--no-demo", "--apis", str(apis),
+            [*with_us, binaries / "millrace", "up", "--state", self.state, "--port", "0", "--no-demo", "--apis", str(apis),
              "--workers", str(workers), *store, *options],
             cwd=cwd or self.directory, env=self.env, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
             start_new_session=True)

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The cluster of the tests is one: what pods of ours rely on holds in it, and what must be refused is refused."""
 import json
+import os
 import signal
 import subprocess
+import sys
 
 import pytest
 
-from kubecluster import hardened_pod
-from system import wait_until
+from kubecluster import Cluster, hardened_pod
+from system import ROOT, descendants, wait_until
 
 BUSYBOX = "millrace.test/busybox:1"
 STATUS = "id -u; grep -E '^(CapEff|Seccomp):' /proc/self/status; touch /x 2>/dev/null && echo writable; touch /mnt/data/x && echo data"
@@ -69,13 +71,20 @@ def test_the_api_server_comes_back(kubernetes, sandbox):
     assert kubernetes.get("namespace", sandbox) is not None
 
 
-def test_two_clusters_stand_side_by_side(kubernetes, tmp_path):
-    from kubecluster import Cluster
-    other = Cluster(tmp_path)
+def test_two_clusters_stand_side_by_side_and_one_ends_with_its_owner(kubernetes, tmp_path):
+    owner = subprocess.Popen([sys.executable, "-c", "import sys, kubecluster as k; print(k.Cluster(sys.argv[1]).state, flush=True); sys.stdin.read()", tmp_path],
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
+                             env={**{name: value for name, value in os.environ.items() if name != "MILLRACE_TEST_CLUSTER"}, "PYTHONPATH": str(ROOT / "tests")})
     try:
+        state = owner.stdout.readline().strip()
+        assert state
+        other = Cluster(None, state)
         assert other.number != kubernetes.number and other.server != kubernetes.server
         other.namespace("only-here")
         assert kubernetes.get("namespace", "only-here") is None
+        other.seen |= descendants(other.init)
     finally:
-        other.stop()
-    assert other.residue() == []
+        owner.kill()
+        owner.wait()
+    wait_until("nothing of it is left", lambda: other.residue() == [], 60, 0.2)
+    assert kubernetes.get("namespace", "default")

@@ -25,7 +25,9 @@ NAMESPACE, CLIENTS, SLOTS = "workers", 6, 2
 CODE = "import os, sys, time\nprint(sys.argv[1], os.uname().nodename, flush=True); time.sleep(0.3); print('over')"  # a pod is called as its host
 ENV = {name: "0" for name in kubeimages.POOLS} | {
     "POD_BACKEND": "kubernetes", "K8S_NAMESPACE": NAMESPACE, "POD_POOL_PY": str(SLOTS), "K8S_LEASE_SECONDS": "3",
-    "DRAIN_SECONDS": "30", "K8S_CPU_REQUEST": "10m", "K8S_MEMORY_REQUEST": "24Mi"}
+    "DRAIN_SECONDS": "30", "K8S_CPU_REQUEST": "10m", "K8S_MEMORY_REQUEST": "24Mi",
+    "K8S_MEMORY_LIMIT": "96Mi"}  # which keeps the canaries small
+pytestmark = pytest.mark.timeout(400)
 
 
 class Load:
