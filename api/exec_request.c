@@ -17,7 +17,9 @@ struct draft {
     struct api_fault *fault;
     struct str lang, code, stdin_text;
     bool stdin_base64;
-    json_t *args; /* owned list of strings, or NULL */
+    struct str expected; /* of standard output, compared */
+    int compare;         /* like this: one of the names below */
+    json_t *args;        /* owned list of strings, or NULL */
     const json_t *env;
     struct limit_bounds bounds;  /* of the language */
     int64_t limits[LIMIT_COUNT]; /* canonical */
@@ -108,6 +110,32 @@ static enum err take_stdin(struct draft *d)
         return api_fault_set(d->fault, CE_INVALID_FIELD,
                              "stdin: is not base64 (standard alphabet, padded, no white space)");
     return ERR_OK;
+}
+
+/* ---- what is expected ---- */
+
+#define COMPARE_NAMES "lines|tokens|exact"
+
+static enum err take_expected(struct draft *d)
+{
+    struct errinfo info;
+    if (json_field_string(d->body, "expected_output", JSON_OPTIONAL, EXEC_EXPECTED_BYTES, &d->expected,
+                          &info) != ERR_OK ||
+        json_field_choice(d->body, "compare", JSON_OPTIONAL, COMPARE_NAMES, &d->compare, &info) != ERR_OK)
+        return api_fault_from(d->fault, &info);
+    return ERR_OK;
+}
+
+static void write_expected(const struct draft *d, struct buf *out)
+{
+    struct str names = STR(COMPARE_NAMES), name = str_split(&names, '|');
+    if (d->expected.p == NULL)
+        return;
+    for (int i = 0; i < d->compare; i++)
+        name = str_split(&names, '|');
+    buf_append_cstr(out, ",\"expected_output\":");
+    json_write_string(out, d->expected);
+    buf_printf(out, ",\"compare\":\"" STR_FMT "\"", STR_ARG(name));
 }
 
 /* ---- args ---- */
@@ -426,6 +454,7 @@ static void write_canonical(const struct draft *d, struct exec_request *request)
         if (d->stdin_base64)
             buf_append_cstr(out, ",\"stdin_encoding\":\"base64\"");
     }
+    write_expected(d, out);
     buf_append_cstr(out, ",\"env\":");
     if (e == ERR_OK && d->env != NULL)
         e = json_write(d->env, out);
@@ -457,6 +486,8 @@ static enum err read_all(struct draft *d, struct exec_request *request)
         e = take_args(d);
     if (e == ERR_OK)
         e = take_stdin(d);
+    if (e == ERR_OK)
+        e = take_expected(d);
     if (e == ERR_OK)
         e = take_env(d);
     if (e == ERR_OK)

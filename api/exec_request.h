@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The body of POST /exec and POST /v1/jobs becomes the canonical request that workers run
-   (schema/PROTOCOL.md). Pure. Fields: lang, code, args, stdin, stdin_encoding ("base64"), env, the fields of
+   (schema/PROTOCOL.md). Pure. Fields: lang, code, args, stdin, stdin_encoding ("base64"), expected_output, compare, env, the fields of
    limits.def, timeout, priority, retry, state, if_state_version, detach, interactive, session_id, files. Others are ignored: clients send
    what their models make up (CONTRACT 2.1.1). */
 #ifndef MILLRACE_API_EXEC_REQUEST_H
@@ -20,6 +20,7 @@ enum {
     EXEC_ARGS_BYTES = 1024 * 1024,   /* all of args and env together */
     EXEC_ENV_MAX = 256,
     EXEC_STDIN_BYTES = 16 * 1024 * 1024,
+    EXEC_EXPECTED_BYTES = 16 * 1024 * 1024,
     EXEC_HINT_MAX = 128,
     EXEC_FILES_MAX = 256, /* references to input files */
     EXEC_FILES_BYTES = 1024 * 1024,

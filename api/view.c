@@ -268,6 +268,8 @@ static void write_end(struct buf *out, const struct facts *f)
     write_text(out, "limit", f->limit);
     write_text(out, "stage", text_of(f->end, "stage"));
     write_text(out, "message", f->message[0] != '\0' ? f->message : NULL);
+    if (text_of(f->end, "verdict") != NULL)
+        write_text(out, "verdict", text_of(f->end, "verdict"));
     write_number(out, "wall_time", json_object_get(f->usage, "wall_ms"));
 }
 

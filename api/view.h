@@ -44,7 +44,7 @@ void view_write_files(const struct view *v, struct buf *out);
 
 /* The body of /exec and `result` of a job (DECISIONS 2, CONTRACT 2.1.3), without a line end:
    session_id, storage_session_id, stdout, stderr, files, exit_code, signal, timed_out, status (null | TO | SG | OL), job_status,
-   reason, limit, stage, message, oom, truncated, code, wall_time, job_id, attempt, usage, has_state, state_version?,
+   reason, limit, stage, message, verdict?, oom, truncated, code, wall_time, job_id, attempt, usage, has_state, state_version?,
    state_size?, state_hash?, state_warnings?, stdout_base64?,
    stderr_base64?, runtime_session_id?, runtime_status?, refused_files?, deleted_files?. Where we ended the program, stderr ends with a line "[sandbox] <message>": it is what
    models are shown. */

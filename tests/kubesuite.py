@@ -48,6 +48,7 @@ ROWS = {
         "test_the_history_of_a_run", "test_how_a_job_ends", "test_readers_see_the_same", "test_output_arrives_while_the_program_runs[sse]",
         "test_output_arrives_while_the_program_runs[ws]", "test_input_over_the_websocket", "test_a_signal_over_the_websocket",
         "test_cancel_over_the_websocket_keeps_the_output", "test_cancel_of_a_running_job", "test_a_client_that_goes_away_cancels_its_run"),
+    "integration/test_2_judge.py": some("test_verdicts[wrong_answer]"),
     "integration/test_3_cli.py": never(NO_PROGRAM),
     "integration/test_3_cli_tls.py": never(NO_PROGRAM),
     "integration/test_3_redis_tls.py": never(NO_PROGRAM),
@@ -97,7 +98,7 @@ ROWS = {
     "hazards/test_good_programs.py": some(),
     **{f"hazards/test_{name}.py": never(LOCAL_PODS) for name in (
         "pod_1_ends", "pod_2_isolation", "pod_3_rootless", "pod_4_host", "pod_5_controls", "pod_6_attacks", "pod_7_compilers",
-        "template_1_programs", "template_2_isolation", "template_3_node", "template_4_pods")},
+        "template_1_programs", "template_2_isolation", "template_3_node", "pod_8_random", "template_4_pods")},
 }
 # Single tests of modules that run: what they need is not there, or they ask what only pods of this machine have.
 NOT_THERE = {

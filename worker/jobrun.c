@@ -259,6 +259,9 @@ static enum err read_job(struct jobrun *run, const struct claimed_job *job, stru
     if ((run->request.files || run->request.workspace) && !files)
         return errinfo_set(info, ERR_INVALID, 0, "files: this worker has no object store");
     run->out.at_end = run->request.at_end;
+    if (run->request.judged &&
+        judge_begin(&run->judge, run->request.compare, run->request.expected) != ERR_OK)
+        return errinfo_set(info, ERR_NOMEM, 0, "expected_output: no memory for it");
     bool open = run->request.stdin_open || run->request.stdin_bytes.len > POD_STDIN_FIRST;
     e = run_plan_build(&run->request, open, &run->plan, info);
     if (e == ERR_OK)

@@ -113,6 +113,7 @@ struct jobrun {
     bool pod_done, pod_lost; /* it has nothing more to say; nor will it have */
 
     struct coalescer out;
+    struct judge judge; /* off: nothing is expected of its output */
     struct outcome_facts facts;
     char refused[256];
 

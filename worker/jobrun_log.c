@@ -37,6 +37,7 @@ static void on_flush_closed(uv_handle_t *handle)
     jobrun_files_free(run);
     jobrun_compile_free(run);
     run_tools_free(run->tools);
+    judge_free(&run->judge);
     run_request_free(&run->request);
     run_plan_free(&run->plan);
     jobrun_state_free(run);
@@ -322,6 +323,8 @@ static void write_facts(struct jobrun *run)
 {
     run->facts.bytes[POD_STDOUT] = run->out.total[POD_STDOUT];
     run->facts.bytes[POD_STDERR] = run->out.total[POD_STDERR];
+    run->facts.judged = run->judge.on;
+    run->facts.right = judge_right(&run->judge);
     run->outcome = outcome_decide(&run->facts);
     buf_reset(&run->usage_json);
     buf_reset(&run->end_json);

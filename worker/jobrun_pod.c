@@ -31,6 +31,8 @@ static void on_output(struct jobrun *run, const struct pod_event *event)
     if (run->state != JR_RUNNING && run->state != JR_ENDING)
         return;
     jobrun_compile_output(run, event->stream, event->bytes);
+    if (event->stream == POD_STDOUT)
+        judge_feed(&run->judge, event->bytes);
     if (coalesce_add(&run->out, event->stream, event->bytes, clock_mono_ns()) != ERR_OK) {
         log_error("no memory for a program's output", F_JOB(run->job.text, run->attempt));
         jobrun_return(run, REASON_INTERNAL);
@@ -179,6 +181,7 @@ void jobrun_on_pod(void *arg, const struct pod_event *event)
     case POD_STAGE:
         run->facts.staged = true;
         run->facts.stage = event->exit;
+        judge_restart(&run->judge);
         jobrun_compile_staged(run);
         return;
     case POD_COMPILED:

@@ -150,6 +150,25 @@ static bool stage_failed(const struct outcome_facts *f)
     return f->staged && (f->stage.signal != 0 || f->stage.exit_code != 0);
 }
 
+/* NULL: the end says nothing about the program. */
+static const char *verdict(const struct outcome_facts *f, const struct outcome *outcome)
+{
+    if (stage_failed(f))
+        return "compile_error";
+    if (outcome->type == EV_TIMED_OUT)
+        return "time_limit";
+    if (outcome->type == EV_FAILED)
+        return outcome->reason == REASON_OOM            ? "memory_limit"
+               : outcome->reason == REASON_OUTPUT_LIMIT ? "output_limit"
+               : outcome->reason == REASON_PIDS_LIMIT   ? "runtime_error"
+                                                        : NULL;
+    if (outcome->type != EV_COMPLETED)
+        return NULL;
+    if (f->exit.signal != 0 || f->exit.exit_code != 0)
+        return "runtime_error";
+    return f->right ? "accepted" : "wrong_answer";
+}
+
 void outcome_write(const struct outcome_facts *f, const struct outcome *outcome, struct buf *out)
 {
     buf_append_char(out, '{');
@@ -165,6 +184,8 @@ void outcome_write(const struct outcome_facts *f, const struct outcome *outcome,
         write_end(out, &f->exit);
     if (stage_failed(f))
         member_text(out, "stage", "compile");
+    if (f->judged && verdict(f, outcome))
+        member_text(out, "verdict", verdict(f, outcome));
     buf_append_char(out, '}');
 }
 

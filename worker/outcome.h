@@ -21,7 +21,8 @@ struct outcome_facts {
     const char *refused; /* why the program could not start, one line; else NULL */
     enum reason refused_reason;
     uint64_t bytes[POD_STREAMS];
-    int64_t wall_ns; /* by the worker's clock, for a pod that told no EXIT */
+    bool judged, right; /* something was expected of its output, and that came */
+    int64_t wall_ns;    /* by the worker's clock, for a pod that told no EXIT */
 };
 
 struct outcome {

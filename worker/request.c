@@ -139,6 +139,18 @@ static enum err get_state(struct run_request *r, struct errinfo *info)
     return ERR_OK;
 }
 
+static enum err get_expected(struct run_request *r, struct errinfo *info)
+{
+    struct str compare = {0};
+    enum err e = get_text(r->root, "expected_output", &r->expected, info);
+    if (e == ERR_OK)
+        e = get_text(r->root, "compare", &compare, info);
+    if (e == ERR_OK && judge_compare_parse(compare, &r->compare) != ERR_OK)
+        return bad(info, "compare", "unknown");
+    r->judged = r->expected.p != NULL;
+    return e;
+}
+
 static enum err read_fields(struct run_request *r, struct errinfo *info)
 {
     if (!json_is_object(r->root))
@@ -168,6 +180,8 @@ static enum err read_fields(struct run_request *r, struct errinfo *info)
         e = get_flag(r->root, "workspace", &r->workspace, info);
     if (e == ERR_OK)
         e = get_state(r, info);
+    if (e == ERR_OK)
+        e = get_expected(r, info);
     if (e == ERR_OK && r->lang.n == 0)
         e = bad(info, "lang", "missing");
     return e;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The canonical request of a run, as the api wrote it:
-     {"lang", "code", "args": [...], "stdin", "stdin_encoding": "base64"?, "env": {...}, "stdin_open",
+     {"lang", "code", "args": [...], "stdin", "stdin_encoding": "base64"?, "expected_output": text?, "compare": "lines" | "tokens" | "exact"?, "env": {...}, "stdin_open",
    "retry", "state": "new" | "session"?, "if_state_version": n?, "files": [...], "workspace": true?, "limits": {canonical names of limits.def}}
    Checked again here: what comes out of a store is input.
  */
@@ -8,6 +8,7 @@
 #define MILLRACE_WORKER_REQUEST_H
 
 #include "base/buf.h"
+#include "worker/judge.h"
 #include "json/json.h"
 
 struct run_limits { /* one field for each row of limits.def, in canonical units */
@@ -38,7 +39,10 @@ struct run_request {
     enum run_state_use state;
     int64_t if_state_version; /* -1: any */
     bool tools;               /* the program may call tools */
-    bool workspace;           /* its session's files are its /mnt/data, before and after */
+    bool judged;              /* something is expected of its output: */
+    struct str expected;
+    enum judge_compare compare;
+    bool workspace; /* its session's files are its /mnt/data, before and after */
 };
 
 /* ERR_INVALID with the field in `info`; then *ret_request is untouched. */

@@ -302,9 +302,30 @@ static void test_stdin_and_choices(void **state)
     refused(true, PY ",\"stdin\":5}", CE_INVALID_FIELD, "stdin: ");
     refused(true, PY ",\"stdin\":\"a\",\"stdin_encoding\":\"base64\"}", CE_INVALID_FIELD, "stdin: ");
     refused(true, PY ",\"stdin_encoding\":\"hex\"}", CE_INVALID_FIELD, "stdin_encoding: ");
+    refused(true, PY ",\"expected_output\":5}", CE_INVALID_FIELD, "expected_output: ");
+    refused(true, PY ",\"expected_output\":\"\",\"compare\":\"words\"}", CE_INVALID_FIELD, "compare: ");
     refused(true, PY ",\"priority\":\"high\"}", CE_INVALID_FIELD, "priority: ");
     refused(true, PY ",\"retry\":\"no\"}", CE_INVALID_FIELD, "retry: ");
     refused(true, PY ",\"detach\":1}", CE_INVALID_FIELD, "detach: ");
+}
+
+static void test_expected(void **state)
+{
+    (void)state;
+    static const char *const compares[] = {"lines", "tokens", "exact"};
+    for (size_t i = 0; i < 3; i++) {
+        struct exec_request request;
+        char body[200];
+        snprintf(body, sizeof body, "%s,\"expected_output\":\"1\\n\",\"compare\":\"%s\"}", PY, compares[i]);
+        auto_json canonical = accepted(true, body, &request);
+        assert_string_equal(json_string_value(json_object_get(canonical, "expected_output")), "1\n");
+        assert_string_equal(json_string_value(json_object_get(canonical, "compare")), compares[i]);
+        exec_request_free(&request);
+    }
+    struct exec_request request;
+    auto_json canonical = accepted(true, PY ",\"compare\":\"exact\"}", &request);
+    assert_null(json_object_get(canonical, "compare"));
+    exec_request_free(&request);
 }
 
 static void test_idempotency_key(void **state)
@@ -334,6 +355,7 @@ int main(void)
         cmocka_unit_test(test_contract_timeout_is_clamped),
         cmocka_unit_test(test_session),
         cmocka_unit_test(test_stdin_and_choices),
+        cmocka_unit_test(test_expected),
         cmocka_unit_test(test_idempotency_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
