@@ -15,7 +15,7 @@
 
 enum { CODE_MAX = 64 << 20 };
 
-static enum err read_code(const char *path, struct buf *out, struct errinfo *info)
+enum err program_read(const char *path, struct buf *out, struct errinfo *info)
 {
     bool standard = !strcmp(path, "-");
     auto_fd opened = standard ? -1 : open(path, O_RDONLY | O_CLOEXEC);
@@ -98,7 +98,7 @@ enum err program_body(const struct cli *cli, bool interactive, struct buf *out, 
 {
     auto_buf code = BUF_INIT(CODE_MAX);
     const char *lang = NULL;
-    enum err e = read_code(cli->args[0], &code, info);
+    enum err e = program_read(cli->args[0], &code, info);
     if (!e && !utf8_valid(buf_str(&code)))
         e = errinfo_set(info, ERR_INVALID, 0, "%.200s is not UTF-8 text", cli->args[0]);
     e = e ? e : find_language(cli, buf_str(&code), &lang, info);

@@ -6,6 +6,9 @@
 #include "tools/millrace/cli.h"
 #include "json/json.h"
 
+/* The whole of a file ("-": standard input). A sentence where that does not go. */
+MUST_CHECK enum err program_read(const char *path, struct buf *out, struct errinfo *info);
+
 /* Reads cli->args[0] ("-": standard input); the rest are the program's. ERR_INVALID with a sentence. */
 MUST_CHECK enum err program_body(const struct cli *cli, bool interactive, struct buf *out,
                                  struct errinfo *info);
