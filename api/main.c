@@ -6,34 +6,24 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/slice.h"
-#include "io/config_load.h"
 #include "io/program.h"
 #include "queue/state.h"
 #include "json/json.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 enum { CLOSE_GRACE_MS = 5 * 1000, CANCEL_GRACE_MS = 2 * 1000, DRAIN_TICK_MS = 20 };
-
-static const char usage[] = "millrace-api: the HTTP and WebSocket server of Millrace.\n"
-                            "\n"
-                            "  --config PATH      YAML file with settings\n"
-                            "  --set NAME=VALUE   one setting; may be given again\n"
-                            "  --port-file PATH   write the port it listens at to PATH\n"
-                            "  --help, --version\n";
 
 /* What the process is made of, beyond what handlers need. */
 struct program {
     struct api api;
     uv_timer_t drain;
     int64_t drain_until_ns;
-    const char *port_file;
+    struct program_args args;
 };
 
 /* ---- the end ---- */
@@ -194,7 +184,7 @@ static enum err start(struct program *p, struct errinfo *info)
     if (e == ERR_OK)
         e = open_http(api, info);
     if (e == ERR_OK)
-        e = program_write_port(p->port_file, http_server_port(api->http), info);
+        e = program_write_port(p->args.port_file, http_server_port(api->http), info);
     if (e != ERR_OK)
         return e;
     auto_buf schemes = BUF_INIT(256);
@@ -223,62 +213,16 @@ static int run(struct program *p)
     return 0;
 }
 
-/* Takes --port-file and the likes; ERR_CLOSED: the answer was printed. */
-static enum err take_args(struct program *p, int argc, char **argv)
-{
-    for (int i = 1; i < argc; i++) {
-        bool port_file = strcmp(argv[i], "--port-file") == 0 && i + 1 < argc;
-        if (strcmp(argv[i], "--help") == 0) {
-            fputs(usage, stdout);
-            return ERR_CLOSED;
-        }
-        if (strcmp(argv[i], "--version") == 0) {
-            puts("millrace-api " MILLRACE_VERSION);
-            return ERR_CLOSED;
-        }
-        if (!port_file) {
-            fprintf(stderr, "millrace-api: unknown argument %s\n\n%s", argv[i], usage);
-            return ERR_INVALID;
-        }
-        p->port_file = argv[++i];
-    }
-    return ERR_OK;
-}
-
-static bool text_log(const struct config *cfg)
-{
-    return cfg->log_format == LOG_FORMAT_TEXT ||
-           (cfg->log_format == LOG_FORMAT_AUTO && isatty(STDERR_FILENO));
-}
-
-static void print_problems(const struct config_base *base, const struct errinfo *first)
-{
-    size_t count = base->problems.count < CONFIG_PROBLEMS_MAX ? base->problems.count : CONFIG_PROBLEMS_MAX;
-    for (size_t i = 0; i < count; i++)
-        fprintf(stderr, "millrace-api: %s\n", base->problems.items[i].text);
-    if (count == 0)
-        fprintf(stderr, "millrace-api: %s\n", first->text);
-}
-
 int main(int argc, char **argv)
 {
-    static struct program program;
-    struct config_request request = {.file = NULL};
-    struct errinfo info = {.code = ERR_OK};
+    static struct program program = {
+        .args = {.name = "millrace-api", .about = "the HTTP and WebSocket server of Millrace.\n"}};
+    struct config *config = &program.api.config;
     slice_short();
     json_start();
-    if (config_take_args(&request, &argc, argv, &info) != ERR_OK) {
-        fprintf(stderr, "millrace-api: %s\n", info.text);
-        return 2;
-    }
-    enum err e = take_args(&program, argc, argv);
+    enum err e = program_configure(&program.args, argc, argv, &config_table, &config->base);
     if (e != ERR_OK)
         return e == ERR_CLOSED ? 0 : 2;
-    struct config *cfg = &program.api.config;
-    if (config_load(&config_table, &cfg->base, &request, &info) != ERR_OK) {
-        print_problems(&cfg->base, &info);
-        return 2;
-    }
-    log_open("api", (enum log_level)cfg->log_level, text_log(cfg));
+    config_open_log(config, "api");
     return run(&program);
 }

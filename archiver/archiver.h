@@ -8,6 +8,7 @@
 #include "base/point.h"
 #include "io/http/server.h"
 #include "io/loop.h"
+#include "io/program.h"
 #include "queue/archive.h"
 #include "queue/objects.h"
 #include "schema/config.h"
@@ -46,7 +47,7 @@ struct archiver {
     bool sweeping;
     unsigned packs_busy;
     uint64_t pressure_at;
-    const char *port_file;
+    struct program_args args;
     bool stopping, closing;
     char redis_why[256];
 };

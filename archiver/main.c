@@ -4,13 +4,10 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "io/config_load.h"
 #include "io/program.h"
 #include "json/json.h"
 
-#include <errno.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 enum {
@@ -20,15 +17,6 @@ enum {
     LONGEST_PAUSE_MS = 60000,
     GRACE_MS = 20000
 };
-
-static const char usage[] =
-    "millrace-archiver: moves finished logs from Redis to the object store, and deletes there what is over.\n"
-    "Any number of them share the work.\n"
-    "\n"
-    "  --config PATH      YAML file with settings\n"
-    "  --set NAME=VALUE   one setting; may be given again\n"
-    "  --port-file PATH   write the port of /health, /ready and /metrics to PATH when it listens\n"
-    "  --help, --version\n";
 
 bool archiver_ready(const struct archiver *a, const char **ret_why)
 {
@@ -228,7 +216,7 @@ static enum err open_all(struct archiver *a, struct errinfo *info)
     if (e == ERR_OK)
         e = archiver_http_open(a, info);
     if (e == ERR_OK)
-        e = program_write_port(a->port_file, http_server_port(a->http), info);
+        e = program_write_port(a->args.port_file, http_server_port(a->http), info);
     if (e != ERR_OK)
         return e;
     uv_timer_init(&a->loop.uv, &a->tick);
@@ -237,54 +225,25 @@ static enum err open_all(struct archiver *a, struct errinfo *info)
     return ERR_OK;
 }
 
-/* ---- the command line ------------------------------------------------------------------------------------------------------ */
-
-static enum err take_options(struct archiver *a, int argc, char **argv, struct errinfo *info)
-{
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--port-file") == 0 && i + 1 < argc)
-            a->port_file = argv[++i];
-        else
-            return errinfo_set(info, ERR_INVALID, 0, "unknown option %s; see --help", argv[i]);
-    }
-    return ERR_OK;
-}
-
-static bool told_and_done(int argc, char **argv)
-{
-    if (argc == 2 && strcmp(argv[1], "--help") == 0)
-        return fputs(usage, stdout), true;
-    if (argc == 2 && strcmp(argv[1], "--version") == 0)
-        return puts("millrace-archiver " MILLRACE_VERSION), true;
-    return false;
-}
-
-static int fail(const struct errinfo *info)
-{
-    log_error("cannot start", F_STR("why", info->text));
-    return 1;
-}
-
 int main(int argc, char **argv)
 {
-    static struct archiver a;
+    static struct archiver a = {
+        .args = {
+            .name = "millrace-archiver",
+            .about =
+                "moves finished logs and idle states from Redis to the object store, and deletes there what is over.\n"
+                "Any number of them share the work.\n"}};
     struct errinfo info = {0};
-    struct config_request request = {0};
-    log_open("archiver", LOG_INFO, isatty(STDERR_FILENO));
-    if (told_and_done(argc, argv))
-        return 0;
     program_harden();
     json_start();
-    if (config_take_args(&request, &argc, argv, &info) != ERR_OK ||
-        take_options(&a, argc, argv, &info) != ERR_OK ||
-        config_load(&config_table, &a.config.base, &request, &info) != ERR_OK)
-        return fail(&info);
-    const struct config *c = &a.config;
-    bool text =
-        c->log_format == LOG_FORMAT_TEXT || (c->log_format == LOG_FORMAT_AUTO && isatty(STDERR_FILENO));
-    log_open("archiver", (enum log_level)c->log_level, text);
-    if (open_all(&a, &info) != ERR_OK)
-        return fail(&info);
+    enum err e = program_configure(&a.args, argc, argv, &config_table, &a.config.base);
+    if (e != ERR_OK)
+        return e == ERR_CLOSED ? 0 : 2;
+    config_open_log(&a.config, "archiver");
+    if (open_all(&a, &info) != ERR_OK) {
+        log_error("cannot start", F_STR("why", info.text));
+        return 1;
+    }
     metrics_set(a.metrics, METRIC_START_TIME, 0, clock_wall_ms() / 1000);
     log_info("archiver started", F_INT("port", http_server_port(a.http)));
     loop_run(&a.loop);

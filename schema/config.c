@@ -3,8 +3,10 @@
 
 #include "base/cidr.h"
 #include "base/id.h"
+#include "base/log.h"
 
 #include <string.h>
+#include <unistd.h>
 
 enum { SWEEP_GRACE_LEAST_MS = 3600 * 1000 };
 
@@ -305,6 +307,13 @@ static void append_encoded(struct buf *out, const char *text)
         else
             buf_printf(out, "%%%02X", (unsigned char)*p);
     }
+}
+
+void config_open_log(const struct config *config, const char *program)
+{
+    const int64_t format = config->log_format;
+    log_open(program, (enum log_level)config->log_level,
+             format == LOG_FORMAT_TEXT || (format == LOG_FORMAT_AUTO && isatty(STDERR_FILENO)));
 }
 
 int64_t config_session_ttl_ms(const struct config *config)

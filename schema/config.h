@@ -32,6 +32,8 @@ enum config_execution_profile {
 };
 enum config_log_format { LOG_FORMAT_AUTO, LOG_FORMAT_JSON, LOG_FORMAT_TEXT };
 /* log_level is an enum log_level of base/log.h. */
+/* The log as the configuration wants it; `program` is a literal. */
+void config_open_log(const struct config *config, const char *program);
 
 #define TENANT_DEFAULT "default"
 struct config_key {

@@ -6,7 +6,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/slice.h"
-#include "io/config_load.h"
 #include "io/program.h"
 #include "worker/pool_plan.h"
 #include "json/json.h"
@@ -14,7 +13,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 enum {
@@ -30,14 +28,6 @@ enum {
     OFFER_MAX = 1 << 20,
     KUBERNETES_OFFER_MS = 2000, /* as often as apis ask */
 };
-
-static const char usage[] =
-    "millrace-worker: claims jobs from the log and runs them in pods. Started by millrace-spawner.\n"
-    "\n"
-    "  --config PATH      YAML file with settings\n"
-    "  --set NAME=VALUE   one setting; may be given again\n"
-    "  --port-file PATH   write the port of /health, /ready and /metrics to PATH when it listens\n"
-    "  --help, --version\n";
 
 /* ---- what is told to the queue ---- */
 
@@ -426,72 +416,36 @@ static enum err open_all(struct worker *w, struct errinfo *info)
     if (e == ERR_OK)
         e = worker_http_open(w, info);
     if (e == ERR_OK)
-        e = program_write_port(w->port_file, http_server_port(w->http), info);
+        e = program_write_port(w->args.port_file, http_server_port(w->http), info);
     uv_timer_init(&w->loop.uv, &w->tick);
     w->tick.data = w;
     uv_timer_start(&w->tick, on_tick, 0, TICK_MS);
     return e;
 }
 
-/* ---- the command line ---- */
-
-static enum err take_options(struct worker *w, int argc, char **argv, struct errinfo *info)
-{
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--port-file") == 0 && i + 1 < argc)
-            w->port_file = argv[++i];
-        else
-            return errinfo_set(info, ERR_INVALID, 0, "unknown option %s; see --help", argv[i]);
-    }
-    return ERR_OK;
-}
-
-static bool told_and_done(int argc, char **argv)
-{
-    if (argc == 2 && strcmp(argv[1], "--help") == 0)
-        return fputs(usage, stdout), true;
-    if (argc == 2 && strcmp(argv[1], "--version") == 0)
-        return puts("millrace-worker " MILLRACE_VERSION), true;
-    return false;
-}
-
-static int fail(const struct errinfo *info)
-{
-    log_error("cannot start", F_STR("why", info->text));
-    return 1;
-}
-
-static void open_log(const struct config *c)
-{
-    bool text =
-        c->log_format == LOG_FORMAT_TEXT || (c->log_format == LOG_FORMAT_AUTO && isatty(STDERR_FILENO));
-    log_open("worker", (enum log_level)c->log_level, text);
-}
-
 int main(int argc, char **argv)
 {
-    static struct worker w;
+    static struct worker w = {
+        .args = {.name = "millrace-worker",
+                 .about = "claims jobs from the log and runs them in pods. Started by millrace-spawner.\n"}};
     struct errinfo info = {0};
-    struct config_request request = {0};
-    log_open("worker", LOG_INFO, isatty(STDERR_FILENO));
-    if (told_and_done(argc, argv))
-        return 0;
     slice_short();
     program_harden();
     json_start();
-    if (config_take_args(&request, &argc, argv, &info) != ERR_OK ||
-        take_options(&w, argc, argv, &info) != ERR_OK ||
-        config_load(&config_table, &w.config.base, &request, &info) != ERR_OK)
-        return fail(&info);
-    open_log(&w.config);
+    enum err e = program_configure(&w.args, argc, argv, &config_table, &w.config.base);
+    if (e != ERR_OK)
+        return e == ERR_CLOSED ? 0 : 2;
+    config_open_log(&w.config, "worker");
     open_name(&w);
     w.kubernetes = w.config.pod_backend == POD_BACKEND_KUBERNETES;
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     w.slots = w.config.worker_slots ? (unsigned)w.config.worker_slots
               : w.kubernetes        ? REMOTE_SLOTS
                                     : SLOTS_PER_CORE * (unsigned)(cores > 0 ? cores : 1);
-    if (open_all(&w, &info) != ERR_OK)
-        return fail(&info);
+    if (open_all(&w, &info) != ERR_OK) {
+        log_error("cannot start", F_STR("why", info.text));
+        return 1;
+    }
     metrics_set(w.metrics, METRIC_START_TIME, 0, clock_wall_ms() / 1000);
     log_info("worker started", F_STR("worker", w.name), F_INT("port", http_server_port(w.http)),
              F_INT("slots", w.slots));

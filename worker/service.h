@@ -5,6 +5,7 @@
 
 #include "io/http/server.h"
 #include "io/loop.h"
+#include "io/program.h"
 #include "queue/objects.h"
 #include "schema/config.h"
 #include "worker/backend_kubernetes.h"
@@ -33,7 +34,7 @@ struct worker {
 
     char name[80];
     unsigned slots;
-    const char *port_file;
+    struct program_args args;
 
     bool hello;       /* the spawner said what the host gives */
     uint64_t missing; /* its bits */

@@ -52,12 +52,30 @@ def test_bad_settings_are_refused_by_name(tmp_path, name, value, sentence):
     assert valid["valid"] is False and sentence in valid["problems"][0]
 
 
-@pytest.mark.parametrize("program", ["millrace-api", "millrace-worker"])
+PROGRAMS = pytest.mark.parametrize("program", ["millrace-api", "millrace-worker", "millrace-archiver"])
+
+
+@PROGRAMS
 def test_programs_do_not_start_with_a_bad_setting(tmp_path, program):
-    done = run(tmp_path, program=program, API_KEY=CANARY, REDIS_PROT="6379")
-    assert done.returncode not in (0, None)
+    done = run(tmp_path, program=program, API_KEY=CANARY, REDIS_PROT="6379", API_PORT="70000")
+    assert done.returncode == 2
+    assert 'API_PORT (environment): "70000" is not allowed; give integer, 0 to 65535' in done.stderr  # all of them at once
     assert "REDIS_PROT (environment): there is no such setting; did you mean REDIS_PORT?" in done.stderr
     assert CANARY not in done.stdout + done.stderr
+
+
+@PROGRAMS
+@pytest.mark.parametrize("argv, status, sentence", [
+    (["--help"], 0, "--port-file PATH"),
+    (["--version"], 0, "0."),
+    (["--prot-file", "x"], 2, "--prot-file is unknown, or lacks its value; see --help"),
+    (["--port-file"], 2, "--port-file is unknown, or lacks its value; see --help"),
+    (["--config"], 2, "--config"),
+])
+def test_command_line_of_a_program(tmp_path, program, argv, status, sentence):
+    done = run(tmp_path, *argv, program=program)
+    assert done.returncode == status
+    assert program in done.stdout + done.stderr and sentence in done.stdout + done.stderr
 
 
 def test_the_api_has_no_default_key(tmp_path):
