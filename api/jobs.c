@@ -174,16 +174,23 @@ static void on_result_event(void *arg, enum reader_state state, const struct eve
     }
 }
 
+/* True: nobody waits any more, or who waits was told that it failed. */
+static bool failed(struct waiting *w, enum queue_answer answer)
+{
+    if (w->call != NULL && answer == QUEUE_OK)
+        return false;
+    struct call *c = arrive(w);
+    if (c != NULL)
+        call_queue_failed(c, answer, 0);
+    return true;
+}
+
 /* The projection is written; a job that has ended gets its result, folded from the log. */
 static void on_job(void *arg, enum queue_answer answer, const struct queue_job *job)
 {
     struct waiting *w = arg;
-    if (w->call == NULL || answer != QUEUE_OK) {
-        struct call *c = arrive(w);
-        if (c != NULL)
-            call_queue_failed(c, answer, 0);
+    if (failed(w, answer))
         return;
-    }
     if (!call_owns(w->call, job->user)) {
         call_queue_failed(arrive(w), QUEUE_NOT_FOUND, 0);
         return;
@@ -213,12 +220,8 @@ void handle_job_get(struct call *c)
 static void on_after_cancel(void *arg, enum queue_answer answer, const struct queue_job *job)
 {
     struct waiting *w = arg;
-    if (w->call == NULL || answer != QUEUE_OK) {
-        struct call *c = arrive(w);
-        if (c != NULL)
-            call_queue_failed(c, answer, 0);
+    if (failed(w, answer))
         return;
-    }
     job_write(job, &w->text);
     w->status = status_ended(job->status) ? 200 : 202;
     reply_job(w);
@@ -229,13 +232,8 @@ static void on_cancelled(void *arg, enum queue_answer answer)
 {
     struct waiting *w = arg;
     bool known = answer == QUEUE_OK || answer == QUEUE_DUP || answer == QUEUE_CONFLICT;
-    if (w->call != NULL && known) {
+    if (!failed(w, known ? QUEUE_OK : answer))
         queue_get(w->api->queue, w->tenant, w->job, on_after_cancel, w);
-        return;
-    }
-    struct call *c = arrive(w);
-    if (c != NULL)
-        call_queue_failed(c, answer, 0);
 }
 
 static void cancel_job(struct call *c)
