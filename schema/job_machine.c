@@ -73,7 +73,8 @@ static uint64_t weight(const struct job_input *in)
 
 static enum job_answer input(const struct job *job, const struct job_input *in, struct job_decision *d)
 {
-    if (job->inbox + weight(in) > JOB_INBOX_MAX)
+    bool reserve = in->drafts[0] != EV_INPUT && in->drafts[0] != EV_TOOL_RESULT;
+    if (job->inbox + weight(in) > JOB_INBOX_MAX + (reserve ? JOB_INBOX_RESERVE : 0))
         return JOB_FULL;
     add(d, in->drafts[0]);
     return JOB_OK;

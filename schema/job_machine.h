@@ -44,7 +44,13 @@ enum job_action {
 
 enum job_answer { JOB_OK, JOB_DUP, JOB_FENCED, JOB_CONFLICT, JOB_MISSING, JOB_FULL };
 
-enum { JOB_INBOX_MAX = 65536, JOB_EVENTS_MAX = 16, JOB_ENTRY_MAX = EVENT_ID_MAX, JOB_WORKER_MAX = 32 };
+enum {
+    JOB_INBOX_MAX = 65536,
+    JOB_INBOX_RESERVE = 4096,
+    JOB_EVENTS_MAX = 16,
+    JOB_ENTRY_MAX = EVENT_ID_MAX,
+    JOB_WORKER_MAX = 32
+};
 
 /* The projection, as far as transitions depend on it. */
 struct job {

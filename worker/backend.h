@@ -31,7 +31,7 @@ enum pod_event_type {
     POD_DONE,      /* the runner has nothing more to say */
     POD_USAGE,     /* answer to usage(): ok, usage */
     POD_TOOL_CALL, /* bytes: payload of FRAME_TOOL_CALL */
-    POD_ROOM,      /* place() may go on */
+    POD_ROOM,      /* place(), or input(), may go on */
     POD_FILE,      /* file: an output file begins; after an EXIT that says `files` */
     POD_FILE_DATA,
     POD_FILE_END,     /* ok: whole */
@@ -79,7 +79,8 @@ struct pod_backend_ops {
     MUST_CHECK enum err (*place)(struct pod *pod, enum frame_type type, struct str payload);
     /* Hands the job over and releases the program. Everything is copied. Once per pod. */
     MUST_CHECK enum err (*run)(struct pod *pod, const struct pod_run *run);
-    /* FRAME_STDIN, FRAME_STDIN_EOF, FRAME_SIGNAL, FRAME_TOOL_RESULT. ERR_FULL: bounded; ERR_CLOSED: it takes no more. */
+    /* FRAME_STDIN, FRAME_STDIN_EOF, FRAME_SIGNAL, FRAME_TOOL_RESULT; signals and results pass input that the program does not read.
+       ERR_FULL: nothing was taken, of STDIN none before POD_ROOM; ERR_CLOSED: it takes no more. */
     MUST_CHECK enum err (*input)(struct pod *pod, enum frame_type type, struct str bytes);
     /* Ends the program; EXIT follows with `why`. */
     void (*kill)(struct pod *pod, enum pod_end why);

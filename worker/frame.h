@@ -13,6 +13,7 @@
      |  <----------- STARTED ----------  |   the program was released
      |  <-- STDOUT | STDERR | WAITING -  |   a full socket blocks the program in its write
      |  --- STDIN | STDIN_EOF | SIGNAL > |
+     |  <--------- STDIN_TAKEN --------  |   (of much input: there is room for so much more)
      |  <---------- TOOL_CALL ---------  |   (with SPEC_TOOLS: a message of the program, in pieces)
      |  --------- TOOL_RESULT -------->  |   (and one for it, written to its connection as it is)
      |  ------------ KILL ------------>  |   ends the whole pod's program, output kept
@@ -33,11 +34,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* STDIN bytes that the runner holds for a program that does not read them; then it reads no frame until the program
-   does (or ends). So send at most this much before START, the rest after it with SPEC_STDIN_OPEN 1, and have the pod
-   destroyed when a KILL is not answered by EXIT in time. */
-enum { FRAME_STDIN_HELD_MAX = 1024 * 1024 };
-enum { FRAME_VERSION = 1, FRAME_HEADER_SIZE = 8, FRAME_PAYLOAD_MAX = 65536, FRAME_EXIT_SIZE = 80 };
+/* STDIN bytes that the runner holds for a program that does not read them. It tells (STDIN_TAKEN) how many of them it holds no more,
+   a FRAME_STDIN_TOLD at a time; whoever sends more than these allow finds that no frame is read, a KILL neither, until the program
+   reads. So send at most this much before START, the rest after it with SPEC_STDIN_OPEN 1. */
+enum { FRAME_STDIN_HELD_MAX = 1024 * 1024, FRAME_STDIN_TOLD = FRAME_STDIN_HELD_MAX / 4 };
+enum { FRAME_VERSION = 2, FRAME_HEADER_SIZE = 8, FRAME_PAYLOAD_MAX = 65536, FRAME_EXIT_SIZE = 80 };
 
 /* Wire values; new rows at the end of their half. */
 enum frame_type {
@@ -71,6 +72,7 @@ enum frame_type {
     FRAME_DEAD = 76, /* text: as ERROR, and the program did not even get its job, so another pod may run it */
     FRAME_FILE_REFUSED =
         77, /* struct frame_file: flags = enum file_refused; path empty: `size` more, not listed */
+    FRAME_STDIN_TAKEN = 78, /* between STARTED and EXIT: u32 bytes of STDIN that are no longer held */
     FRAME_COMPILED =
         80, /* with SPEC_KEEP, between the output of the compile step and its STAGE: the program, in pieces; the last one is empty */
     FRAME_STATE =

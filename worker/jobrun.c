@@ -51,6 +51,8 @@ void jobrun_set_state(struct jobrun *run, enum jobrun_state to)
     }
     run->state = to;
     run->deadline_ns = 0;
+    if (to >= JR_RUNNING)
+        jobrun_take_inputs(run);
 }
 
 void jobrun_set_deadline(struct jobrun *run, int64_t ms)

@@ -56,6 +56,7 @@ struct jobrun_queue {
     void (*state_read)(void *arg, struct session_owner owner, struct id session, state_cb cb, void *cb_arg);
     void (*requeue)(void *arg, struct id job, uint32_t attempt, struct str reason, bool started,
                     queue_done_cb cb, void *cb_arg);
+    void (*inputs)(void *arg, struct id job, uint32_t attempt); /* queue_take_inputs() */
     void *arg;
 };
 
@@ -91,7 +92,7 @@ void jobruns_free(struct jobruns *runs); /* when jobruns_count() is 0 */
 
 /* The consumer's callbacks. */
 void jobruns_start(struct jobruns *runs, const struct claimed_job *job);
-void jobruns_input(struct jobruns *runs, struct id job, uint32_t attempt, const struct event *event);
+bool jobruns_input(struct jobruns *runs, struct id job, uint32_t attempt, const struct event *event);
 void jobruns_fenced(struct jobruns *runs, struct id job, uint32_t attempt);
 
 /* Ends pods and hands every job back that has no end yet. */

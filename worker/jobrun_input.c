@@ -16,30 +16,36 @@ static bool before_release(const struct jobrun *run)
     return !run->released && run->state < JR_STARTING;
 }
 
-/* A program that reads nothing of megabytes of input: what is over the bound is dropped, and said. */
-static void drop_input(struct jobrun *run, size_t bytes)
-{
-    if (run->input_dropped == 0)
-        log_warn("input beyond what a pod holds is dropped", F_JOB(run->job.text, run->attempt));
-    run->input_dropped += bytes;
-}
-
-static void input_bytes(struct jobrun *run, struct str bytes)
+static bool keep_early(struct jobrun *run, struct str bytes)
 {
     struct buf *early = &run->request.stdin_bytes;
-    if (before_release(run) && early->len + bytes.n <= EARLY_STDIN_MAX)
-        buf_append_str(early, bytes);
-    else if (!takes_input(run) || jobrun_ops(run)->input(run->pod->pod, FRAME_STDIN, bytes) == ERR_FULL)
-        drop_input(run, bytes.n);
+    if (early->len + bytes.n > POD_STDIN_FIRST)
+        return false;
+    buf_append_str(early, bytes);
+    return buf_status(early) == ERR_OK;
 }
 
-static void input_eof(struct jobrun *run)
+/* False: it waits in the log. While the program is being released nobody knows whether this pod or another one will need it. What
+   comes after its end is of no use. */
+static bool input_bytes(struct jobrun *run, struct str bytes)
 {
     if (before_release(run))
+        return keep_early(run, bytes);
+    if (run->state == JR_RUNNING)
+        return jobrun_ops(run)->input(run->pod->pod, FRAME_STDIN, bytes) != ERR_FULL;
+    return run->state != JR_STARTING;
+}
+
+static bool input_eof(struct jobrun *run)
+{
+    if (run->state == JR_STARTING)
+        return false;
+    if (before_release(run))
         run->early_eof = true;
-    else if (takes_input(run))
+    else if (run->state == JR_RUNNING)
         (void)!jobrun_ops(run)->input(run->pod->pod, FRAME_STDIN_EOF,
                                       (struct str){0}); /* gone: its end is on the way */
+    return true;
 }
 
 static void send_signal(struct jobrun *run, int number)
@@ -67,7 +73,7 @@ void jobrun_send_early_inputs(struct jobrun *run)
 {
     /* The end of a standard input that the pod was told is open, and nothing left to carry it. */
     if (run->early_eof && run->request.stdin_open && run->request.stdin_bytes.len <= POD_STDIN_FIRST)
-        input_eof(run);
+        (void)!jobrun_ops(run)->input(run->pod->pod, FRAME_STDIN_EOF, (struct str){0}); /* as below */
     for (unsigned i = 0; i < run->early_signal_count; i++)
         send_signal(run, run->early_signals[i]);
     run->early_signal_count = 0;
@@ -95,19 +101,31 @@ static void input_cancel(struct jobrun *run)
     jobrun_finish(run);
 }
 
-void jobruns_input(struct jobruns *runs, struct id job, uint32_t attempt, const struct event *event)
+void jobrun_take_inputs(struct jobrun *run)
+{
+    const struct jobrun_queue *q = &run->runs->options.queue;
+    if (!run->input_waits)
+        return;
+    run->input_waits = false;
+    q->inputs(q->arg, run->job, run->attempt);
+}
+
+bool jobruns_input(struct jobruns *runs, struct id job, uint32_t attempt, const struct event *event)
 {
     struct jobrun *run = jobrun_find(runs, job, attempt);
+    bool taken = true;
     if (!run)
-        return;
+        return true;
     if (event->type == EV_INPUT)
-        input_bytes(run, event->bytes);
+        taken = input_bytes(run, event->bytes);
     else if (event->type == EV_EOF)
-        input_eof(run);
+        taken = input_eof(run);
     else if (event->type == EV_SIGNAL)
         input_signal(run, event->data);
     else if (event->type == EV_CANCEL_REQUESTED)
         input_cancel(run);
     else if (event->type == EV_TOOL_RESULT)
         jobrun_on_tool_result(run, event);
+    run->input_waits = run->input_waits || !taken;
+    return taken;
 }

@@ -24,7 +24,6 @@ enum {
     RELEASE_AFTER_MS = 100,      /* a finish that is not answered by then does not hold its pod */
     LEAVE_AFTER_MS = 1,          /* behind the answer to a finish */
     EARLY_SIGNALS_MAX = 8,       /* kept for a program that is not released yet */
-    EARLY_STDIN_MAX = 64 << 20,
     LOADING_MAX_MS = 120000,     /* all input files; the store's own time limit is shorter */
     COLLECTING_STALL_MS = 30000, /* output files: so long without any progress */
     LOG_RETRY_FIRST_MS = 50,
@@ -91,6 +90,7 @@ struct jobrun {
     struct run_plan plan;
     struct run_compile *compile; /* NULL: nothing to compile, or nothing to keep */
     struct run_state *state_run; /* NULL: it keeps none */
+    bool input_waits;            /* the next input is in the log until jobrun_take_inputs() */
     bool early_eof;
     int early_signals[EARLY_SIGNALS_MAX];
     unsigned early_signal_count;
@@ -102,7 +102,6 @@ struct jobrun {
     bool paused;
     int64_t released_ns;
     int64_t deadline_ns; /* of the present state; 0: none */
-    uint64_t input_dropped;
 
     struct run_owner owner;
     struct buf owner_texts;
@@ -159,6 +158,7 @@ void jobrun_ask_usage(struct jobrun *run); /* no more comes from the program; wh
 /* jobrun_input.c */
 void jobrun_kill(struct jobrun *run, enum pod_end why); /* the first reason counts */
 void jobrun_send_early_inputs(struct jobrun *run);      /* the program was released */
+void jobrun_take_inputs(struct jobrun *run);            /* there is room again, or no use for any */
 
 /* jobrun_compile.c; each does nothing for a job that is not compiled. */
 void jobrun_compile_look(struct jobrun *run); /* before its pod is taken */

@@ -205,6 +205,8 @@ void jobrun_on_pod(void *arg, const struct pod_event *event)
     case POD_ROOM:
         if (run->state == JR_LOADING)
             inputs_room(run->inputs);
+        else
+            jobrun_take_inputs(run);
         return;
     case POD_FILE:
     case POD_FILE_DATA:

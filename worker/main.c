@@ -59,10 +59,10 @@ static void on_job(void *arg, const struct claimed_job *job)
     jobruns_start(w->runs, job);
 }
 
-static void on_input(void *arg, struct id job, uint32_t attempt, const struct event *event)
+static bool on_input(void *arg, struct id job, uint32_t attempt, const struct event *event)
 {
     struct worker *w = arg;
-    jobruns_input(w->runs, job, attempt, event);
+    return jobruns_input(w->runs, job, attempt, event);
 }
 
 static void on_fenced(void *arg, struct id job, uint32_t attempt)
@@ -109,6 +109,12 @@ static void on_queue_state(void *arg, bool ready, const char *why)
         log_info("Redis is there", F_STR("store", queue_store_text(w->queue)));
     else
         log_limited(LOG_WARN, "Redis cannot be used", F_STR("why", w->redis_why));
+}
+
+static void call_inputs(void *arg, struct id job, uint32_t attempt)
+{
+    struct worker *w = arg;
+    queue_take_inputs(w->queue, job, attempt);
 }
 
 static void call_append(void *arg, struct id job, uint32_t attempt, uint64_t n,
@@ -394,6 +400,7 @@ static enum err open_all(struct worker *w, struct errinfo *info)
                   .finish_state = call_finish_state,
                   .state_read = call_state_read,
                   .requeue = call_requeue,
+                  .inputs = call_inputs,
                   .arg = w},
         .state = {.store = w->objects.store,
                   .keys = &w->state_keys,

@@ -11,10 +11,12 @@
 
 enum {
     READ_MAX = FRAME_HEADER_SIZE + FRAME_PAYLOAD_MAX,
-    READS_PER_WAKE = 4,  /* so that one loud pod leaves the loop to others */
-    OUT_MAX = 608 << 20, /* spec 16 MiB, stdin 64 MiB, state 512 MiB, frames */
-    INPUT_HELD_MAX = 16 << 20,
-    TOOL_RESULTS_HELD_MAX = 64 << 20,
+    READS_PER_WAKE = 4,   /* so that one loud pod leaves the loop to others */
+    OUT_MAX = 608 << 20,  /* spec 16 MiB, state 512 MiB, tool results, frames */
+    INPUT_MAX = 66 << 20, /* what the request brought; nothing is taken behind that */
+    INPUT_HELD_MAX = 256 << 10,
+    INPUT_FED_MAX = 128 << 10,  /* of it in `out` */
+    OTHERS_HELD_MAX = 64 << 20, /* signals and results of tools */
     PLACE_HELD_MAX = 256 << 10, /* of input files; then the reader of the store waits */
     POD_MAGIC = 0x706f6421,
 };
@@ -187,6 +189,18 @@ static enum err take_tool_call(struct pod *pod, struct str payload)
     return ERR_OK;
 }
 
+static void pod_write(struct pod *pod);
+
+static enum err take_stdin_taken(struct pod *pod, struct str payload)
+{
+    uint32_t bytes;
+    if (frame_get_u32(payload, &bytes) != ERR_OK || bytes > FRAME_STDIN_HELD_MAX - pod->input_window)
+        return ERR_PROTOCOL;
+    pod->input_window += bytes;
+    pod_write(pod);
+    return ERR_OK;
+}
+
 static enum err take_done(struct pod *pod, struct str payload)
 {
     (void)payload;
@@ -202,6 +216,7 @@ static const struct frame_rule rules[] = {
     [FRAME_STDERR] = {IN(RUNNING), LINK_RUNNING, take_stderr},
     [FRAME_WAITING] = {IN(RUNNING), LINK_RUNNING, take_waiting},
     [FRAME_COMPILED] = {IN(RUNNING), LINK_RUNNING, take_compiled},
+    [FRAME_STDIN_TAKEN] = {IN(RUNNING), LINK_RUNNING, take_stdin_taken},
     [FRAME_STAGE] = {IN(RUNNING), LINK_RUNNING, take_stage},
     [FRAME_EXIT] = {IN(RUNNING), LINK_EXITED, take_exit},
     [FRAME_ERROR] = {IN(CONNECTING) | IN(READY) | IN(STARTED_ASKED) | IN(RUNNING), LINK_EXITED, take_error},
@@ -286,7 +301,32 @@ static void read_pod(struct pod *pod)
     }
 }
 
-static void pod_write(struct pod *pod)
+static size_t input_left(const struct pod *pod)
+{
+    return pod->input.len - pod->input_done;
+}
+
+/* As much of the input as the runner has room for, a little at a time; its end behind the last of it. */
+static void feed_input(struct pod *pod)
+{
+    while (pod->input_window > 0 && input_left(pod) > 0 && pod->out.len - pod->out_done < INPUT_FED_MAX) {
+        size_t n = input_left(pod) < FRAME_PAYLOAD_MAX ? input_left(pod) : FRAME_PAYLOAD_MAX;
+        n = n < pod->input_window ? n : pod->input_window;
+        frame_append(&pod->out, FRAME_STDIN, pod->input.data + pod->input_done, n);
+        pod->input_done += n;
+        pod->input_window -= (uint32_t)n;
+    }
+    if (input_left(pod) > 0)
+        return;
+    buf_free(&pod->input);
+    pod->input_done = 0;
+    if (pod->eof_due)
+        frame_append(&pod->out, FRAME_STDIN_EOF, NULL, 0);
+    pod->eof_due = false;
+}
+
+/* True: all of it went. */
+static bool send_out(struct pod *pod)
 {
     while (pod->out_done < pod->out.len) {
         ssize_t n = send(pod->fd, pod->out.data + pod->out_done, pod->out.len - pod->out_done,
@@ -297,15 +337,23 @@ static void pod_write(struct pod *pod)
             break; /* full, or an end that the reading side will see */
         pod->out_done += (size_t)n;
     }
-    if (pod->out_done == pod->out.len) {
-        pod->out_done = 0;
-        if (pod->out.cap > READ_MAX)
-            buf_free(&pod->out);
-        else
-            buf_reset(&pod->out);
-    }
+    if (pod->out_done < pod->out.len)
+        return false;
+    pod->out_done = 0;
+    if (pod->out.cap > READ_MAX)
+        buf_free(&pod->out);
+    else
+        buf_reset(&pod->out);
+    return true;
+}
+
+static void pod_write(struct pod *pod)
+{
+    do
+        feed_input(pod);
+    while (send_out(pod) && pod->input_window > 0 && input_left(pod) > 0);
     pod_watch(pod);
-    if (pod->wants_room && pod->out.len == 0) {
+    if (pod->wants_room && pod->out.len == 0 && input_left(pod) == 0) {
         pod->wants_room = false;
         pod_tell_type(pod, POD_ROOM);
     }
@@ -378,28 +426,57 @@ enum err pod_run(struct pod *pod, const struct pod_run *run)
         frame_append(&pod->out, FRAME_STDIN, run->stdin_bytes.p, before);
     frame_append(&pod->out, FRAME_START, NULL, 0);
     if (before < run->stdin_bytes.n)
-        frame_append(&pod->out, FRAME_STDIN, run->stdin_bytes.p + before, run->stdin_bytes.n - before);
-    if (run->stdin_eof && before < run->stdin_bytes.n)
-        frame_append(&pod->out, FRAME_STDIN_EOF, NULL, 0);
-    if (buf_status(&pod->out) != ERR_OK)
-        return buf_status(&pod->out);
+        buf_append(&pod->input, run->stdin_bytes.p + before, run->stdin_bytes.n - before);
+    if (buf_status(&pod->out) != ERR_OK || buf_status(&pod->input) != ERR_OK)
+        return ERR_FULL;
+    pod->input_window -= (uint32_t)before;
+    pod->input_ended = pod->eof_due =
+        run->stdin_eof && before < run->stdin_bytes.n; /* else the spec says so */
     pod->phase = LINK_STARTED_ASKED;
     pod_write(pod);
     return ERR_OK;
+}
+
+static enum err hold_input(struct pod *pod, struct str bytes)
+{
+    if (pod->input_ended)
+        return ERR_CLOSED;
+    if (input_left(pod) > 0 && input_left(pod) + bytes.n > INPUT_HELD_MAX) {
+        pod->wants_room = true;
+        return ERR_FULL;
+    }
+    buf_consume(&pod->input, pod->input_done);
+    pod->input_done = 0;
+    buf_append_str(&pod->input, bytes);
+    return buf_status(&pod->input);
+}
+
+static enum err end_input(struct pod *pod)
+{
+    if (pod->input_ended)
+        return ERR_CLOSED;
+    pod->input_ended = pod->eof_due = true;
+    return ERR_OK;
+}
+
+static enum err send_frame(struct pod *pod, enum frame_type type, struct str bytes)
+{
+    if (pod->out.len - pod->out_done + bytes.n > OTHERS_HELD_MAX)
+        return ERR_FULL;
+    frame_append(&pod->out, type, bytes.p, bytes.n);
+    return buf_status(&pod->out);
 }
 
 enum err pod_input(struct pod *pod, enum frame_type type, struct str bytes)
 {
     if ((pod->phase != LINK_RUNNING && pod->phase != LINK_STARTED_ASKED) || pod->lost || pod->destroyed)
         return ERR_CLOSED;
-    size_t most = type == FRAME_TOOL_RESULT ? TOOL_RESULTS_HELD_MAX : INPUT_HELD_MAX;
-    if (pod->out.len - pod->out_done + bytes.n > most)
-        return ERR_FULL;
-    frame_append(&pod->out, type, bytes.p, bytes.n);
-    if (buf_status(&pod->out) != ERR_OK)
-        return buf_status(&pod->out);
-    pod_write(pod);
-    return ERR_OK;
+    enum err e = type == FRAME_STDIN       ? hold_input(pod, bytes)
+                 : type == FRAME_STDIN_EOF ? end_input(pod)
+                                           : send_frame(pod, type, bytes);
+    if (e == ERR_OK)
+        pod_write(pod);
+    return e;
 }
 
 void pod_kill(struct pod *pod, enum pod_end why)
@@ -427,6 +504,8 @@ void pod_init(struct pod *pod, uv_loop_t *loop, pod_event_cb cb, void *arg)
     *pod = (struct pod){.magic = POD_MAGIC, .loop = loop, .cb = cb, .arg = arg, .fd = -1};
     buf_init(&pod->in, READ_MAX);
     buf_init(&pod->out, OUT_MAX);
+    buf_init(&pod->input, INPUT_MAX);
+    pod->input_window = FRAME_STDIN_HELD_MAX;
 }
 
 enum err pod_connected(struct pod *pod, int fd)
@@ -459,6 +538,7 @@ void pod_tell_gone(struct pod *pod)
 {
     buf_free(&pod->in);
     buf_free(&pod->out);
+    buf_free(&pod->input);
     if (pod->fd >= 0)
         close(pod->fd);
     pod_tell_type(pod, POD_GONE);

@@ -30,9 +30,15 @@ struct pod {
     bool lost;      /* LOST was told */
     bool paused;
     bool taking;     /* the frames of `in` are being told; who is told may pause and go on */
-    bool wants_room; /* place() was told to wait */
+    bool wants_room; /* place() or input() was told to wait */
     struct buf in, out;
     size_t out_done;
+    /* Standard input that the runner has no room for yet: beside `out`, so that nothing else waits behind it. */
+    struct buf input;
+    size_t input_done;
+    uint32_t input_window; /* bytes that it has room for */
+    bool input_ended;      /* no more comes */
+    bool eof_due;          /* and the runner is to be told, behind `input` */
 };
 
 void pod_init(struct pod *pod, uv_loop_t *loop, pod_event_cb cb, void *arg);

@@ -72,7 +72,7 @@ static void hand_on(struct lane *lane, struct lease *l, const struct redis_value
     uint64_t ins = job.last_input;
     struct id id = l->node.id;
     if (ins == 0) /* nothing to read yet: begin behind `claimed` */
-        snprintf(l->read_id, sizeof l->read_id, STR_FMT, STR_ARG(redis_text(redis_item(v, 11))));
+        lease_begin(l, redis_text(redis_item(v, 11)));
     if (c->free_slots > 0)
         c->free_slots--;
     c->cb.on_job(c->cb.arg, &job);

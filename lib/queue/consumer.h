@@ -44,10 +44,14 @@ struct lease {
     char entry[EVENT_ID_MAX];
     struct list steps; /* appends, the first one is under way */
     bool ending;       /* a finish or requeue is among them */
-    /* client events: the last one in the store, the last one handed on, how far the log was read */
-    uint64_t ins, delivered, scanned;
-    char read_id[EVENT_ID_MAX];
-    bool reading;
+    /* Client events: the last one in the store, the last one up to which all were handed on, how far the log was read for them;
+       and how far for those that wait for nothing (signals, cancels, results), while the others are held back. */
+    uint64_t ins, delivered;
+    struct place {
+        uint64_t seq;
+        char id[EVENT_ID_MAX];
+    } read, looked;
+    bool reading, held;
     size_t unacknowledged; /* bytes handed on since the store was told */
 };
 
@@ -85,6 +89,8 @@ bool consumer_holds(struct consumer *c, struct str job, struct str entry);
 struct lease *lease_find(struct consumer *c, struct str job);
 struct lease *lease_new(struct lane *l, const struct redis_value *claimed, struct str entry, struct id job);
 void lease_end(struct lease *l);
+/* Up to this entry nothing is for us, or all was told. */
+void lease_begin(struct lease *l, struct str id);
 void lease_inputs(struct lease *l, uint64_t ins);
 void lanes_beat(struct consumer *c);
 void lane_beat(struct lane *l);

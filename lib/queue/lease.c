@@ -26,6 +26,20 @@ struct lease *lease_find(struct consumer *c, struct str job)
     return node ? container_of(node, struct lease, node) : NULL;
 }
 
+static void place_set(struct place *p, struct str id, uint64_t seq)
+{
+    if (id.n >= sizeof p->id)
+        return;
+    snprintf(p->id, sizeof p->id, STR_FMT, STR_ARG(id));
+    p->seq = seq;
+}
+
+void lease_begin(struct lease *l, struct str id)
+{
+    place_set(&l->read, id, l->read.seq);
+    place_set(&l->looked, id, l->looked.seq);
+}
+
 struct lease *lease_new(struct lane *lane, const struct redis_value *claimed, struct str entry, struct id job)
 {
     struct lease *l = calloc(1, sizeof *l);
@@ -39,7 +53,7 @@ struct lease *lease_new(struct lane *lane, const struct redis_value *claimed, st
     l->attempt = (uint32_t)redis_integer(redis_item(claimed, 1));
     memcpy(l->tenant, tenant.p, tenant.n);
     memcpy(l->entry, entry.p, entry.n);
-    memcpy(l->read_id, "0", 2);
+    lease_begin(l, STR("0"));
     list_init(&l->steps);
     idmap_add(&lane->c->leases, &l->node, &job);
     lane->leases++;
@@ -113,8 +127,8 @@ static void on_step(void *arg, const struct redis_value *v)
         struct str last = redis_text(redis_item(v, 2));
         if (ins > l->delivered)
             lease_inputs(l, ins);
-        else if (answer == QUEUE_OK && last.n > 0 && last.n < sizeof l->read_id && !l->reading)
-            snprintf(l->read_id, sizeof l->read_id, STR_FMT, STR_ARG(last));
+        else if (answer == QUEUE_OK && last.n > 0 && !l->reading)
+            lease_begin(l, last);
         if (!list_empty(&l->steps))
             step_send(list_first(&l->steps, struct step, link));
     }
@@ -372,6 +386,7 @@ struct input_read {
     struct id job;
     uint32_t attempt;
     uint64_t ins; /* the last client event that was known of when it was sent */
+    bool looking; /* what waits its turn is not to be told: it begins, or has come, behind what waits */
 };
 
 static struct lease *still_ours(const struct input_read *r)
@@ -382,26 +397,60 @@ static struct lease *still_ours(const struct input_read *r)
 
 static void inputs_send(struct lease *l);
 
-/* Hands on what clients wrote; a callback may end the lease. */
-static struct lease *hand_inputs(const struct input_read *r, const struct redis_value *v)
+static bool waits_its_turn(enum event_type type)
+{
+    return type == EV_INPUT || type == EV_EOF;
+}
+
+static void handed_on(struct lease *l, struct str id, const struct event *e)
+{
+    place_set(&l->read, id, e->seq);
+    if (!event_is_client(e->type))
+        return;
+    l->delivered = e->seq;
+    l->unacknowledged += e->bytes.n + e->data.n + 1;
+}
+
+/* One entry of the log. NULL: the lease has ended by what it was told. */
+static struct lease *hand_input(struct input_read *r, struct lease *l, struct str id, const struct event *e)
+{
+    struct consumer *c = r->c;
+    bool in_turn = waits_its_turn(e->type), taken = true;
+    bool new = e->seq > (in_turn ? l->read.seq : l->looked.seq);
+    if (event_is_client(e->type) && new && !(in_turn && r->looking)) {
+        taken = c->cb.on_input(c->cb.arg, r->job, r->attempt, e) || !in_turn;
+        if (!(l = still_ours(r)))
+            return NULL;
+    }
+    if (!taken)
+        r->looking = l->held = true;
+    if (!r->looking && e->seq > l->read.seq)
+        handed_on(l, id, e);
+    if (e->seq > l->looked.seq)
+        place_set(&l->looked, id, e->seq);
+    return l;
+}
+
+/* Hands on what clients wrote. */
+static struct lease *hand_inputs(struct input_read *r, const struct redis_value *v)
 {
     struct lease *l = still_ours(r);
     for (size_t i = 0; l && i < v->count; i++) {
         struct event e;
         struct str id = redis_text(redis_item(&v->items[i], 0));
-        if (id.n < sizeof l->read_id)
-            snprintf(l->read_id, sizeof l->read_id, STR_FMT, STR_ARG(id));
-        if (entry_decode(&v->items[i], r->job, &e) != ERR_OK)
-            continue;
-        l->scanned = e.seq;
-        if (!event_is_client(e.type) || e.seq <= l->delivered)
-            continue;
-        l->delivered = e.seq;
-        l->unacknowledged += e.bytes.n + e.data.n + 1;
-        r->c->cb.on_input(r->c->cb.arg, r->job, r->attempt, &e);
-        l = still_ours(r);
+        if (entry_decode(&v->items[i], r->job, &e) == ERR_OK)
+            l = hand_input(r, l, id, &e);
+        else if (r->looking)
+            place_set(&l->looked, id, l->looked.seq);
+        else
+            lease_begin(l, id);
     }
     return l;
+}
+
+static uint64_t reach(const struct lease *l)
+{
+    return l->held ? l->looked.seq : l->read.seq;
 }
 
 static void on_inputs(void *arg, const struct redis_value *v)
@@ -418,7 +467,7 @@ static void on_inputs(void *arg, const struct redis_value *v)
     if (!l)
         return;
     l->reading = false;
-    if (l->scanned < l->ins && (v->count == INPUT_PAGE || l->ins > r->ins))
+    if (reach(l) < l->ins && (v->count == INPUT_PAGE || l->ins > r->ins || r->looking != l->held))
         inputs_send(l);
     else if (l->unacknowledged > ACKNOWLEDGE_BYTES)
         lane_beat(l->lane);
@@ -431,11 +480,13 @@ static void inputs_send(struct lease *l)
     struct keyset keys = lease_keys(l);
     if (!r)
         return;
-    *r = (struct input_read){.c = l->lane->c, .job = l->node.id, .attempt = l->attempt, .ins = l->ins};
-    snprintf(from, sizeof from, "(%s", l->read_id);
+    const struct place *place = l->held ? &l->looked : &l->read;
+    *r = (struct input_read){
+        .c = l->lane->c, .job = l->node.id, .attempt = l->attempt, .ins = l->ins, .looking = l->held};
+    snprintf(from, sizeof from, "(%s", place->id);
     struct call *call = call_plain(l->lane->c->q, "XRANGE");
     call_key(call, &keys, "LOG");
-    call_cstr(call, strcmp(l->read_id, "0") == 0 ? "-" : from);
+    call_cstr(call, strcmp(place->id, "0") == 0 ? "-" : from);
     call_cstr(call, "+");
     call_cstr(call, "COUNT");
     call_int(call, INPUT_PAGE);
@@ -447,6 +498,15 @@ void lease_inputs(struct lease *l, uint64_t ins)
 {
     if (ins > l->ins)
         l->ins = ins;
-    if (l->ins > l->delivered && l->ins > l->scanned && !l->reading)
+    if (l->ins > reach(l) && !l->reading)
         inputs_send(l);
+}
+
+void queue_take_inputs(struct queue *q, struct id job, uint32_t attempt)
+{
+    struct lease *l = lease_of(q, job, attempt);
+    if (!l || !l->held)
+        return;
+    l->held = false;
+    lease_inputs(l, l->ins);
 }

@@ -165,8 +165,9 @@ struct consumer_callbacks {
     /* A job was claimed for this worker (attempt raised, `claimed` appended). The views are valid until return. */
     void (*on_job)(void *arg, const struct claimed_job *job);
     /* Inputs of a running job (input, eof, signal, cancel_requested), in order, each once; a new attempt gets all of
-       them again. */
-    void (*on_input)(void *arg, struct id job, uint32_t attempt, const struct event *event);
+       them again. False, of an input or eof: not now; it stays unread in the store, and what is behind it too, until
+       queue_take_inputs(). All others are taken, and are told also while such a one waits. */
+    bool (*on_input)(void *arg, struct id job, uint32_t attempt, const struct event *event);
     /* The attempt is no longer ours: kill its pod, append nothing. Steps of it that wait are answered QUEUE_FENCED
        too; a QUEUE_FENCED from append, finish or requeue says the same without this call. */
     void (*on_fenced)(void *arg, struct id job, uint32_t attempt);
@@ -204,6 +205,9 @@ void queue_finish(struct queue *q, struct id job, uint32_t attempt, uint64_t n,
 /* Hand a claimed job back (drain, or the pod could not be had): queued again as a new attempt, or `dead`. */
 void queue_requeue(struct queue *q, struct id job, uint32_t attempt, struct str reason, bool started,
                    queue_done_cb cb, void *arg);
+
+/* What on_input() did not take is told again, in a later turn. */
+void queue_take_inputs(struct queue *q, struct id job, uint32_t attempt);
 
 /* Counters for /metrics. */
 struct queue_stats {

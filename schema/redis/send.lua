@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- A client event for the job's owner.
-local INBOX_MAX = 65536
+local INBOX_MAX, RESERVE = 65536, 4096
 local job, prefix, tenant, sender, count, kind, d, b = unpack(ARGV)
 local j = load(JOB)
 local act = action(j)
@@ -8,8 +8,10 @@ if j and j.tenant ~= tenant then return {'missing'} end
 if j and tonumber(j['c:' .. sender] or 0) >= tonumber(count) then return {'dup'} end
 if act ~= 'input' then return {act} end
 local size = math.max(1, #b + #d)
+-- Input that the program does not read leaves room for what ends or interrupts it.
+local room = (kind == 'input' or kind == 'tool_result') and INBOX_MAX or INBOX_MAX + RESERVE
 -- What a tool gave back has a bound of its own, the api's; it goes in when the owner has read all before it.
-if j.inb + size > INBOX_MAX and not (kind == 'tool_result' and j.inb == 0) then return {'full'} end
+if j.inb + size > room and not (kind == 'tool_result' and j.inb == 0) then return {'full'} end
 emit(j, kind, d, b)
 set(j, 'inb', j.inb + size)
 set(j, 'ins', j.seq)

@@ -392,6 +392,64 @@ static void t07_inputs_arrive_once_in_order_and_their_box_is_bounded(void **stat
     assert_int_equal(client_send(f, job, EV_EOF, (struct str){0}), QUEUE_CONFLICT);
 }
 
+static void t07_what_is_not_taken_stays_in_order_and_holds_nothing_else_up(void **state)
+{
+    struct fixture *f = *state;
+    static char big[40000];
+    memset(big, 'z', sizeof big);
+    struct id job = world_submit_now(&f->w, "t");
+    f->a.takes_no_input = true;
+    worker_open(&f->a, world_queue(&f->w), "w1", 1);
+    assert_int_equal(client_send(f, job, EV_INPUT, STR("one")), QUEUE_OK);
+    UNTIL(&f->w, f->a.refusals > 0);
+    assert_int_equal(client_send(f, job, EV_INPUT, (struct str){big, sizeof big}), QUEUE_OK);
+    assert_int_equal(client_send(f, job, EV_INPUT, (struct str){big, sizeof big}), QUEUE_FULL);
+    assert_int_equal(client_send(f, job, EV_EOF, (struct str){0}), QUEUE_OK);
+    assert_int_equal(client_send(f, job, EV_SIGNAL, (struct str){0}), QUEUE_OK);
+    UNTIL(&f->w, f->a.inputs_seen == 1);
+    assert_int_equal(cancel(f, "t", job), QUEUE_OK);
+    UNTIL(&f->w, f->a.inputs_seen == 2);
+    assert_string_equal(buf_cstr(&f->a.inputs), "signal cancel_requested");
+    unsigned refused = f->a.refusals;
+    queue_take_inputs(f->a.q, job, 1);
+    UNTIL(&f->w, f->a.refusals > refused); /* still no */
+    assert_int_equal(client_send(f, job, EV_INPUT, (struct str){big, sizeof big}), QUEUE_FULL);
+    f->a.takes_no_input = false;
+    queue_take_inputs(f->a.q, job, 1);
+    UNTIL(&f->w, f->a.inputs_seen == 5);
+    assert_true(str_starts(buf_str(&f->a.inputs), STR("signal cancel_requested input=one input=zzz")));
+    assert_string_equal(buf_cstr(&f->a.inputs) + f->a.inputs.len - 5, "z eof");
+    struct answer a = {.value = QUEUE_FULL};
+    while (a.value == QUEUE_FULL)
+        a.value = client_send(f, job, EV_INPUT, (struct str){big, sizeof big});
+    assert_int_equal(a.value, QUEUE_OK);
+    UNTIL(&f->w, f->a.inputs_seen == 6);
+    assert_int_equal(finish(f, &f->a, 0, 1, EV_CANCELLED), QUEUE_OK);
+}
+
+static void t07_another_attempt_gets_the_input_that_the_first_did_not_take(void **state)
+{
+    struct fixture *f = *state;
+    struct id job = world_submit_now(&f->w, "t");
+    f->a.takes_no_input = true;
+    worker_open(&f->a, world_queue(&f->w), "w1", 1);
+    for (int i = 0; i < 200; i++) /* more than a page of the log */
+        assert_int_equal(client_send(f, job, EV_INPUT, STR("x")), QUEUE_OK);
+    UNTIL(&f->w, f->a.refusals > 0);
+    assert_int_equal(client_send(f, job, EV_SIGNAL, (struct str){0}), QUEUE_OK);
+    UNTIL(&f->w, f->a.inputs_seen == 1);
+    struct answer a = {0};
+    queue_requeue(f->a.q, job, 1, STR("pod_lost"), false, on_answer, &a);
+    UNTIL(&f->w, a.done);
+    queue_consume_slots(f->a.q, 1);
+    UNTIL(&f->w, f->a.count == 2 && f->a.inputs_seen == 2); /* the signal, which lies behind them */
+    f->a.takes_no_input = false;
+    queue_take_inputs(f->a.q, job, 2);
+    UNTIL(&f->w, f->a.inputs_seen == 202);
+    assert_string_equal(buf_cstr(&f->a.inputs) + f->a.inputs.len - 15, "input=x input=x");
+    assert_int_equal(finish(f, &f->a, 1, 1, EV_COMPLETED), QUEUE_OK);
+}
+
 static void t08_a_handed_back_job_runs_again_and_dies_of_too_many(void **state)
 {
     struct fixture *f = *state;
@@ -995,6 +1053,8 @@ int main(int argc, char **argv)
         T(t05_appends_are_fenced_and_repeats_are_dup),
         T(t06_cancel_of_queued_and_running_jobs),
         T(t07_inputs_arrive_once_in_order_and_their_box_is_bounded),
+        T(t07_what_is_not_taken_stays_in_order_and_holds_nothing_else_up),
+        T(t07_another_attempt_gets_the_input_that_the_first_did_not_take),
         T(t08_a_handed_back_job_runs_again_and_dies_of_too_many),
         T(t09_a_drain_costs_no_attempt_and_no_retry_means_failed),
         T(t10_a_lapsed_lease_is_taken_over_and_its_owner_fenced),

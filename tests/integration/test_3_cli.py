@@ -140,6 +140,25 @@ def test_ctrl_c_cancels(system, start, program, api):
     wait_until_cancelled(api)
 
 
+def test_ctrl_c_cancels_a_program_that_does_not_read_what_comes(start, program, api):
+    run = start("run", program("import time\nprint('ready', flush=True)\ntime.sleep(60)"), stdin=subprocess.PIPE)
+    assert run.stdout.readline() == b"ready\n"
+    os.set_blocking(run.stdin.fileno(), False)
+    sent = 0
+
+    def stuck():
+        nonlocal sent
+        taken = run.stdin.write(b"y" * 65536) or 0
+        sent += taken
+        return taken == 0
+    # What the pod holds, what the worker and the store hold, and then no more.
+    wait_until("no more is taken", lambda: stuck() and sent > 1 << 20, 60)
+    assert sent < 8 << 20
+    run.send_signal(signal.SIGINT)
+    assert run.wait(20) == 130
+    wait_until_cancelled(api)
+
+
 def test_a_second_ctrl_c_leaves_at_once(start, program):
     run = start("run", program("import time\nprint('ready', flush=True)\ntime.sleep(60)"))
     assert run.stdout.readline() == b"ready\n"

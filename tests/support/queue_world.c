@@ -213,15 +213,20 @@ static void on_job(void *arg, const struct claimed_job *job)
     queue_finish(k->q, job->job, job->attempt, 1, drafts, 4, 1, on_finished, k);
 }
 
-static void on_input(void *arg, struct id job, uint32_t attempt, const struct event *event)
+static bool on_input(void *arg, struct id job, uint32_t attempt, const struct event *event)
 {
     struct worker *k = arg;
     (void)job;
     (void)attempt;
+    if (k->takes_no_input && (event->type == EV_INPUT || event->type == EV_EOF)) {
+        k->refusals++;
+        return false;
+    }
     k->inputs_seen++;
     buf_printf(&k->inputs, "%s%s", k->inputs.len ? " " : "", event_type_name(event->type));
     if (event->bytes.n)
         buf_printf(&k->inputs, "=" STR_FMT, STR_ARG(event->bytes));
+    return true;
 }
 
 static void on_fenced(void *arg, struct id job, uint32_t attempt)

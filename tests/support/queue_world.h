@@ -84,6 +84,8 @@ struct worker {
     } jobs[WORLD_JOBS];
     struct buf inputs;
     unsigned inputs_seen;
+    bool takes_no_input; /* nor its end; how often it refused one */
+    unsigned refusals;
     bool instant; /* finishes each job at once */
     unsigned finished;
 };

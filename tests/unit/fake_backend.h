@@ -19,7 +19,7 @@ struct pod {
     struct pod_limits limits;
     bool alive, destroyed, ran, paused;
     struct buf spec, input, placed;
-    bool stdin_eof;
+    bool stdin_eof, input_full;
     int eofs, kills, usages, signal;
     enum pod_end killed;
 };
@@ -73,6 +73,8 @@ static enum err fake_run(struct pod *pod, const struct pod_run *run)
 
 static enum err fake_input(struct pod *pod, enum frame_type type, struct str bytes)
 {
+    if (type == FRAME_STDIN && pod->input_full)
+        return ERR_FULL;
     if (type == FRAME_STDIN)
         buf_append_str(&pod->input, bytes);
     else if (type == FRAME_STDIN_EOF)

@@ -20,7 +20,7 @@ static struct {
     uint64_t n;
     queue_done_cb cb;
     void *arg;
-    int calls;
+    int calls, inputs;
     bool end; /* what was logged last is a finish */
 } logged;
 
@@ -83,6 +83,12 @@ static void log_requeue(void *arg, struct id job, uint32_t attempt, struct str r
     keep(0, cb, cb_arg);
 }
 
+static void log_inputs(void *arg, struct id job, uint32_t attempt)
+{
+    (void)arg, (void)job, (void)attempt;
+    logged.inputs++;
+}
+
 static void answer(enum queue_answer a)
 {
     queue_done_cb cb = logged.cb;
@@ -118,7 +124,8 @@ static int setup(void **state)
     assert_int_equal(pools_open(&po, &pools), ERR_OK);
     assert_int_equal(metrics_open(METRICS_WORKER, NULL, &metrics), ERR_OK);
     struct jobruns_options ro = {.loop = &loop, .pools = pools, .metrics = metrics, .pod_limits = po.limits};
-    ro.queue = (struct jobrun_queue){.append = log_append, .finish = log_finish, .requeue = log_requeue};
+    ro.queue = (struct jobrun_queue){
+        .append = log_append, .finish = log_finish, .requeue = log_requeue, .inputs = log_inputs};
     assert_int_equal(jobruns_open(&ro, &runs), ERR_OK);
     return 0;
 }
@@ -177,10 +184,10 @@ static void ends(struct pod *pod, struct frame_exit how)
     fake_tell(pod, (struct pod_event){.type = POD_USAGE, .ok = true});
 }
 
-static void input(enum event_type type, const char *data, const char *bytes)
+static bool input(enum event_type type, const char *data, const char *bytes)
 {
     struct event event = {.type = type, .data = str_of(data), .bytes = str_of(bytes)};
-    jobruns_input(runs, the_job, 1, &event);
+    return jobruns_input(runs, the_job, 1, &event);
 }
 
 static void a_short_run_is_one_finish(void **state)
@@ -392,17 +399,56 @@ static void inputs_before_and_after_the_release(void **state)
 {
     (void)state;
     claim("{\"lang\":\"py\",\"code\":\"x\",\"stdin\":\"a\",\"stdin_open\":true}", true);
-    input(EV_INPUT, "", "b");
+    assert_true(input(EV_INPUT, "", "b"));
     input(EV_SIGNAL, "{\"signal\":\"INT\"}", "");
     struct pod *pod = last_pod();
     fake_says(pod, POD_READY);
     assert_false(pod->stdin_eof);
     assert_int_equal(pod->signal, SIGINT);
-    input(EV_INPUT, "", "c");
-    input(EV_EOF, "", "");
+    assert_false(input(EV_INPUT, "", "c")); /* another pod may have to begin with it */
+    assert_false(input(EV_EOF, "", ""));
+    assert_int_equal(logged.inputs, 0);
+    fake_says(pod, POD_STARTED);
+    assert_int_equal(logged.inputs, 1);
+    assert_true(input(EV_INPUT, "", "c") && input(EV_EOF, "", ""));
     assert_true(str_eq(buf_str(&pod->input), STR("abc")));
     assert_int_equal(pod->eofs, 1);
+    ends(pod, (struct frame_exit){0});
+    answer(QUEUE_OK);
+}
+
+static void input_that_nobody_reads_waits_in_the_log(void **state)
+{
+    (void)state;
+    struct pod *pod = running("{\"lang\":\"py\",\"code\":\"x\",\"stdin_open\":true}", true);
     fake_says(pod, POD_STARTED);
+    pod->input_full = true;
+    assert_false(input(EV_INPUT, "", "a"));
+    assert_true(input(EV_SIGNAL, "{\"signal\":\"INT\"}", ""));
+    assert_int_equal(pod->signal, SIGINT);
+    assert_int_equal(logged.inputs, 0);
+    fake_says(pod, POD_ROOM);
+    assert_int_equal(logged.inputs, 1);
+    assert_false(input(EV_INPUT, "", "a"));
+    ends(pod, (struct frame_exit){0});
+    assert_int_equal(logged.inputs, 2); /* nobody needs it now */
+    assert_true(input(EV_INPUT, "", "a"));
+    answer(QUEUE_OK);
+}
+
+static void input_ahead_of_the_program_is_bounded(void **state)
+{
+    (void)state;
+    static char big[POD_STDIN_FIRST + 1];
+    memset(big, 'b', sizeof big - 1);
+    claim("{\"lang\":\"py\",\"code\":\"x\",\"stdin_open\":true}", true);
+    assert_true(input(EV_INPUT, "", big));
+    assert_false(input(EV_INPUT, "", "c"));
+    struct pod *pod = last_pod();
+    fake_says(pod, POD_READY);
+    assert_int_equal(pod->input.len, sizeof big - 1);
+    fake_says(pod, POD_STARTED);
+    assert_int_equal(logged.inputs, 1);
     ends(pod, (struct frame_exit){0});
     answer(QUEUE_OK);
 }
@@ -505,6 +551,8 @@ int main(void)
         T(cancel_while_it_runs),
         T(cancel_while_it_waits_for_a_pod),
         T(inputs_before_and_after_the_release),
+        T(input_that_nobody_reads_waits_in_the_log),
+        T(input_ahead_of_the_program_is_bounded),
         T(other_limits_are_set_before_the_release),
         T(what_cannot_start_says_why),
         T(a_pod_lost_while_it_runs),

@@ -126,12 +126,95 @@ static void a_paused_pod_tells_the_rest_later(void **state)
     end(&s);
 }
 
+/* Takes what the pod was sent: the bytes of its STDIN frames, and the types of the others. */
+static size_t receive(struct scene *s, char *others, size_t size)
+{
+    static struct buf in = BUF_INIT(4 << 20);
+    size_t bytes = 0, used, n = 0;
+    struct frame f;
+    for (int quiet = 0; quiet < 3;
+         quiet++) { /* a turn may tell that there is room, and the next one use it */
+        uv_run(&s->loop, UV_RUN_NOWAIT);
+        char *room = buf_reserve(&in, 1 << 16);
+        ssize_t got = recv(s->runner, room, 1 << 16, 0);
+        if (got > 0)
+            in.len += (size_t)got, quiet = 0;
+    }
+    while (frame_take(buf_str(&in), &f, &used) == ERR_OK) {
+        if (f.type == FRAME_STDIN)
+            bytes += f.payload.n;
+        else if (n + 1 < size)
+            others[n++] = (char)f.type;
+        buf_consume(&in, used);
+    }
+    others[n] = 0;
+    if (in.len == 0)
+        buf_free(&in);
+    return bytes;
+}
+
+static void takes(struct scene *s, uint32_t bytes)
+{
+    struct buf b = BUF_INIT(64);
+    frame_append_u32(&b, FRAME_STDIN_TAKEN, bytes);
+    says(s, &b);
+    buf_free(&b);
+}
+
+static void input_waits_for_room_and_nothing_else_does(void **state)
+{
+    static char piece[48 << 10];
+    enum { MUCH = 4 << 20 };
+    struct scene s;
+    char others[16];
+    size_t taken = 0, more = 0;
+    (void)state;
+    begin(&s);
+    run(&s);
+    (void)receive(&s, others, sizeof others);
+    while (pod_input(&s.pod, FRAME_STDIN, (struct str){piece, sizeof piece}) == ERR_OK)
+        assert_true((taken += sizeof piece) < MUCH);
+    assert_int_equal(receive(&s, others, sizeof others),
+                     FRAME_STDIN_HELD_MAX); /* all that the runner holds */
+    assert_int_equal(others[0], 0);
+    assert_int_equal(pod_input(&s.pod, FRAME_STDIN_EOF, (struct str){0}), ERR_OK);
+    assert_int_equal(pod_input(&s.pod, FRAME_STDIN, (struct str){piece, 1}), ERR_CLOSED);
+    assert_int_equal(pod_input(&s.pod, FRAME_SIGNAL, STR("\2\0\0\0")), ERR_OK);
+    pod_kill(&s.pod, PE_CANCELLED);
+    assert_int_equal(receive(&s, others, sizeof others), 0);
+    assert_true(others[0] == FRAME_SIGNAL && others[1] == FRAME_KILL && !others[2]);
+    assert_null(memchr(s.told.data, 'a' + POD_ROOM, s.told.len));
+    takes(&s, FRAME_STDIN_TOLD);
+    more = receive(&s, others, sizeof others);
+    assert_int_equal(more, taken - FRAME_STDIN_HELD_MAX < FRAME_STDIN_TOLD ? taken - FRAME_STDIN_HELD_MAX
+                                                                           : FRAME_STDIN_TOLD);
+    takes(&s, FRAME_STDIN_TOLD);
+    more += receive(&s, others, sizeof others);
+    assert_int_equal(more, taken - FRAME_STDIN_HELD_MAX);
+    assert_non_null(memchr(s.told.data, 'a' + POD_ROOM, s.told.len));
+    assert_false(s.lost);
+    end(&s);
+}
+
+static void a_runner_that_took_more_than_it_got_is_lost(void **state)
+{
+    struct scene s;
+    (void)state;
+    begin(&s);
+    run(&s);
+    takes(&s, 1);
+    assert_true(s.lost);
+    end(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(frames_are_told_in_order),
         cmocka_unit_test(whoever_pauses_and_goes_on_in_one_event_gets_each_frame_once),
         cmocka_unit_test(a_paused_pod_tells_the_rest_later),
+        cmocka_unit_test(input_waits_for_room_and_nothing_else_does),
+        cmocka_unit_test(a_runner_that_took_more_than_it_got_is_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

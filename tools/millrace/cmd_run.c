@@ -152,9 +152,9 @@ static bool on_event(void *arg, const json_t *event)
 static void on_ready(void *arg)
 {
     struct show *s = arg;
-    resend_input(s);
     if (s->cancel)
-        follow_send(s->follow, STR("{\"type\":\"cancel\"}"));
+        follow_cancel(s->follow);
+    resend_input(s);
     want_input(s);
 }
 
@@ -185,7 +185,7 @@ static void request_cancel(struct show *s)
 {
     s->cancel = true;
     if (s->follow)
-        follow_send(s->follow, STR("{\"type\":\"cancel\"}"));
+        follow_cancel(s->follow);
 }
 
 /* Nobody reads what the program writes: a local one would get SIGPIPE. */

@@ -22,7 +22,7 @@ struct follow {
     struct follow_options options;
     char job[ID_LEN + 1], after[EVENT_ID_MAX];
     struct ws_client *ws;
-    struct http_call *poll;
+    struct http_call *poll, *cancel;
     uv_timer_t pause;
     int wait_ms;
     int64_t lost_ns; /* when the API was last heard, while it is away */
@@ -62,6 +62,8 @@ void follow_close(struct follow *f)
     stop(f);
     if (f->poll)
         http_call_cancel(f->poll);
+    if (f->cancel)
+        http_call_cancel(f->cancel);
     uv_close((uv_handle_t *)&f->pause, pause_closed);
 }
 
@@ -247,6 +249,31 @@ bool follow_ready(const struct follow *f)
 bool follow_send(struct follow *f, struct str message)
 {
     return f->open && ws_client_send(f->ws, message);
+}
+
+static void on_cancelled(void *arg, enum err e, const char *why, const struct http_answer *answer)
+{
+    struct follow *f = arg;
+    (void)e, (void)why, (void)answer; /* the events tell what became of it; what is lost is asked for again */
+    f->cancel = NULL;
+}
+
+void follow_cancel(struct follow *f)
+{
+    char path[PATH_MAX_LEN], url[CLIENT_URL_MAX];
+    if (f->over || f->cancel)
+        return;
+    (void)follow_send(f, STR("{\"type\":\"cancel\"}")); /* one of the two is enough */
+    snprintf(path, sizeof path, "/v1/jobs/%s", f->job);
+    client_url(f->client, path, url);
+    struct http_call_options call = {.method = "DELETE",
+                                     .url = url,
+                                     .headers = f->client->headers,
+                                     .ca_file = client_ca_file(f->client),
+                                     .timeout_ms = 30000,
+                                     .max_body = CLIENT_ANSWER_MAX};
+    if (http_client_send(f->client->http, &call, on_cancelled, f, &f->cancel))
+        fprintf(stderr, "millrace: out of memory\n");
 }
 
 void follow_pause(struct follow *f)

@@ -26,6 +26,8 @@ MUST_CHECK enum err follow_open(struct client *c, const struct follow_options *o
    or when connected. */
 bool follow_ready(const struct follow *f);
 bool follow_send(struct follow *f, struct str message);
+/* Ends the job: also where its input is held back, and a message would wait behind it. To be asked again at on_ready. */
+void follow_cancel(struct follow *f);
 void follow_pause(struct follow *f);
 void follow_resume(struct follow *f);
 void follow_close(struct follow *f); /* no callback after it returns; not inside a callback */

@@ -61,8 +61,10 @@ bool pump_at_end(const struct runner *r)
 
 enum err pump_hold_input(struct runner *r, struct str bytes)
 {
-    if (r->input_ended || (r->in < 0 && !r->compile))
-        return ERR_OK;                         /* the program is not interested any more */
+    if (r->input_ended || (r->in < 0 && !r->compile)) {
+        r->taken += (uint32_t)bytes.n; /* the program is not interested any more */
+        return ERR_OK;
+    }
     if (r->held.max - r->held.len < bytes.n) { /* what is written still stands before what waits */
         buf_consume(&r->held, r->held_at);
         r->held_at = 0;
@@ -84,10 +86,12 @@ void pump_input(struct runner *r)
             break;
         }
         r->held_at += (size_t)n;
+        r->taken += (uint32_t)n;
     }
     if (r->in < 0 && r->compile)
         return; /* the run behind it gets it */
     if (r->in < 0 || r->held_at == r->held.len) {
+        r->taken += (uint32_t)(r->held.len - r->held_at);
         buf_reset(&r->held);
         r->held_at = 0;
         if (r->in >= 0 && r->input_ended)
@@ -96,4 +100,15 @@ void pump_input(struct runner *r)
         buf_consume(&r->held, r->held_at);
         r->held_at = 0;
     }
+}
+
+/* The worker has never more than FRAME_STDIN_HELD_MAX under way, so few of these can wait in the channel. */
+void pump_tell_taken(struct runner *r)
+{
+    if (r->taken < FRAME_STDIN_TOLD || r->state != RUN_RUNNING || !r->started_told)
+        return;
+    const char bytes[4] = {(char)r->taken, (char)(r->taken >> 8), (char)(r->taken >> 16),
+                           (char)(r->taken >> 24)};
+    runner_must(channel_queue(&r->channel, FRAME_STDIN_TAKEN, bytes, sizeof bytes));
+    r->taken = 0;
 }

@@ -548,6 +548,7 @@ static void turn(struct runner *r)
         pump_tools(r);
     check_clocks(r);
     settle(r);
+    pump_tell_taken(r);
     runner_must(channel_end_turn(&r->channel));
 }
 

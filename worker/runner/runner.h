@@ -62,6 +62,7 @@ struct runner {
     struct spec spec; /* scanned: numbers and lengths only */
     struct buf held;  /* standard input that the program has not taken */
     size_t held_at;
+    uint32_t taken; /* of it: taken or of no use any more, and the worker does not know yet */
     bool input_ended;
     int64_t started_ns, deadline_ns, grace_ns, tick_ns;
     uint64_t cpu_base_ns, oom_base, output_left;
@@ -109,6 +110,7 @@ pump_output(struct runner *r); /* ERR_FULL: over the limit; ERR_CLOSED: the work
 bool pump_at_end(const struct runner *r);
 void pump_input(struct runner *r);
 MUST_CHECK enum err pump_hold_input(struct runner *r, struct str bytes);
+void pump_tell_taken(struct runner *r); /* what has room again, when that is worth a frame */
 
 /* runner_state.c: a run that keeps state. */
 MUST_CHECK enum err state_take_in(struct runner *r, struct str bytes);
