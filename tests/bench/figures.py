@@ -24,6 +24,7 @@ PRINT_1 = "print(1)"
 SCIENCE = "import pandas, matplotlib.pyplot\nprint(1)"
 # Enough ready pods for sixteen clients; all else as it comes.
 POOLS = {"POD_POOL_PY": "16", "POD_POOL_PY_SCIENCE": "8", "POD_POOL_JAVA": "0"}  # a JVM warms up for seconds, beside what is measured
+PAUSE_MS = 20  # in which the next pod is made
 # Tells when it wrote, while it goes on running.
 WRITER = "import time\ntime.sleep(0.3)\nprint(time.time_ns(), flush=True)\ntime.sleep(0.3)\n"
 
@@ -108,6 +109,8 @@ def one_system(directory, name, options, rounds, runs, seconds, everything):
             told = load(system, directory, "-r", str(runs), "--warmup", "20")["latency_ms"]
             found["exec"].append(told["p50"])
             found["exec_p99"].append(told["p99"])
+            found["paused"].append(load(system, directory, "-r", str(runs // 4), "--warmup", "5",
+                                        "--pause", str(PAUSE_MS))["latency_ms"]["p50"])
             found["direct"].append(direct(directory, runs))
             if everything:
                 found["per_second"].append(load(system, directory, "-t", str(seconds), "-c", "16")["requests_per_second"])
@@ -128,6 +131,8 @@ def rows(always, everysec):
     yield ("warm Python `print(1)` through `POST /exec`, one client, p50", f"{always['exec']:.2f} ms", "4 ms, then 2",
            f"{always['exec'] / hand:.2f}")
     yield "the same, p99", f"{always['exec_p99']:.2f} ms", "10 ms", f"{always['exec_p99'] / hand:.2f}"
+    yield (f"the same by a client that waits {PAUSE_MS} ms between answer and request, p50", f"{always['paused']:.2f} ms", "",
+           f"{always['paused'] / hand:.2f}")
     yield "fresh isolated Python runs, full path, 16 clients", f"{always['per_second']:.0f}/s", "200/s, then 600", ""
     science = always["science_by_hand"]
     yield ("`import pandas, matplotlib.pyplot` in the program, one client, p50", f"{always['science']:.2f} ms", "5 ms",

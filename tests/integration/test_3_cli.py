@@ -281,3 +281,8 @@ def test_bench_counts(system, tmp_path):
     assert 0 < told["latency_ms"]["p50"] <= told["latency_ms"]["p99"] <= told["latency_ms"]["max"]
     refused = system.millrace("bench", "--json", "-r", "5", system.url + "/nothing-here")
     assert refused.returncode == 1 and json.loads(refused.stdout)["status"]["4xx"] == 5
+
+
+def test_bench_pauses(system):
+    paused = json.loads(system.millrace("bench", "--json", "-r", "5", "--pause", "100", system.url + "/nothing-here").stdout)
+    assert paused["requests"] == 5 and paused["seconds"] > 0.3  # four pauses, each a little less by the clock of its loop

@@ -29,7 +29,7 @@ struct connection {
     uv_tcp_t tcp;
     uv_connect_t connect;
     uv_write_t write;
-    uv_timer_t again; /* to connect again after a failure */
+    uv_timer_t again; /* to connect again after a failure, or to ask again after a pause */
     bool open, waiting;
     int64_t sent_ns;
     char head[HEAD_MAX];
@@ -49,6 +49,7 @@ struct bench {
     struct connection *connections;
     size_t count;
     struct histogram latency;
+    uint64_t pause_ms;
     uint64_t started, finished, warmup, limit, status[6], failed_connections, failures_in_a_row, broken;
     int64_t began_ns, ended_ns;
     bool over;
@@ -82,6 +83,13 @@ static void on_deadline(uv_timer_t *timer)
 
 /* ---- answers ---- */
 
+static void on_paused(uv_timer_t *timer)
+{
+    struct connection *c = timer->data;
+    if (c->open)
+        send_next(c);
+}
+
 static void answered(struct connection *c)
 {
     struct bench *b = c->bench;
@@ -99,6 +107,8 @@ static void answered(struct connection *c)
     }
     if (b->limit && b->finished >= b->warmup + b->limit)
         finish(b);
+    else if (b->pause_ms)
+        uv_timer_start(&c->again, on_paused, b->pause_ms, 0);
     else
         send_next(c);
 }
@@ -392,6 +402,7 @@ int cmd_bench(const struct cli *cli)
     b->count = (size_t)cli_int_or(cli->clients, 1);
     b->limit = (uint64_t)cli_int_or(cli->requests, 0);
     b->warmup = (uint64_t)cli_int_or(cli->warmup, 0);
+    b->pause_ms = (uint64_t)cli_int_or(cli->pause, 0);
     buf_init(&b->request, REQUEST_MAX + HEAD_MAX);
     enum err e = parse_url(b, cli->args[0], &info);
     e = e ? e : build_request(b, &info);
