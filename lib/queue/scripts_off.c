@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Test builds only: MILLRACE_TEST_QUEUE_OFF=fencing,idempotency,fairness runs the scripts without these defences, so
+/* Test builds only: MILLRACE_TEST_QUEUE_OFF=fencing,states,idempotency,fairness runs the scripts without these defences, so
    that the tests can show that their checks find what the defences are for. A release has neither switch nor table. */
 #include "queue/internal.h"
 
@@ -14,6 +14,7 @@ static const struct {
     {"fencing", "if attempt ~= j.attempt then return 'fenced' end",
      "if attempt ~= j.attempt then j.attempt = attempt return nil end"},
     {"fencing", "result[#result + 1] = -1", "result[#result + 1] = tonumber(j[4] or 0)"},
+    {"states", "return s.version ~= state_base and 'conflict' or nil", "return nil"},
     {"idempotency", "if idem ~= '' then\n", "if false then\n"},
     {"fairness", "local tag = math.max(f['v' .. q], f[field]) + tonumber(cost)", "local tag = now()"},
     {"fairness", "if f.cap < RESERVE_FROM then return true end", "do return true end"},

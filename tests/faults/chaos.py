@@ -20,9 +20,12 @@ import time
 import checker
 import faultclient
 import plant as plants
+from scene import effect
 
 KILL_EVERY = 2.0
 CLIENTS = 20
+SESSIONS, IN_SESSIONS = 6, 0.15  # so many sessions, and the share of the jobs that run in one of them
+LARGE_STATE = 100_000  # of every third session: an object
 
 
 # Programs: (weight, language, source, output). Each prints its own token, so that a foreign output shows.
@@ -53,6 +56,7 @@ class Load:
         self.flights = faultclient.Flights()
         self.started, self.open = 0, 0
         self.enough = threading.Event()  # set by the killer when its quota is met
+        self.sessions = []
 
     def client(self, name, deadline=90.0):
         return faultclient.Client(name, self.plant.urls, self.plant.api_key, self.recorder, self.flights, self.seed,
@@ -67,19 +71,35 @@ class Load:
             self.started += 1
             token = f"c{number}j{self.started}"
             client = self.client(token)
-            body, expect = program(rng, token)
+            asked = effect(token, **rng.choice(self.sessions)) if rng.random() < IN_SESSIONS else program(rng, token)
             self.open += 1
             try:
                 if rng.random() < 0.5:
-                    await client.execute(token, body, expect)
+                    await client.execute(token, *asked)
                 else:
-                    job = await client.submit(token, body, expect)
+                    job = await client.submit(token, *asked)
                     await client.follow(job, rng.choice(("poll", "sse", "ws")))
                     await client.result(job)
             except faultclient.GaveUp:
                 pass
             finally:
                 self.open -= 1
+
+    async def begin_sessions(self):
+        while len(self.sessions) < SESSIONS:
+            self.started += 1
+            token, ballast = f"s{self.started}", 0 if len(self.sessions) % 3 else LARGE_STATE
+            told = await self.client(token).execute(token, *effect(token, ballast=ballast))
+            if told.get("state_version"):  # else its worker had no interpreter that saves, and there is no session
+                self.sessions.append({"session": told["session_id"], "ballast": ballast})
+
+    async def end_sessions(self):
+        """A last run in each, which finds all that was done."""
+        for number, one in enumerate(self.sessions):
+            token = f"last{number}"
+            client = self.client(token)
+            await client.execute(token, *effect(token, **one))
+            await client.versions(one["session"])
 
     async def final_reads(self):
         """Every accepted job's whole log, by a reader that saw nothing of it before."""
@@ -98,6 +118,7 @@ class Load:
         await self.client("lister").list_all()
 
     async def run(self):
+        await self.begin_sessions()
         await asyncio.gather(*(self.one_client(number) for number in range(CLIENTS)))
 
 
@@ -178,7 +199,9 @@ def run(directory, seed, seconds, jobs, quota, kinds=plants.KINDS, out=print, **
     out(f"chaos: seed {seed}, {seconds} s, at least {jobs} jobs and {quota} kills of each of {', '.join(kinds)}")
     recorder = faultclient.Recorder(directory / "history.jsonl")
     recorder.add("run", "start", "", {"seed": seed})
-    plant = plants.Plant(directory / "plant", **plant_options)
+    objects = pathlib.Path(tempfile.mkdtemp(prefix="millrace-objects-"))
+    objects.chmod(0o777)  # a worker is nobody in particular
+    plant = plants.Plant(directory / "plant", env={"OBJECT_STORE_PATH": str(objects)}, **plant_options)
     with plant:
         load = Load(plant, recorder, seed, seconds, jobs)
         killer = Killer(plant, load, recorder, seed, quota, kinds)
@@ -191,8 +214,10 @@ def run(directory, seed, seconds, jobs, quota, kinds=plants.KINDS, out=print, **
         if killer.error:
             raise killer.error
         plant.wait_ready()
+        asyncio.run(load.end_sessions())
         asyncio.run(load.final_reads())
         left = list(plant.store_residue())
+    shutil.rmtree(objects)
     left += plant.residue() + [f"crash: {text}" for text in plant.crashes]
     recorder.add("run", "residue", "", left)
     recorder.close()

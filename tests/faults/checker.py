@@ -7,12 +7,14 @@ A history has one JSON object a line, one line per operation that a client finis
 
 `ok` happened, `fail` certainly did not happen, `info`: nobody knows (no answer, or 503). The operations:
 
-    intent   key = idempotency key   value = {"expect": stdout}       what is about to be asked for
+    intent   key = idempotency key   value = {"expect": stdout}       what is about to be asked for; a run that is to leave its
+             mark in the state of a session has "effect": {"token", "session"} beside it (session null: a new one)
     submit   key = idempotency key   value = {"job": id} when ok      POST /v1/jobs or POST /exec; ok = accepted
     result   key = job               value = {"status", "stdout", "exit_code", ...}, a result as some reader saw it
     event    key = job               value = the event object, as reader `p` was given it, in that order
     end      key = job               reader `p` was told that nothing follows
     list     key = job               value = {"status"}, from GET /v1/jobs after the drain
+    versions key = session           value = [{"version", "base"}], those that it keeps, after all its runs
     kill     key = kind of process   value = {"pid", "counted", ...}
     cont     key = kind of process   a stopped process was let go on
     strange  key = request           value = {"status", "body"}: an answer that no fault excuses
@@ -30,7 +32,7 @@ import sys
 TERMINAL = {"completed", "failed", "timed_out", "cancelled", "dead"}
 # What only the owner of an attempt may append.
 OWNED = {"started", "output", "file", "state_saved", "usage", "completed", "failed", "timed_out"}
-RESULT_FACTS = ("status", "stdout", "stderr", "exit_code", "signal", "reason")
+RESULT_FACTS = ("status", "stdout", "stderr", "exit_code", "signal", "reason", "state_version")
 
 CHECKS = {}
 
@@ -54,7 +56,7 @@ class History:
 
     def __init__(self, lines):
         self.lines = list(lines)
-        self.expect = {}
+        self.expect, self.effects = {}, {}
         self.jobs_of_key = collections.defaultdict(set)
         self.keys_of_job = collections.defaultdict(set)
         self.read = collections.defaultdict(list)  # (reader, job) -> events in the order of delivery
@@ -76,6 +78,8 @@ class History:
 
     def _on_intent(self, line):
         self.expect[line["key"]] = line["value"]["expect"]
+        if "effect" in line["value"]:
+            self.effects[line["key"]] = line["value"]["effect"]
 
     def _on_submit(self, line):
         if line["r"] == "ok":
@@ -282,6 +286,103 @@ def result_is_of_the_log(history):
                 yield f"job {job}, reader {reader}: result {result['status']}, log {events[-1]['type']}"
 
 
+class Effect:
+    """A run that appends its token to a list in its session's state and counts there, and prints both as it found them."""
+
+    def __init__(self, job, effect, events, results):
+        self.job, self.events, self.results = job, events, results
+        self.token, self.asked = effect["token"], effect["session"]
+        self.session = events[0].get("session_id")
+        self.completed = events[-1]["type"] == "completed"
+        self.saved = [event for event in events if event["type"] == "state_saved"]
+        self.kept = [event for event in events if event["type"] == "state_kept"]
+
+    def found(self):
+        """(counter, list) as its program printed them, or None."""
+        try:
+            told = json.loads(output_of_last_attempt(self.events))
+            return told["counter"], told["done"]
+        except (ValueError, KeyError, TypeError):
+            return None
+
+
+def effects_of(history):
+    """session -> its runs with an effect, whatever became of them"""
+    runs = collections.defaultdict(list)
+    for key, effect in sorted(history.effects.items()):
+        for job in sorted(history.jobs_of_key[key]):
+            if history.finals.get(job):
+                run = Effect(job, effect, history.finals[job], history.results[job])
+                runs[run.session].append(run)
+    return runs
+
+
+def versions_of(runs):
+    """version -> the runs that made it, with the event that says so"""
+    made = collections.defaultdict(list)
+    for run in runs:
+        for event in run.saved:
+            made[event["version"]].append((run, event))
+    return made
+
+
+@check
+def states_are_a_chain(history):
+    """the versions of a session's state are 1, 2, 3, ..., each made once, from the one before, by a run that completed"""
+    for session, runs in sorted(effects_of(history).items()):
+        made, time = versions_of(runs), 0
+        for version in range(1, max(made, default=0) + 1):
+            if len(made[version]) != 1:
+                jobs = ", ".join(run.job for run, _ in made[version])
+                yield f"session {session}: version {version} was made {len(made[version])} times ({jobs})"
+            for run, event in made[version]:
+                if event["base"] != version - 1:
+                    yield f"session {session}: version {version} (job {run.job}) was made from version {event['base']}"
+                if event["time"] < time:
+                    yield f"session {session}: version {version} (job {run.job}) is older than the one before it"
+                if not run.completed:
+                    yield f"session {session}: version {version} is of job {run.job}, which ended as {run.events[-1]['type']}"
+                time = event["time"]
+    for line in history.of("versions"):
+        told = [row["version"] for row in line["value"]]
+        if told != list(range(max(told, default=0), min(told, default=1) - 1, -1)):
+            yield f"session {line['key']}: it keeps versions {told}"
+        for row in line["value"]:
+            if row["base"] != row["version"] - 1:
+                yield f"session {line['key']}: it keeps version {row['version']}, which was made from version {row['base']}"
+
+
+def effect_faults(run, order):
+    """What one completed run says of the state that it began with; `order` has the tokens of all versions."""
+    said = run.saved + run.kept
+    if len(said) != 1:
+        yield f"tells {len(said)} times what became of its state"
+        return
+    base = said[0]["base"] if run.saved else said[0]["version"]
+    if run.found() != (base, order[:base]):
+        yield f"began with version {base}, and found {run.found()} in place of {(base, order[:base])}"
+    if run.kept and said[0]["reason"] in ("conflict", "session_gone"):
+        yield f"its effect was refused ({said[0]['reason']}) in a session that nobody else changes"
+    for reader, result in run.results:
+        if result["status"] == "completed" and result["state_version"] != said[0]["version"]:
+            yield f"reader {reader} was told of version {result['state_version']}, its log says {said[0]['version']}"
+
+
+@check
+def effects_once(history):
+    """a run sees the effects of all that were committed in its session before it, once and in their order, and no others"""
+    for session, runs in sorted(effects_of(history).items()):
+        made = versions_of(runs)
+        order = [made[version][0][0].token for version in sorted(made)]
+        for run in runs:
+            if run.asked not in (None, session):
+                yield f"job {run.job}: asked for session {run.asked}, and ran in {session}"
+            for fault in effect_faults(run, order) if run.completed else ():
+                yield f"session {session}, job {run.job}: {fault}"
+            if run.events[-1].get("reason") == "state_invalid":
+                yield f"session {session}, job {run.job}: the state that it was to begin with cannot be read"
+
+
 @check
 def honest_answers(history):
     """in trouble the answer is 503 or 429 with Retry-After, and it ends: nothing else, and not for ever"""
@@ -329,6 +430,9 @@ def summary(history):
     unknown = sum(line["r"] == "info" for line in history.of("submit"))
     yield (f"jobs: {len(history.accepted)} accepted, {', '.join(f'{n} {name}' for name, n in sorted(ends.items()))}; "
            f"{retried} retried; {unknown} submissions without an answer, repeated by key")
+    sessions = effects_of(history)
+    yield (f"states: {sum(len(versions_of(runs)) for runs in sessions.values())} versions in {len(sessions)} sessions, by "
+           f"{sum(len(runs) for runs in sessions.values())} runs")
     yield f"events read: {sum(map(len, history.read.values()))} by {len(history.read)} readers"
     kills = collections.defaultdict(lambda: [0, 0])
     for line in history.of("kill"):

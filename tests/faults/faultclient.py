@@ -109,16 +109,21 @@ class Client:
             return told
         return await self._retry(f"POST {path} {key}", attempt)
 
-    async def submit(self, key, body, expect):
+    def _intend(self, key, expect, effect):
+        self.recorder.add(self.name, "intent", key, {"expect": expect} | ({"effect": effect} if effect else {}))
+
+    async def submit(self, key, body, expect, effect=None):
         """An accepted job's id."""
-        self.recorder.add(self.name, "intent", key, {"expect": expect})
+        self._intend(key, expect, effect)
         return (await self._post("/v1/jobs", key, body, 202, 10.0))["job_id"]
 
-    async def execute(self, key, body, expect, timeout=40.0):
-        """The result of a synchronous run, however many requests it took."""
-        self.recorder.add(self.name, "intent", key, {"expect": expect})
+    async def execute(self, key, body, expect, effect=None, timeout=40.0):
+        """The answer of a synchronous run, however many requests it took."""
+        self._intend(key, expect, effect)
         told = await self._post("/exec", key, body, 200, timeout)
-        return self._note_result(told["job_id"], {**told, "status": told["job_status"]})
+        told["status"] = told["job_status"]
+        self._note_result(told["job_id"], told)
+        return told
 
     def _note_result(self, job, told):
         facts = {name: told.get(name) for name in RESULT_FACTS}
@@ -136,6 +141,11 @@ class Client:
     async def result(self, job):
         told = await self.get(f"/v1/jobs/{job}")
         return self._note_result(job, {**(told.get("result") or {}), "status": told["status"]})
+
+    async def versions(self, session):
+        """The versions of a session's state that are kept, as it tells them."""
+        told = await self.get(f"/v1/sessions/{session}/versions")
+        self.recorder.add(self.name, "versions", session, [{name: row[name] for name in ("version", "base")} for row in told["versions"]])
 
     async def cancel(self, job):
         async def attempt(url):

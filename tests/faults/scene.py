@@ -75,6 +75,24 @@ def steps(token, count, **more):
     return body, "".join(f"{token} {n}\n" for n in range(count))
 
 
+# Leaves its token in the state of its session, and prints what it found there (checker.Effect).
+EFFECT = """
+import json, os, sys, time
+done, counter = globals().get("done", []), globals().get("counter", 0)
+print(json.dumps({"counter": counter, "done": done}), flush=True)
+done.append(sys.argv[1])
+counter += 1
+ballast = os.urandom(int(sys.argv[2]))
+time.sleep(float(sys.argv[3]))
+"""
+
+
+def effect(token, session=None, ballast=0, seconds=0):
+    """(request, no output that is known before, what the history is told) of a run with an effect in this session, or in a new one."""
+    body = {"lang": "py", "code": EFFECT, "args": [token, str(ballast), str(seconds)], "timeout_ms": 30000}
+    return {**body, "session_id": session} if session else body, None, {"token": token, "session": session}
+
+
 async def saw(events, kind, attempt=None):
     """Waits until a reader's list has an event of this type."""
     while not any(event["type"] == kind and attempt in (None, event["attempt"]) for event in events):

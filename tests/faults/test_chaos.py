@@ -3,6 +3,7 @@
 import os
 
 import chaos
+import checker
 import plant as plants
 import pytest
 from counts import count
@@ -19,6 +20,11 @@ def test_chaos(tmp_path):
     # A worker that died with a job shows in the job's log: the kills were real.
     lost = [job for job, events in outcome.history.finals.items() if any(e["type"] == "lease_lost" for e in events)]
     assert len(lost) >= quota
+    # A part of them ran in sessions, with states in Redis and in the object store.
+    effects = checker.effects_of(outcome.history)
+    sizes = [[event["size"] for run in runs for event in run.saved] for runs in effects.values()]
+    assert len(effects) == chaos.SESSIONS and all(len(made) >= 5 for made in sizes), sizes
+    assert max(map(min, sizes)) > 65536 > min(map(max, sizes)), sizes
     done = [events for events in outcome.history.finals.values() if events[-1]["type"] == "completed"]
     assert len(done) >= 0.95 * len(outcome.history.finals), "too many jobs were given up"
 

@@ -222,6 +222,81 @@ def residue(lines):
     return lines + [line("residue", "", ["cgroup millrace/p1"])]
 
 
+# ---- states: three runs in one session and one that the store's refusal left without a trace, then damage to them ----
+
+SESSION = "S" * 21
+
+
+def effect_job(number, end, found, asked=SESSION):
+    """The lines of one run: `end` is the event that says what became of its state."""
+    job, key, token = f"E{number}" * 10, f"e{number}", f"t{number}"
+    rows = [("submitted", 0, {"session_id": SESSION}), ("queued", 0, {}), ("claimed", 1, {"worker": "w1"}), ("started", 1, {}),
+            ("output", 1, {"stream": "stdout", "data": json.dumps({"counter": len(found), "done": found})}), end, ("completed", 1, {})]
+    log = [{"id": f"{2000 + 10 * number + n}-0", "type": kind, "job_id": job, "attempt": attempt, "seq": n + 1,
+            "time": 2000 + 10 * number + n, **more} for n, (kind, attempt, more) in enumerate(rows)]
+    return [line("intent", key, {"expect": None, "effect": {"token": token, "session": asked}}), line("submit", key, {"job": job}),
+            *[line("event", job, event, p="final") for event in log], line("end", job, p="final"),
+            line("result", job, {"status": "completed", "state_version": end[2]["version"]}), line("list", job, {"status": "completed"})]
+
+
+def saved(version):
+    return "state_saved", 1, {"version": version, "base": version - 1}
+
+
+KEPT = "state_kept", 1, {"version": 1, "reason": "not_saved"}
+
+
+def good_states():
+    return [*effect_job(1, saved(1), [], None), *effect_job(2, KEPT, ["t1"]), *effect_job(3, saved(2), ["t1"]),
+            *effect_job(4, saved(3), ["t1", "t3"]),
+            line("versions", SESSION, [{"version": version, "base": version - 1} for version in (3, 2, 1)])]
+
+
+def change(lines, number, kind, **more):
+    """The event of this type of one of the runs, with other fields."""
+    for entry in lines:
+        if entry["op"] == "event" and entry["key"] == f"E{number}" * 10 and entry["value"]["type"] == kind:
+            entry["value"].update(more)
+    return lines
+
+
+def found(lines, number, counter, done):
+    return change(lines, number, "output", data=json.dumps({"counter": counter, "done": done}))
+
+
+STATE_DAMAGE = {
+    "version_twice": (lambda lines: change(lines, 4, "state_saved", version=2, base=1), "states_are_a_chain"),
+    "version_missing": (lambda lines: change(lines, 4, "state_saved", version=4, base=3), "states_are_a_chain"),
+    "fork": (lambda lines: change(lines, 4, "state_saved", base=1), "states_are_a_chain"),
+    "version_in_the_past": (lambda lines: change(lines, 4, "state_saved", time=1000), "states_are_a_chain"),
+    "kept_fork": (lambda lines: lines[:-1] + [line("versions", SESSION, [{"version": 3, "base": 1}, {"version": 2, "base": 1}])], "states_are_a_chain"),
+    "kept_with_a_gap": (lambda lines: lines[:-1] + [line("versions", SESSION, [{"version": 3, "base": 2}, {"version": 1, "base": 0}])], "states_are_a_chain"),
+    "unreadable": (lambda lines: change(lines, 4, "completed", type="failed", reason="state_invalid"), "effects_once"),
+    "state_of_a_failure": (lambda lines: change(lines, 4, "completed", type="failed"), "states_are_a_chain"),
+    "effect_lost": (lambda lines: found(lines, 4, 2, ["t3"]), "effects_once"),
+    "effect_twice": (lambda lines: found(lines, 4, 2, ["t1", "t3", "t3"]), "effects_once"),
+    "effect_of_what_was_not_saved": (lambda lines: found(lines, 4, 2, ["t1", "t2", "t3"]), "effects_once"),
+    "effects_in_another_order": (lambda lines: found(lines, 4, 2, ["t3", "t1"]), "effects_once"),
+    "count_lost": (lambda lines: found(lines, 4, 1, ["t1", "t3"]), "effects_once"),
+    "found_nothing": (lambda lines: change(lines, 4, "output", data=""), "effects_once"),
+    "refused": (lambda lines: change(lines, 2, "state_kept", reason="conflict"), "effects_once"),
+    "silent": (lambda lines: change(lines, 2, "state_kept", type="usage"), "effects_once"),
+    "another_session": (lambda lines: change(lines, 4, "submitted", session_id="T" * 21), "effects_once"),
+    "told_of_another_version": (lambda lines: [dict(e, value=dict(e["value"], state_version=7)) if e["op"] == "result" else e for e in lines],
+                                "effects_once"),
+}
+
+
+def test_good_states_pass():
+    assert run(good_states()) == set()
+
+
+@pytest.mark.parametrize("damage", STATE_DAMAGE)
+def test_damage_of_states_is_found(damage):
+    change_it, name = STATE_DAMAGE[damage]
+    assert name in run(change_it(good_states()))
+
+
 DAMAGE = [
     (lost_job, "nothing_lost"), (lost_terminal, "nothing_lost"),
     (second_terminal, "nothing_doubled"), (other_terminal, "nothing_doubled"),
@@ -248,7 +323,7 @@ def test_damage_is_found(damage, name):
 
 
 def test_every_check_is_needed():
-    assert {name for _, name in DAMAGE} == set(checker.CHECKS)
+    assert {name for _, name in [*DAMAGE, *STATE_DAMAGE.values()]} == set(checker.CHECKS)
 
 
 def test_recovery_times():

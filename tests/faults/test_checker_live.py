@@ -8,7 +8,8 @@ import signal
 
 import checker
 import pytest
-from scene import Scene, saw, steps
+from plant import metric, wait_until
+from scene import Scene, effect, saw, steps
 
 
 async def zombie(scene):
@@ -28,6 +29,32 @@ async def zombie(scene):
     await reader
 
 
+async def zombie_with_a_state(scene):
+    """A worker stands still until another attempt has ended, then comes to its own end, and with it to a state. Another run looks."""
+    client, events = scene.client(), []
+    session = (await client.execute("k1", *effect("first")))["session_id"]
+    job = await client.submit("k2", *effect("second", session, seconds=1))
+    reader = asyncio.create_task(client.follow(job, "poll", events.append))
+    await saw(events, "output", 1)
+    holder = await asyncio.to_thread(scene.holder, job)
+    before = ends(scene)
+    pid = holder.worker_pid()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        await reader
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    await asyncio.to_thread(wait_until, "both attempts are over", lambda: ends(scene) >= before + 2, 60)
+    await client.versions(session)
+    await client.execute("k3", *effect("third", session))
+
+
+def ends(scene):
+    """Attempts that came to an end at their workers, or heard that they are no longer theirs."""
+    return sum(metric(worker, "millrace_jobs_" + name) or 0 for worker in scene.plant.of("spawner")
+               for name in ("finished_total", "fenced_total"))
+
+
 async def lost_answer(scene):
     """A client that got no answer asks again with its key, at the other api."""
     body, expect = steps("beta", 1)
@@ -35,7 +62,9 @@ async def lost_answer(scene):
         await scene.client(api).submit("k1", body, expect)
 
 
-PLAYS = [("fencing", zombie, {"attempts_fenced"}), ("idempotency", lost_answer, {"nothing_doubled"})]
+PLAYS = [("fencing", zombie, {"attempts_fenced"}),
+         ("fencing,states", zombie_with_a_state, {"states_are_a_chain", "effects_once"}),
+         ("idempotency", lost_answer, {"nothing_doubled"})]
 
 
 @pytest.mark.parametrize("off", (False, True), ids=("in", "out"))
