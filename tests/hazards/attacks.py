@@ -166,6 +166,58 @@ except OSError as e:
     print(total + os.stat("main.py").st_blocks * 512, e.errno, os.fstat(fd).st_size + os.stat("main.py").st_blocks * 512)
 """, work_bytes=4 * MIB, fsize=8 * MIB, off=("disk_limits",), harm=lambda f: b" 27 " in f["stdout"])
 
+def given(facts):
+    """{name: bytes} of the files that came back."""
+    return {f["path"]: f["data"].encode("latin-1") for f in facts.get("files", []) if "data" in f}
+
+
+def refused(facts):
+    """{name: reason} of those that did not; without a name: how many more."""
+    return {f["path"] or f["count"]: f["refused"] for f in facts.get("files", []) if "refused" in f}
+
+
+LINKS = {"passwd": "/etc/passwd", "environ": "/proc/1/environ", "up": "../../etc/hosts", "around": "/proc/self/cwd/../../etc/passwd"}
+attack("A1", "links to files of the host", lambda f: given(f) == {"good": b"good"} and refused(f) == dict.fromkeys(LINKS, "symlink"), f"""
+for name, target in {LINKS}.items(): os.symlink(target, name)
+open("good", "w").write("good")
+""", collect=True, off=("plain_files",), harm=lambda f: b"root" in given(f).get("passwd", b""))
+attack("A1", "a folder that is a link", lambda f: not given(f) and refused(f) == {"all": "symlink"}, 'os.symlink("/etc", "all")', collect=True,
+       off=("plain_files",), harm=lambda f: any(name.startswith("all/") for name in given(f)))
+attack("A2", "links to devices without end", lambda f: not given(f) and set(refused(f).values()) == {"symlink"}, """
+for name in ("urandom", "zero", "full"): os.symlink("/dev/" + name, name)
+os.symlink("/proc/self/mem", "mem"); os.symlink("loop", "loop")
+""", collect=True, off=("plain_files",), harm=lambda f: refused(f).get("zero") == "special")
+attack("A5", "a link swapped until the end", lambda f: set(given(f).values()) <= {b"real", b""} and set(refused(f).values()) <= {"symlink"}, """
+r, w = os.pipe()
+if os.fork() == 0:
+    os.setsid()
+    for fd in range(3): os.close(fd)
+    i = 0
+    while True:
+        i += 1
+        open("real", "w").write("real"); os.rename("real", "out")
+        os.symlink(["/etc/passwd", "/proc/1/environ", "/dev/zero", "..", "."][i % 5], "link"); os.rename("link", "out")
+        if i == 50: os.write(w, b".")
+os.read(r, 1)
+""", collect=True, count=10)
+attack("A8", "a fifo, a socket and a file of two names", lambda f: given(f) == {"good": b""} and refused(f) == {"fifo": "special", "sock": "special",
+       "one": "hard_link", "two": "hard_link"}, """
+os.mkfifo("fifo")
+s = socket.socket(socket.AF_UNIX); s.bind("sock")
+open("one", "w").close(); os.link("one", "two")
+open("good", "w").close()
+""", collect=True)
+attack("A16", "101 files", lambda f: len(given(f)) == 10 and sum(f["count"] for f in f["files"] if "refused" in f) == 91 and
+       set(refused(f).values()) == {"too_many"}, 'for i in range(101): open(f"f{i:03}", "w").close()', collect=True)
+attack("A21", "closed to everybody", lambda f: given(f) == {"closed": b"x", "folder/in": b"y"} and not refused(f), """
+os.mkdir("folder")
+open("closed", "w").write("x"); open("folder/in", "w").write("y")
+os.chmod("closed", 0); os.chmod("folder", 0)
+""", collect=True)
+attack("A22", "names that are more than names", lambda f: sorted(given(f)) == ["-rf", "CON", "txt\xe2\x80\xaeexe"] and sorted(refused(f).values()) == ["bad_name"] * 4, """
+for name in (b"a\\nb", b"a\\r\\nb", b"\\x1b[2J", b"\\x7f", b"-rf", b"CON", "txt\\u202eexe".encode()): open(name, "w").close()
+""", collect=True)
+
 # ---- output --------------------------------------------------------------------------------------------------------
 
 attack("A36", "both streams at once from two threads", lambda f: ends("output")(f) and len(f["stdout"]) + len(f["stderr"]) == 300001, """

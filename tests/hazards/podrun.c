@@ -3,6 +3,8 @@
    JSON line for each. millrace-spawner ... -- podrun [options] -- /usr/bin/python3 main.py
    With --serve alone it takes such arguments from its standard input, one request after the other, until that ends: a line with
    the number of bytes that follow, then the arguments, each with a NUL behind it. */
+#include "podrun_files.h"
+
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -34,6 +36,7 @@ struct options {
     unsigned signal;
     int64_t signal_ms;
     bool hold_stdin;
+    bool collect;   /* the files that it leaves are told */
     bool hold_pods; /* all are made before the first is used, and destroyed after the last */
     const char *text_source;
     unsigned long hold_ms;  /* keep pods for so long before use */
@@ -44,7 +47,7 @@ struct pod {
     uint64_t id, tag;
     int fd;
     bool ready, started, done, gone;
-    struct buf in, out, err;
+    struct buf in, out, err, files, file;
     struct frame_exit exit, stage;
     bool has_exit, has_stage;
     char error[256];
@@ -94,6 +97,8 @@ static struct pod *new_pod(void)
     p->in = BUF_INIT(1 << 20);
     p->out = BUF_INIT(OUTPUT_MAX);
     p->err = BUF_INIT(OUTPUT_MAX);
+    p->files = BUF_INIT(OUTPUT_MAX);
+    p->file = BUF_INIT(OUTPUT_MAX);
     p->tag = next_tag++;
     p->begun_ns = clock_mono_ns();
     return p;
@@ -164,6 +169,8 @@ static void build_job(struct buf *out)
     frame_append(out, FRAME_SPEC, spec.data, spec.len);
     if (opt.stdin_text != NULL)
         frame_append(out, FRAME_STDIN, opt.stdin_text, strlen(opt.stdin_text));
+    if (opt.collect)
+        podrun_collect(out);
     frame_append(out, FRAME_START, NULL, 0);
 }
 
@@ -202,7 +209,8 @@ static void on_frame(struct pod *p, const struct frame *f)
         p->done = true;
         break;
     default:
-        die("a frame of an unknown type");
+        if (!podrun_file(&p->files, &p->file, f))
+            die("a frame of an unknown type");
     }
 }
 
@@ -277,19 +285,6 @@ static void run_job(struct pod *p)
     }
 }
 
-static void quote(struct buf *b, const struct buf *text)
-{
-    buf_append_char(b, '"');
-    for (size_t i = 0; i < text->len; i++) {
-        unsigned char c = (unsigned char)text->data[i];
-        if (c == '"' || c == '\\' || c < 32 || c > 126)
-            buf_printf(b, "\\u%04x", c); /* bytes as Latin-1: nothing is lost */
-        else
-            buf_append_char(b, (char)c);
-    }
-    buf_append_char(b, '"');
-}
-
 static void print_exit(struct buf *b, const char *key, const struct frame_exit *e)
 {
     static const char *const ends[] = {"own", "wall", "cpu", "output", "cancelled", "worker_gone", "memory"};
@@ -311,11 +306,13 @@ static void print_pod(struct pod *p)
     if (p->has_stage)
         print_exit(&b, "stage", &p->stage);
     buf_append_cstr(&b, "\"error\":");
-    quote(&b, &error);
+    podrun_quote(&b, buf_str(&error));
     buf_append_cstr(&b, ",\"stdout\":");
-    quote(&b, &p->out);
+    podrun_quote(&b, buf_str(&p->out));
     buf_append_cstr(&b, ",\"stderr\":");
-    quote(&b, &p->err);
+    podrun_quote(&b, buf_str(&p->err));
+    if (p->files.len > 0) /* less its last comma */
+        buf_printf(&b, ",\"files\":[%.*s]", (int)p->files.len - 1, p->files.data);
     buf_printf(&b,
                ",\"usage\":{\"cpu_ms\":%.3f,\"memory_peak\":%llu,\"oom_kills\":%llu,\"pids_refused\":%llu},",
                (double)p->usage.cpu_ns / 1e6, (unsigned long long)p->usage.memory_peak_bytes,
@@ -337,6 +334,8 @@ static void free_pod(struct pod *p)
     buf_free(&p->in);
     buf_free(&p->out);
     buf_free(&p->err);
+    buf_free(&p->files);
+    buf_free(&p->file);
     free(p);
 }
 
@@ -615,6 +614,8 @@ static void parse(char **argv)
             opt.hold_stdin = true;
         else if (strcmp(*argv, "--hold-pods") == 0)
             opt.hold_pods = true;
+        else if (strcmp(*argv, "--collect") == 0)
+            opt.collect = true;
         else if (strcmp(*argv, "--compile") == 0 && argv[1] != NULL)
             split_words(*++argv, opt.compile = compile, 32);
         else if (argv[1] == NULL)

@@ -183,6 +183,12 @@ def network_counters(attack):
     return attack.facts(code, count=2)[1]["stdout"].decode().strip()
 
 
+def link_among_the_outputs(attack):
+    """What PID 1 may read and the program has a name for comes out as a file of the run."""
+    facts = attack.facts("import os; os.symlink('/etc/passwd', '/mnt/data/out')", collect=True)
+    return "reached" if any("data" in file for file in facts["files"]) else "stopped"
+
+
 ATTACKS = {
     "net_namespace": connect, "ipc_namespace": queues, "uts_namespace": host_name, "cgroup_namespace": cgroup_path,
     "read_only_root": write_to_usr, "local_mask": see_local, "proc_hidepid": see_pid_1, "proc_masks": kernel_command_line,
@@ -190,7 +196,7 @@ ATTACKS = {
     "pids_limit": many_processes, "cpu_share": take_processor, "unique_ids": same_ids, "close_fds": see_descriptors,
     "rlimits": raise_limits, "oom_score": outlive_the_service, "no_capabilities": capabilities, "no_new_privs": new_privileges,
     "landlock": listen, "seccomp": keyring, "kill_all": daemon, "wall_limit": sleep_on, "cpu_limit": burn_on,
-    "output_limit": write_on, "net_clean": network_counters,
+    "output_limit": write_on, "net_clean": network_counters, "plain_files": link_among_the_outputs,
 }
 
 

@@ -40,7 +40,9 @@ def run(api, attack):
 COUNTED = "processes are counted: the run ends as pids_limit, no fork fails (test_4_differences.py)"
 THE_PODS = "memory of a run is the pod's (test_4_differences.py)"
 SIZES = "volumes of a pod have a size and no number of files, and the size is the setting's"
+FILES = "integration/test_7_files.py runs there"
 DIFFERENT = {
+    **{str(attack): FILES for attack in attacks.ROWS if attack.options.get("collect")},
     "A17-a tree of 1,000 levels": "integration/test_7_files.py has one",
     "A18-100,000 empty files": SIZES,
     "A18-10,000 folders": SIZES,

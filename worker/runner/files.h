@@ -35,6 +35,7 @@ struct files {
     bool wanted;    /* FRAME_COLLECT came */
     bool open;      /* `root` is the working directory */
     bool contained; /* the program has our id: nothing is given to it */
+    unsigned off;   /* bits of enum defence */
     int root, file;
     uint64_t left;             /* bytes of `file` that are still to come or go */
     struct frame_file pending; /* the input that is being written */

@@ -3,6 +3,7 @@
 #include "worker/runner/files.h"
 
 #include "worker/runner/pod_fds.h"
+#include "worker/spawner/defence.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,7 +19,10 @@ int files_open(const struct files *f, int folder, const char *path, int flags, u
 {
     struct open_how how = {
         .flags = (unsigned)flags | O_CLOEXEC | O_NOFOLLOW, .mode = mode, .resolve = HOW_RESOLVE};
-    (void)f;
+    if (!defence_on(f->off, DEFENCE_PLAIN_FILES)) {
+        how.flags &= ~(unsigned)O_NOFOLLOW;
+        how.resolve = 0;
+    }
     for (int i = 0; i < 8; i++) { /* EAGAIN: something was renamed meanwhile */
         long fd = syscall(SYS_openat2, folder, path, &how, sizeof how);
         if (fd >= 0 || (errno != EAGAIN && errno != EINTR))

@@ -3,6 +3,7 @@
    pod is dead. What a program left there is hostile all the same. */
 #include "base/buf.h"
 #include "worker/runner/files.h"
+#include "worker/spawner/defence.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -153,7 +154,7 @@ static void look_at(struct files *f, int folder, const char *in, const char *nam
     (void)snprintf(path, sizeof path, "%s%s%s", in, *in ? "/" : "", name);
     if (is_given(f, path, BIT(SKIP) | BIT(FIXED)))
         return;
-    if (fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+    if (fstatat(folder, name, &st, defence_on(f->off, DEFENCE_PLAIN_FILES) ? AT_SYMLINK_NOFOLLOW : 0) != 0)
         refuse(f, str_of(path), FILE_REFUSED_UNREADABLE);
     else if (S_ISDIR(st.st_mode))
         look_at_folder(f, path, name);

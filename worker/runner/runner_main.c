@@ -45,7 +45,7 @@ int runner_main(const struct runner_start *start)
     if (prctl(PR_SET_DUMPABLE, joined ? 1 : 0, 0, 0, 0) != 0 || !runner_block_signals())
         return 71;
     runner.fds = start->fds;
-    runner.off = start->off;
+    runner.off = runner.files.off = start->off;
     runner.warm = start->warm;
     runner.memory = start->memory;
     runner.channel.fd = RUNNER_FD_CONTROL;
