@@ -58,7 +58,8 @@ class Session:
         self.log = open(place.folder / f"{self.state.name}.log", "wb+")
         if not place.privileged:
             os.chown(self.state, NOBODY, NOBODY)
-        env = dict(os.environ, LOG_FORMAT="json", MILLRACE_TEST_OFF=",".join(off), MILLRACE_TEST_KINDS="py")
+        env = dict(os.environ, LOG_FORMAT="json", MILLRACE_TEST_OFF=",".join(off), MILLRACE_TEST_KINDS="py",
+                   **place.environment)
         self.process = subprocess.Popen(place.command(self.state), env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=self.log)
         self.host_before = of_the_host()
@@ -92,6 +93,9 @@ class Session:
         *lines, self.buffer = self.buffer.split(b"\n", count)
         return [module.decoded(line) for line in lines]
 
+    def processes(self):
+        return len(descendants(self.process.pid))
+
     def starting(self):
         """Templates that are not ready yet."""
         templates = [p for p in descendants(self.process.pid) if "\0--set\0" in readable(f"/proc/{p}/cmdline")]
@@ -100,7 +104,7 @@ class Session:
     def settled(self):
         """What is there once nothing changes any more."""
         last, same, until = None, 0, time.monotonic() + 6 * GRACE_S
-        while (same < 3 or self.starting()) and time.monotonic() < until:
+        while (same < 3 or self.starting() > 0) and time.monotonic() < until:
             try:
                 now = self.own()
             except (FileNotFoundError, ProcessLookupError):
@@ -156,8 +160,9 @@ class Session:
 class Place:
     """Pods of one privilege: run() with the defences `off` that are to be missing."""
 
-    def __init__(self, build, privileged):
+    def __init__(self, build, privileged, environment=()):
         self.build, self.privileged, self.numbers = pathlib.Path(build), privileged, itertools.count(1)
+        self.environment = dict(environment)
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="millrace-place-"))
         self.folder.chmod(0o755)
         self.sessions, self.keys = collections.OrderedDict(), set()

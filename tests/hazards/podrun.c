@@ -31,7 +31,7 @@ struct options {
     size_t env_n;
     uint64_t wall_ms, cpu_ms, output, nofile, fsize, nproc;
     struct pod_limits limits;
-    unsigned long runs, bench, ahead;
+    unsigned long runs, bench, ahead, tries; /* tries: for a pod of a kind whose template may not be up yet */
     int64_t cancel_ms;
     unsigned signal;
     int64_t signal_ms;
@@ -407,11 +407,11 @@ static void forget(struct pod *p)
 /* A warm kind is refused until its template is up; a worker would take a cold pod, we ask again. */
 static struct pod *create_when_warm(void)
 {
-    for (int tries = 0;; tries++) {
+    for (unsigned long tries = 0;; tries++) {
         struct pod *p = create();
         while (p->fd < 0 && !p->gone)
             on_reply();
-        if (p->fd >= 0 || tries == WARM_TRIES || strcmp(opt.kind, "cold") == 0)
+        if (p->fd >= 0 || tries + 1 >= opt.tries || strcmp(opt.kind, "cold") == 0)
             return p;
         forget(p);
         poll(NULL, 0, 20);
@@ -546,6 +546,7 @@ static void set_option(const char *key, char *value)
         {"--runs", &opt.runs},
         {"--bench", &opt.bench},
         {"--ahead", &opt.ahead},
+        {"--tries", &opt.tries},
         {"--hold-ms", &opt.hold_ms},
         {"--stall-ms", &opt.stall_ms},
     };
@@ -600,6 +601,7 @@ static void parse(char **argv)
                            .nofile = 1024,
                            .runs = 1,
                            .ahead = 8,
+                           .tries = WARM_TRIES,
                            .cancel_ms = -1};
     opt.limits = (struct pod_limits){.memory_bytes = 512 << 20,
                                      .pids = 512,

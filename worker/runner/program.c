@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/runner/program.h"
 
+#include "base/fault.h"
 #include "worker/lockdown.h"
 #include "worker/runner/job.h"
 #include "worker/runner/mediator.h"
@@ -65,12 +66,15 @@ static void set_up_lockdown(struct lockdown *l, const struct program_start *s)
                            .gid = s->contained ? getgid() : POD_GID,
                            .umask = 077,
                            .off = s->off,
+                           .need_landlock = !s->contained, /* a container's host may have none */
                            .given = s->contained,
                            .work_dir = POD_WORK_DIR};
     lockdown_fixed_rlimits(l);
 }
 
-static enum err prepare(const struct program_start *s, const struct lockdown *l, struct errinfo *info)
+/* `ret_go`: where the go socket is now, failed or not. */
+static enum err prepare(const struct program_start *s, const struct lockdown *l, int *ret_go,
+                        struct errinfo *info)
 {
     enum err e = enter_cgroups(s->fds, info);
     if (e != ERR_OK)
@@ -80,7 +84,10 @@ static enum err prepare(const struct program_start *s, const struct lockdown *l,
     if (signal(SIGPIPE, SIG_DFL) == SIG_ERR)
         return errinfo_set(info, ERR_SYSTEM, errno, "signals");
     e = arrange_fds(s, info);
-    return e == ERR_OK ? lockdown_identity(l, info) : e;
+    if (e != ERR_OK)
+        return e;
+    *ret_go = GO_FD;
+    return lockdown_identity(l, info);
 }
 
 /* The filter is mapped from its sealed file. */
@@ -152,9 +159,11 @@ _Noreturn void program_main(const struct program_start *s)
     struct errinfo info = {0};
     static struct spec spec; /* too large for a stack */
     static struct lockdown l;
+    fault_enter(FAULT_PROGRAM);
     set_up_lockdown(&l, s);
-    if (prepare(s, &l, &info) != ERR_OK)
-        say_failed(s->go, &info);
+    int go = s->go;
+    if (prepare(s, &l, &go, &info) != ERR_OK)
+        say_failed(go, &info);
     if (s->warm != NULL)
         become_interpreter(s, &l);
     say_ready(GO_FD);

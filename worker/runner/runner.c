@@ -2,6 +2,7 @@
 #include "worker/runner/runner.h"
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "worker/lockdown.h"
 #include "worker/runner/pod_fds.h"
 #include "worker/spawner/defence.h"
@@ -227,6 +228,7 @@ void runner_release(struct runner *r)
         end_unstarted(r, FRAME_DEAD, "the program ended before its job");
         return;
     }
+    fault_enter(FAULT_NONE);
     if (r->compile && r->in >= 0) {
         close(r->in);
         r->in = -1;

@@ -109,15 +109,15 @@ static struct cgroup *make(struct cgroups *c, struct errinfo *info)
     return g;
 }
 
-/* v1 keeps limit <= memsw at every moment, so the order depends on the direction. */
-static bool set_memory_v1(const struct cgroups *c, int dir, uint64_t bytes)
+/* v1 keeps limit <= memsw at every moment, so the order depends on the direction. A new one has no limit. */
+static bool set_memory_v1(const struct cgroups *c, int dir, uint64_t now, uint64_t bytes)
 {
+    static const char memory[] = "memory.limit_in_bytes", with_swap[] = "memory.memsw.limit_in_bytes";
+    bool higher = now != 0 && bytes > now;
     if (!c->swap_accounted)
-        return cgroup_write_u64(dir, "memory.limit_in_bytes", bytes);
-    if (cgroup_write_u64(dir, "memory.limit_in_bytes", bytes))
-        return cgroup_write_u64(dir, "memory.memsw.limit_in_bytes", bytes);
-    return cgroup_write_u64(dir, "memory.memsw.limit_in_bytes", bytes) &&
-           cgroup_write_u64(dir, "memory.limit_in_bytes", bytes);
+        return cgroup_write_u64(dir, memory, bytes);
+    return cgroup_write_u64(dir, higher ? with_swap : memory, bytes) &&
+           cgroup_write_u64(dir, higher ? memory : with_swap, bytes);
 }
 
 static bool set_memory_v2(int dir, uint64_t bytes)
@@ -134,10 +134,11 @@ static bool set_memory(const struct cgroups *c, const struct cgroup *g, uint64_t
         return true;
     if (v2)
         return set_memory_v2(dir, bytes);
-    if (set_memory_v1(c, dir, bytes))
+    if (set_memory_v1(c, dir, g->limits.memory_bytes, bytes))
         return true;
-    cgroup_write_u64(dir, "memory.force_empty", 0); /* what an earlier pod left in the page cache */
-    return set_memory_v1(c, dir, bytes);
+    /* What an earlier pod left in the page cache may be more. */
+    return errno == EBUSY && cgroup_write_u64(dir, "memory.force_empty", 0) &&
+           set_memory_v1(c, dir, g->limits.memory_bytes, bytes);
 }
 
 static bool set_pids(const struct cgroups *c, const struct cgroup *g, uint64_t pids)
@@ -183,17 +184,18 @@ enum err cgroup_set_limits(struct cgroups *c, struct cgroup *g, const struct pod
     return ERR_OK;
 }
 
-/* A used one counts on from where its last pod ended; its page cache is given back when it has grown. */
-static void reset(struct cgroups *c, struct cgroup *g)
+/* A used one counts on from where its last pod ended; its page cache is given back when it has grown. False: the next pod would be
+   told of the last one's memory. */
+static bool reset(struct cgroups *c, struct cgroup *g)
 {
     bool v2 = false;
     int dir = dir_of(c, g, CG_MEMORY, &v2);
     g->base = g->seen;
     if (g->uses++ == 0 || dir < 0 || v2)
-        return;
+        return true;
     if (g->uses % RESIDUE_LOOK == 0 && cgroup_read_u64(dir, "memory.usage_in_bytes") > RESIDUE_MAX)
         cgroup_write_u64(dir, "memory.force_empty", 0);
-    cgroup_write_u64(dir, "memory.max_usage_in_bytes", 0);
+    return cgroup_write_u64(dir, "memory.max_usage_in_bytes", 0);
 }
 
 enum err cgroup_take(struct cgroups *c, const struct pod_limits *limits, unsigned off, struct cgroup **ret,
@@ -208,8 +210,9 @@ enum err cgroup_take(struct cgroups *c, const struct pod_limits *limits, unsigne
         if (g == NULL)
             return info->code != ERR_OK ? info->code : ERR_NOMEM;
     }
-    reset(c, g);
-    enum err e = cgroup_set_limits(c, g, limits, off, info);
+    enum err e = reset(c, g) ? ERR_OK : errinfo_set(info, ERR_SYSTEM, errno, "reset the cgroup");
+    if (e == ERR_OK)
+        e = cgroup_set_limits(c, g, limits, off, info);
     if (e == ERR_OK)
         *ret = g;
     else

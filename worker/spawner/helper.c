@@ -2,6 +2,7 @@
 #include "worker/spawner/helper.h"
 
 #include "base/cleanup.h"
+#include "base/fault.h"
 #include "base/slice.h"
 #include "schema/languages.h"
 #include "worker/runner/pod_fds.h"
@@ -127,6 +128,7 @@ static _Noreturn void child_main(const struct birth *b)
 {
     struct errinfo info = {0};
     struct runner_start start = {.off = b->helper->off};
+    fault_enter(FAULT_FIRST);
     close(b->go_write);
     snprintf(own_name, own_name_size, "millrace-runner");
     prctl(PR_SET_NAME, "millrace-runner", 0, 0, 0);
@@ -272,6 +274,7 @@ static void on_request(struct helper *h)
     if (e != ERR_OK || n != q.fd_count)
         _exit(e == ERR_CLOSED ? 0 : 70);
     auto_fd pidfd = -1;
+    fault_enter(FAULT_HELPER_POD);
     if (q.type == HELPER_POD)
         e = make_pod(h, &q, fds, &pidfd, &info);
     else if (q.type == HELPER_TEMPLATE && n == 1)
@@ -284,6 +287,7 @@ static void on_request(struct helper *h)
         answer(h, HELPER_FAILED, q.tag, -1, info.text);
     else
         answer(h, q.type == HELPER_POD ? HELPER_MADE : HELPER_STARTED, q.tag, pidfd, "");
+    fault_enter(FAULT_NONE);
 }
 
 static void reap(struct helper *h)
@@ -391,6 +395,7 @@ int main(int argc, char **argv)
     own_name = argv[0];
     own_name_size = (size_t)(argv[2] + strlen(argv[2]) - argv[0]) + 1;
     struct errinfo info = {0};
+    fault_enter(FAULT_HELPER_START);
     slice_default(); /* templates and pods are our forks, so both are as if nobody had set anything */
     for (int s = 1; s < NSIG; s++)
         (void)signal(s, SIG_DFL); /* two cannot be set */
@@ -399,6 +404,7 @@ int main(int argc, char **argv)
         return 1;
     }
     answer(&h, HELPER_UP, 0, -1, "");
+    fault_enter(FAULT_NONE);
     for (;;) {
         struct pollfd p[] = {{.fd = h.control, .events = POLLIN}, {.fd = h.signals, .events = POLLIN}};
         if (poll(p, 2, -1) < 0 && errno != EINTR)

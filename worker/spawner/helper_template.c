@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/spawner/helper_template.h"
 
+#include "base/fault.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -30,10 +32,10 @@ static void become_ordinary(unsigned uid)
         if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) != 0 && errno != EINVAL)
             _exit(71);
     }
-    if ((setgroups(0, NULL) != 0 && errno != EPERM) || setresgid(uid, uid, uid) != 0 ||
-        setresuid(uid, uid, uid) != 0 || syscall(SYS_capset, &header, data) != 0 ||
-        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || setsid() < 0 ||
-        sigprocmask(SIG_SETMASK, &none, NULL) != 0)
+    if ((setgroups(0, NULL) != 0 && errno != EPERM) || getgroups(0, NULL) != 0 ||
+        setresgid(uid, uid, uid) != 0 || setresuid(uid, uid, uid) != 0 ||
+        syscall(SYS_capset, &header, data) != 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+        setsid() < 0 || sigprocmask(SIG_SETMASK, &none, NULL) != 0)
         _exit(71);
 }
 
@@ -50,8 +52,9 @@ enum err helper_start_template(const char *set, int control, unsigned uid, struc
     if (pid < 0)
         return errinfo_set(info, ERR_SYSTEM, errno, "fork");
     if (pid == 0) {
+        fault_enter(FAULT_TEMPLATE_EXEC);
         int null = open("/dev/null", O_RDWR);
-        if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(null, 2) < 0 ||
+        if (null < 0 || dup2(fault_stdin(null), 0) < 0 || dup2(null, 1) < 0 || dup2(null, 2) < 0 ||
             dup2(control, TEMPLATE_CONTROL_FD) < 0 || !own_tmp())
             _exit(71);
         become_ordinary(uid);

@@ -98,7 +98,9 @@ static enum err write_by_tool(int pid, const char *tool, unsigned own, const cha
     pid_t child = fork();
     int status = -1;
     if (child == 0) {
-        execl(tool, tool, text[0], "0", text[1], "1", "1", text[2], text[3], (char *)NULL);
+        char *const argv[] = {(char *)(uintptr_t)tool, text[0], (char[]){"0"}, text[1], (char[]){"1"},
+                              (char[]){"1"},           text[2], text[3],       NULL};
+        execv(tool, argv);
         _exit(127);
     }
     if (child < 0 || waitpid(child, &status, 0) != child || status != 0)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/slice.h"
 #include "worker/spawner/idmap.h"
@@ -276,13 +277,16 @@ static void on_event(struct spawner *s, uint64_t what)
 
 static void serve(struct spawner *s)
 {
+    fault_enter(FAULT_NONE);
     while (!s->stopping) {
         struct epoll_event events[64];
         int n = epoll_wait(s->epoll, events, 64, templates_keep(s));
         if (n < 0 && errno != EINTR)
             return;
+        fault_enter(FAULT_SPAWNER_POD);
         for (int i = 0; i < n && !s->stopping; i++)
             on_event(s, events[i].data.u64);
+        fault_enter(FAULT_NONE);
     }
 }
 
@@ -391,6 +395,7 @@ int main(int argc, char **argv)
     char exe[PATH_MAX];
     if (argc == 2 && strcmp(argv[1], "--help") == 0)
         return usage(stdout), 0;
+    fault_enter(FAULT_SPAWNER_START);
     slice_short();
     ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
     if (n > 0 && strncmp(exe, "/memfd:", 7) != 0) {

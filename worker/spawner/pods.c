@@ -61,9 +61,14 @@ void pods_say_hello(struct spawner *s)
         .magic = SPAWNER_MAGIC, .type = SPAWNER_HELLO, .missing = s->missing, .rootless = !s->privileged};
     preflight_names(s->missing, r.text, sizeof r.text);
     int size = SEND_BUFFER;
-    if (setsockopt(s->worker, SOL_SOCKET, SO_SNDBUF, &size, sizeof size) != 0 ||
-        fdmsg_send(s->worker, &r, sizeof r, NULL, 0, true) != ERR_OK)
-        log_warn("the worker is not there");
+    enum err e = setsockopt(s->worker, SOL_SOCKET, SO_SNDBUF, &size, sizeof size) == 0 ? ERR_OK : ERR_SYSTEM;
+    if (e == ERR_OK)
+        e = fdmsg_send(s->worker, &r, sizeof r, NULL, 0, true);
+    if (e == ERR_OK)
+        return;
+    log_warn("the worker is not there");
+    if (e != ERR_CLOSED) /* else its end tells the rest */
+        s->failed = s->stopping = true;
 }
 
 void pods_init(struct spawner *s)
@@ -133,10 +138,15 @@ static void fail(struct spawner *s, struct pod *p, const char *why)
     release(s, p);
 }
 
-static void doom(struct pod *p)
+/* One that cannot be killed alone is ended with all others. */
+static void doom(struct spawner *s, struct pod *p)
 {
     p->state = POD_DOOMED;
-    syscall(SYS_pidfd_send_signal, p->pidfd, SIGKILL, NULL, 0);
+    if (syscall(SYS_pidfd_send_signal, p->pidfd, SIGKILL, NULL, 0) == 0 || errno == ESRCH)
+        return;
+    log_error("a pod cannot be killed", F_INT("errno", errno));
+    s->failed = true;
+    s->stopping = true;
 }
 
 struct fd_list {
@@ -336,7 +346,7 @@ static void on_destroy(struct spawner *s, const struct spawner_request *r)
     p->asked = true;
     p->tag = r->tag;
     if (p->state == POD_LIVE)
-        doom(p);
+        doom(s, p);
 }
 
 void pods_on_worker(struct spawner *s)
@@ -384,14 +394,14 @@ static void fork_into(struct spawner *s, struct pod *p)
     if (template_fork(p->template, p->id, fds, n, groups) == ERR_OK)
         return;
     reply(s, SPAWNER_FAILED, p->tag, 0, -1, NULL, p->template->why);
-    doom(p);
+    doom(s, p);
 }
 
 static void on_made(struct spawner *s, struct pod *p, int pidfd)
 {
     p->pidfd = pidfd;
     if (spawner_watch(s, pidfd, SOURCE_POD, (uint32_t)(p - s->pods)) != ERR_OK) {
-        doom(p);
+        doom(s, p);
         fail(s, p, "too many descriptors");
         return;
     }
@@ -457,7 +467,7 @@ static void drop_template(struct spawner *s, struct template *t, const char *why
         if (p->state != POD_FORKING || p->template != t)
             continue;
         reply(s, SPAWNER_FAILED, p->tag, 0, -1, NULL, t->why);
-        doom(p);
+        doom(s, p);
     }
 }
 
@@ -483,7 +493,7 @@ void pods_on_template(struct spawner *s, struct template *t)
             deliver(s, p);
         } else {
             reply(s, SPAWNER_FAILED, p->tag, 0, -1, NULL, r.text);
-            doom(p);
+            doom(s, p);
         }
     }
 }

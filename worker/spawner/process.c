@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The two children of the spawner: the helper in U0, and the worker. */
 #include "base/cleanup.h"
+#include "base/fault.h"
 #include "worker/spawner/fdmsg.h"
 #include "worker/spawner/idmap.h"
 #include "worker/spawner/plan.h"
+#include "worker/spawner/preflight.h"
 #include "worker/spawner/spawner.h"
 
 #include <errno.h>
@@ -39,19 +41,24 @@ static enum err keep_fds(const int *fds, size_t n)
 static _Noreturn void helper_child(const struct spawner *s, int control, int go)
 {
     char byte, off[16], owner[16];
-    char *const no_environment[] = {NULL};
-    snprintf(off, sizeof off, "%x", s->off);
+    fault_enter(FAULT_HELPER_EXEC);
+    char *const environment[] = {(char *)(uintptr_t)fault_environment(), NULL}; /* none */
+    /* A host without it was accepted; everywhere else a program that cannot have it does not start. */
+    bool landlock = (s->missing & 1ULL << PREFLIGHT_LANDLOCK) == 0;
+    snprintf(off, sizeof off, "%x", s->off | (landlock ? 0U : 1U << DEFENCE_LANDLOCK));
     snprintf(owner, sizeof owner, "%d", s->privileged ? HELPER_TEMPLATE_UID : 0);
     char *const argv[] = {(char[]){HELPER_NAME}, off, owner, NULL};
     if (read(go, &byte, 1) != 0) /* the maps are written when the other end closes */
         _exit(71);
-    if ((setgroups(0, NULL) != 0 && errno != EPERM) || setresgid(0, 0, 0) != 0 || setresuid(0, 0, 0) != 0)
+    /* Where it is denied to the namespace there must be none. */
+    if ((setgroups(0, NULL) != 0 && errno != EPERM) || getgroups(0, NULL) != 0 || setresgid(0, 0, 0) != 0 ||
+        setresuid(0, 0, 0) != 0)
         _exit(71);
     const int fds[] = {control, s->filter};
     int image = fcntl(s->image, F_DUPFD_CLOEXEC, 32); /* out of the way */
     if (image < 0 || keep_fds(fds, 2) != ERR_OK)
         _exit(71);
-    fexecve(image, argv, no_environment); /* keep_fds() only marked it close-on-exec */
+    fexecve(image, argv, environment); /* keep_fds() only marked it close-on-exec */
     _exit(71);
 }
 
@@ -132,6 +139,7 @@ static _Noreturn void worker_child(const struct spawner *s, int socket, pid_t pa
 {
     sigset_t none;
     char number[16];
+    fault_enter(FAULT_WORKER);
     sigemptyset(&none);
     int exe = open(s->worker_argv[0], O_PATH | O_CLOEXEC);
     int fd = fcntl(socket, F_DUPFD, 3); /* not close-on-exec */

@@ -3,6 +3,7 @@
    ctypes. The user's program is run by the same call that `python3 prog.py` makes, with no frame of ours
    below it. */
 #include "base/cleanup.h"
+#include "base/fault.h"
 #include "worker/templates/control.h"
 #include "worker/templates/fork_into.h"
 #include "worker/templates/huge.h"
@@ -53,7 +54,7 @@ int millrace_alone(const char *work_dir, PyObject *host) __attribute__((visibili
 
 static _Noreturn void give_up(const struct errinfo *info)
 {
-    dprintf(STDERR_FILENO, "could not start: %s\n", info->text);
+    (void)!program_tell_ready(GO_FD, info); /* PID 1 is all there is to tell */
     _exit(PROGRAM_COULD_NOT_START);
 }
 
@@ -241,16 +242,16 @@ static _Noreturn void run(const struct hooks *hooks, const char *source_dir, uns
     enum err e = program_wait(GO_FD, &spec, &bytes, &info);
     if (e == ERR_CLOSED)
         _exit(0);
-    if (e != ERR_OK || spec.state_max == 0)
-        close(GO_FD);
     if (e != ERR_OK || program_write_source(source_dir, &spec, path, &source, &info) != ERR_OK ||
         program_set_environment(&spec.env, &info) != ERR_OK ||
         lockdown_limits(0, &spec, off, &info) != ERR_OK)
         give_up(&info);
     PyObject *globals = begin(hooks, path, &spec);
     FILE *file = fdopen(source, "r");
-    if (file == NULL)
-        _exit(PROGRAM_COULD_NOT_START);
+    if (file == NULL) {
+        (void)errinfo_set(&info, ERR_SYSTEM, errno, "opening the source");
+        give_up(&info);
+    }
     struct python_state state = {.go = GO_FD,
                                  .restore = hooks->restore,
                                  .capture = hooks->capture,
@@ -261,6 +262,9 @@ static _Noreturn void run(const struct hooks *hooks, const char *source_dir, uns
     if (keeps && python_state_begin(&state, &spec, globals) != ERR_OK)
         _exit(PROGRAM_COULD_NOT_START);
     struct ending ending;
+    if (!keeps)
+        close(GO_FD); /* which tells that the program runs */
+    fault_user_code();
     int status = live(hooks, file, path, globals, keeps ? &state : NULL, &ending);
     fflush(NULL);
     if (ending.interrupted) {
@@ -285,6 +289,7 @@ static _Noreturn void become_program(const struct hooks *hooks, const struct con
                                      const struct control_fork *request)
 {
     struct errinfo info = {.code = ERR_OK};
+    fault_enter(FAULT_FORKED);
     const int *fds = request->fds;
     int go = fds[TEMPLATE_FD_GO];
     const int places[] = {fds[TEMPLATE_FD_STDIN], fds[TEMPLATE_FD_STDOUT],
@@ -314,6 +319,7 @@ static enum err serve_one(int control, const struct hooks *hooks, const struct c
     enum err e = control_read_fork(control, &request);
     if (e != ERR_OK)
         return e;
+    fault_enter(FAULT_TEMPLATE_POD);
     struct fork_into into = {
         .pidfd = request.fds[TEMPLATE_FD_PIDFD],
         .cgroups = &request.fds[TEMPLATE_FD_CGROUPS],
@@ -332,7 +338,9 @@ static enum err serve_one(int control, const struct hooks *hooks, const struct c
     reply.type = e == ERR_OK ? TEMPLATE_FORKED : TEMPLATE_FAILED;
     reply.error = info.sys;
     memcpy(reply.text, info.text, sizeof reply.text);
-    return control_reply(control, &reply);
+    e = control_reply(control, &reply);
+    fault_enter(FAULT_NONE);
+    return e;
 }
 
 enum { LARGE = 96 * 1024 }; /* below the threshold of mmap */
