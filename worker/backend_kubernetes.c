@@ -19,6 +19,7 @@
 #define SECOND_NS 1000000000LL
 enum {
     TICK_MS = 100,
+    REDIAL_MS = 200, /* a container is said to run before its runner listens */
     SPEC_MAX = 64 * 1024,
     /* A pod's connection ended: so long for the watch to say why. A program's end has an answer that needs the reason. */
     VERDICT_STARTING_SECONDS = 4,
@@ -142,6 +143,8 @@ static bool on_eof(struct pod *pod)
     struct kube_pod_of *kp = of(pod);
     if (!kp->judged && (starting(kp) || pod->phase >= LINK_STARTED_ASKED)) {
         kp->eof_ns = kube_now();
+        if (kp->refused_ns == 0)
+            kp->refused_ns = kp->eof_ns;
         return true;
     }
     kube_judge(kp, REASON_POD_LOST, "the pod's runner is gone");
@@ -381,9 +384,21 @@ static void check_start(struct kube_pod_of *kp, int64_t now)
     }
 }
 
-static int64_t verdict_ns(const struct kube_pod_of *kp)
+/* The time in which the watch could have said why, or the runner let us in, is over. */
+static bool waited_for_verdict(const struct kube_pod_of *kp, int64_t now)
 {
-    return (starting(kp) ? VERDICT_STARTING_SECONDS : VERDICT_WORKING_SECONDS) * SECOND_NS;
+    int64_t since = starting(kp) ? kp->refused_ns : kp->eof_ns;
+    int64_t seconds = starting(kp) ? VERDICT_STARTING_SECONDS : VERDICT_WORKING_SECONDS;
+    return since != 0 && now - since > seconds * SECOND_NS;
+}
+
+static void redial(struct kube_pod_of *kp, int64_t now)
+{
+    if (!starting(kp) || kp->judged || kp->eof_ns == 0 ||
+        now - kp->dialled_ns < REDIAL_MS * (SECOND_NS / 1000))
+        return;
+    kp->eof_ns = 0;
+    kube_dial(kp);
 }
 
 static void check_pod(struct kube_pod_of *kp, int64_t now)
@@ -395,7 +410,7 @@ static void check_pod(struct kube_pod_of *kp, int64_t now)
     }
     if (kp->judged && kp->pod.phase < LINK_STARTED_ASKED)
         tell_judged(kp);
-    else if (kp->eof_ns != 0 && now - kp->eof_ns > verdict_ns(kp)) {
+    else if (waited_for_verdict(kp, now)) {
         kube_judge(kp, REASON_POD_LOST,
                    starting(kp) ? "the pod's runner let nobody in"
                                 : "the connection to the pod ended, and the cluster does not say why");
@@ -403,8 +418,10 @@ static void check_pod(struct kube_pod_of *kp, int64_t now)
     } else if (too_old(kp, now)) {
         kube_judge(kp, REASON_POD_DEADLINE, "replaced before the end of its life");
         tell_judged(kp);
-    } else
+    } else {
+        redial(kp, now);
         check_start(kp, now);
+    }
 }
 
 static void name_deployment(struct kubernetes *k)

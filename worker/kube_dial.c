@@ -62,12 +62,13 @@ void kube_dial(struct kube_pod_of *kp)
 {
     char knock[KNOCK_SIZE];
     struct sha256 token = kube_token(kp->k, kp->name);
+    bool again = kp->dialled;
     kp->dialled = true;
     kp->dialled_ns = kube_now();
     memcpy(knock, KNOCK_MAGIC, KNOCK_MAGIC_SIZE);
     memcpy(knock + KNOCK_MAGIC_SIZE, token.bytes, KNOCK_TOKEN_SIZE);
     int fd = connect_to(kp->ip, (unsigned)kp->k->options.config->k8s_runner_port);
-    if (fd < 0 || pod_connected(&kp->pod, fd) != ERR_OK) {
+    if (fd < 0 || (again ? pod_reconnected(&kp->pod, fd) : pod_connected(&kp->pod, fd)) != ERR_OK) {
         kube_judge(kp, REASON_POD_LOST, "no connection to the pod can be begun");
         return; /* told by the tick */
     }

@@ -55,6 +55,7 @@ struct kube_pod_of {
     char why[KUBE_WHY_MAX];
     unsigned seen; /* the watch's list that it was in */
     int64_t born_ns, dialled_ns, eof_ns, delete_ns;
+    int64_t refused_ns; /* the first time that its runner did not let us in */
     unsigned delete_tries;
 };
 
@@ -121,7 +122,7 @@ json_t *kube_canary_json(const struct kubernetes *k);
 
 /* kube_dial.c */
 struct sha256 kube_token(const struct kubernetes *k, const char *pod_name);
-void kube_dial(struct kube_pod_of *kp); /* kp->ip */
+void kube_dial(struct kube_pod_of *kp); /* kp->ip; again: after its end of file */
 
 /* kube_lease.c */
 void kube_lease_tick(struct kubernetes *k);

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/pod_link.h"
 
+#include "base/cleanup.h"
 #include "base/log.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -515,6 +517,21 @@ enum err pod_connected(struct pod *pod, int fd)
         return ERR_SYSTEM;
     pod->poll.data = pod;
     pod->polling = true;
+    pod_watch(pod);
+    return ERR_OK;
+}
+
+/* Under the number of the one before, whose poll has been stopped: libuv knows a handle by it. */
+enum err pod_reconnected(struct pod *pod, int fd)
+{
+    auto_fd own = fd;
+    assert(pod->at_eof && !pod->ready && pod->polling);
+    if (own < 0 || dup3(own, pod->fd, O_CLOEXEC) < 0)
+        return ERR_SYSTEM;
+    buf_reset(&pod->in);
+    buf_reset(&pod->out);
+    pod->out_done = 0;
+    pod->at_eof = false;
     pod_watch(pod);
     return ERR_OK;
 }

@@ -44,6 +44,8 @@ struct pod {
 void pod_init(struct pod *pod, uv_loop_t *loop, pod_event_cb cb, void *arg);
 /* The stream begins, on a socket that is taken over. ERR_SYSTEM. */
 MUST_CHECK enum err pod_connected(struct pod *pod, int fd);
+/* After on_eof(), before it was ready: the stream begins anew on another socket, which is taken over. ERR_SYSTEM. */
+MUST_CHECK enum err pod_reconnected(struct pod *pod, int fd);
 /* Bytes that go before every frame (worker/knock.h). */
 void pod_send_first(struct pod *pod, struct str bytes);
 /* Closes the socket and goes back to the loop: `closed` then gives up the memory that the pod is in, after pod_tell_gone(). */
