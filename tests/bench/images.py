@@ -61,7 +61,10 @@ def run_rows(system, lang, rows):
     for row in rows:
         with Api(system) as api:
             api.timeout = 300
-            answer = api.post("/exec", json=request(lang, row))
+            body = request(lang, row)
+            if "timeout_ms" in body:
+                body["timeout_ms"] *= 3  # its pod is made for it, and its compiler read from an image for the first time
+            answer = api.post("/exec", json=body)
         try:
             assert answer.status_code == 200, answer.text
             CHECKS[row](lang, answer.json())

@@ -94,7 +94,7 @@ LANGUAGES = {
         "stderr": 'public class Main { public static void main(String[] args) { System.out.println("to out"); System.err.println("to err"); } }',
         "exit7": "public class Main { public static void main(String[] args) { System.exit(7); } }",
         "signal": "public class Main { public static void main(String[] args) throws Exception {\n"
-                  '  new ProcessBuilder("kill", "-9", "" + ProcessHandle.current().pid()).start(); Thread.sleep(60000); } }',
+                  '  new ProcessBuilder("sh", "-c", "kill -9 $PPID").start(); Thread.sleep(60000); } }',
         "broken": "public class Main {\n  public static void main(String[] args) {\n    int x = \"text\";\n  }\n}\n",
         "forever": "public class Main { public static void main(String[] args) throws Exception {\n"
                    f'  new ProcessBuilder("sleep", "{SLEEP["java"]}").inheritIO().start(); System.out.println("begun"); while (true); }} }}',
