@@ -4,6 +4,7 @@
 #define MILLRACE_API_APP_H
 
 #include "api/auth.h"
+#include "api/wrong_keys.h"
 #include "api/exec_request.h"
 #include "api/fault.h"
 #include "api/offers.h"
@@ -26,6 +27,7 @@ struct api {
     struct objects objects;
     struct http_server *http;
     struct auth auth;
+    struct wrong_keys wrong_keys;
     struct metrics *metrics;
     struct limit_bounds bounds;
     struct offers offers; /* which languages there are; asked for by a timer */

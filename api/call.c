@@ -199,12 +199,24 @@ static void refuse_route(struct call *c, const struct buf *allow)
     refuse_with(c, &fault, &field);
 }
 
-static void refuse_key(struct call *c)
+/* Who sends none at all is no guesser. */
+static bool shows_key(const struct call *c)
+{
+    return http_header(c->request, c->api->config.api_key_header).n > 0 ||
+           http_header(c->request, "authorization").n > 0;
+}
+
+static void refuse_key(struct call *c, bool wrong)
 {
     metrics_add(c->api->metrics, METRIC_AUTH_FAILURES, 0, 0, 1);
     struct api_fault fault = {.error = CE_UNAUTHENTICATED};
     struct http_field field = {.name = "WWW-Authenticate", .value = "Bearer"};
-    refuse_with(c, &fault, &field);
+    if (wrong)
+        fault.retry_after_ms = wrong_keys_count(&c->api->wrong_keys, str_of(http_peer(c->request)),
+                                                c->api->config.auth_wrong_keys_per_minute, clock_mono_ns());
+    if (fault.retry_after_ms > 0)
+        fault.error = CE_WRONG_KEYS;
+    refuse_with(c, &fault, fault.retry_after_ms > 0 ? NULL : &field);
 }
 
 enum { UNPROVEN_BODY_MAX = 1024 * 1024 };
@@ -243,7 +255,7 @@ void call_on_head(void *arg, struct http_request *r)
     bool open = c->route != NULL && c->route->open;
     c->unproven = !open && !identify(c);
     if (c->unproven && !may_prove_itself(c)) {
-        refuse_key(c); /* unknown paths too: nobody learns the routes without a key */
+        refuse_key(c, shows_key(c)); /* unknown paths too: nobody learns the routes without a key */
         return;
     }
     if (c->unproven) {
@@ -269,7 +281,7 @@ void call_on_request(void *arg, struct http_request *r)
     (void)arg;
     struct call *c = http_user(r);
     if (c->unproven && !auth_check_body(&c->api->auth, http_body(r), &c->who)) {
-        refuse_key(c);
+        refuse_key(c, true);
         return;
     }
     if (c->unproven) {

@@ -211,3 +211,23 @@ def test_without_any_credential(make_system, setting):
     assert run(system).json()["stdout"] == "1\n"
     assert run(system, {"x-api-key": "wrong"}).status_code == 200
     assert run(system, {"x-forwarded-for": "192.0.2.1"}).status_code == 200
+
+
+def test_many_wrong_keys_from_one_address(make_system):
+    """H69. How many exactly, and when again: tests/unit/test_api_wrong_keys.c."""
+    most, system = 20, make_system(workers=0, apis=1, env={"AUTH_WRONG_KEYS_PER_MINUTE": "20"})
+
+    def look(client, key, number=0):
+        headers = {"x-api-key": key, "x-forwarded-for": f"192.0.2.{number}"} if key else {}
+        return client.get(f"{system.url}/v1/jobs", headers=headers)
+    with httpx.Client(timeout=60) as here, httpx.Client(timeout=60, transport=httpx.HTTPTransport(local_address="127.0.0.2")) as there:
+        assert [look(here, f"wrong-key-number-{n}", n).status_code for n in range(5)] == [401] * 5
+        began, answer, tried = time.monotonic(), None, 5
+        while answer is None or answer.status_code == 401:
+            answer, tried = look(here, f"wrong-key-number-{tried}", tried % 256), tried + 1
+            assert tried <= most * (2 + (time.monotonic() - began) // 60)
+        assert answer.status_code == 429 and 1 <= int(answer.headers["retry-after"]) <= 60
+        assert (answer.json()["error"], answer.json()["error_type"]) == ("rate_limited", "wrong_keys")
+        assert look(here, None).status_code == 401  # who sends none does not guess
+        assert look(here, system.key).status_code == 200
+        assert look(there, system.key).status_code == 200 and look(there, "wrong-key").status_code == 401
