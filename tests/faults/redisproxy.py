@@ -1,99 +1,100 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A proxy before a Redis that answers every command with an error, while a test says so. What is subscribed goes on."""
+"""A relay between our programs and their Redis that loses what a test names: a command, half of one, or its answer."""
 import socket
+import socketserver
 import threading
 
-
-class Closed(Exception):
-    pass
-
-
-class Stream:
-    """Whole commands or replies of RESP2, as bytes."""
-
-    def __init__(self, sock):
-        self.sock, self.got = sock, b""
-
-    def _more(self):
-        data = self.sock.recv(1 << 16)
-        if not data:
-            raise Closed
-        self.got += data
-
-    def _line(self, at):
-        while (end := self.got.find(b"\r\n", at)) < 0:
-            self._more()
-        return self.got[at:end], end + 2
-
-    def _end(self, at):
-        """Where the value ends that begins here."""
-        line, after = self._line(at)
-        kind, count = line[:1], line[1:]
-        if kind == b"$" and int(count) >= 0:
-            after += int(count) + 2
-            while len(self.got) < after:
-                self._more()
-        elif kind == b"*":
-            for _ in range(int(count)):
-                after = self._end(after)
-        return after
-
-    def value(self):
-        end = self._end(0)
-        taken, self.got = self.got[:end], self.got[end:]
-        return taken
+CHUNK = 1 << 16
+TAIL = 64  # longer than every word, which may lie across two chunks
 
 
-def pump(source, sink):
-    try:
-        while data := source.recv(1 << 16):
-            sink.sendall(data)
-    except OSError:
-        pass
-    for one in (source, sink):
+class Loss:
+    """The next command in which `word` stands. how: "unsent" (Redis never hears of it), "half" (its first bytes come), or
+    "answer" (Redis does it, and its answers are withheld until `cut`)."""
+
+    def __init__(self, word, how):
+        self.word, self.how = word, how
+        self.met = threading.Event()
+        self.withheld, self.ends = b"", None
+
+    def cut(self):
+        self.ends()
+
+
+class Handler(socketserver.BaseRequestHandler):
+    def handle(self):
+        self.loss = None
         try:
-            one.shutdown(socket.SHUT_RDWR)
+            self.redis = socket.create_connection(("127.0.0.1", self.server.upstream))
+        except OSError:
+            return  # Redis is away
+        with self.redis:
+            answers = threading.Thread(target=self.answers, daemon=True)
+            answers.start()
+            self.commands()
+            self.end()
+            answers.join()
+
+    def end(self):
+        for side in (self.request, self.redis):
+            try:
+                side.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # the peer was quicker
+
+    def commands(self):
+        tail = b""
+        try:
+            while chunk := self.request.recv(CHUNK):
+                loss = self.loss or self.server.owner.take(tail + chunk)
+                if loss and loss.how != "answer":
+                    self.redis.sendall(chunk[:len(chunk) // 2] if loss.how == "half" else b"")
+                    loss.met.set()
+                    return
+                if loss and not self.loss:
+                    self.loss, loss.ends = loss, self.end
+                self.redis.sendall(chunk)
+                if loss:
+                    loss.met.set()
+                tail = (tail + chunk)[-TAIL:]
+        except OSError:
+            pass  # one side went away: the other follows
+
+    def answers(self):
+        try:
+            while chunk := self.redis.recv(CHUNK):
+                if self.loss:
+                    self.loss.withheld += chunk
+                else:
+                    self.request.sendall(chunk)
         except OSError:
             pass
+        self.end()
+
+
+class Server(socketserver.ThreadingTCPServer):
+    daemon_threads, allow_reuse_address, request_queue_size = True, True, 64
 
 
 class RedisProxy:
     def __init__(self):
-        self.upstream, self.error, self.told = None, None, 0
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"redis://127.0.0.1:{self.listener.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.losses, self.lock = [], threading.Lock()
+        self.server = Server(("127.0.0.1", 0), Handler)
+        self.server.owner, self.server.upstream = self, None
+        self.url = f"redis://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def lose(self, word, how):
+        with self.lock:
+            self.losses.append(Loss(word, how))
+            return self.losses[-1]
+
+    def take(self, seen):
+        with self.lock:
+            if self.losses and self.losses[0].word in seen:
+                return self.losses.pop(0)
+        return None
 
     def stop(self):
-        self.listener.close()
-
-    def _accept(self):
-        try:
-            while True:
-                threading.Thread(target=self._serve, args=(self.listener.accept()[0],), daemon=True).start()
-        except OSError:
-            return
-
-    def _serve(self, client):
-        with client:
-            try:
-                with socket.create_connection(("127.0.0.1", self.upstream)) as server:
-                    self._talk(client, server)
-            except (OSError, Closed):
-                pass
-
-    def _talk(self, client, server):
-        commands, replies = Stream(client), Stream(server)
-        while True:
-            command = commands.value()
-            if b"SUBSCRIBE\r\n" in command.upper()[:40]:
-                server.sendall(command + commands.got)
-                threading.Thread(target=pump, args=(client, server), daemon=True).start()
-                pump(server, client)
-                return
-            if self.error is not None:
-                self.told += 1
-                client.sendall(f"-{self.error}\r\n".encode())
-                continue
-            server.sendall(command)
-            client.sendall(replies.value())
+        self.server.shutdown()
+        self.server.server_close()

@@ -5,7 +5,7 @@ import time
 
 import pytest
 import wire
-from redisproxy import RedisProxy
+from redisrefusals import RefusingRedis
 from scene import Scene, steps
 
 ERRORS = ["LOADING Redis is loading the dataset in memory", "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
@@ -19,7 +19,7 @@ BODY = b'{"lang":"py","code":"print(1)"}'
 
 @pytest.fixture(scope="module")
 def faulty(tmp_path_factory):
-    proxy = RedisProxy()
+    proxy = RefusingRedis()
     scene = Scene(tmp_path_factory.mktemp("errors"), apis=1, workers=1, env={"REDIS_URL": proxy.url})
     proxy.upstream = scene.plant.redis_port
     scene.plant.__enter__()
