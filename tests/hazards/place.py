@@ -222,12 +222,13 @@ class Place:
 
     def check(self):
         """Everything that ran since the last check has left nothing, and the next one is served."""
-        for session in sorted([s for s in self.sessions.values() if s.used], key=lambda s: s.off, reverse=True):
+        used = sorted([s for s in self.sessions.values() if s.used], key=lambda s: s.off, reverse=True)
+        for session in used:
             session.used = False
             left = session.residue()
             assert not left, left
-            if not session.off:
-                session.normal()
+        if used:  # after a control too, which may have harmed the host
+            self.session().normal()
 
     def close(self):
         for session in self.sessions.values():
