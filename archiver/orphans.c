@@ -5,7 +5,6 @@
    could name it does not. One archiver at a time goes through the store, a page at a time. */
 #include "archiver/archiver.h"
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "queue/orphan.h"
 
@@ -19,7 +18,7 @@ static const char owner_folder[] = "sweep.owner/";
 
 struct orphans {
     struct archiver *a;
-    int64_t before_ms, after_ms; /* only what was written between is looked at */
+    int64_t before_ms, after_ms; /* only what was written between is looked at; by the object store's clock */
     char owner[sizeof owner_folder + EPOCH_MAX];
     char cursor[OBJECT_KEY_MAX + 1]; /* "": that was the last page */
     size_t asked;                    /* questions about the page, and the page itself */
@@ -139,21 +138,24 @@ static void on_owners(void *arg, const struct object_result *result)
         return;
     }
     for (size_t i = 0; i < result->page->count; i++) {
-        if (strcmp(result->page->entries[i].key, o->owner) == 0)
+        const struct object_entry *entry = &result->page->entries[i];
+        if (strcmp(entry->key, o->owner) == 0) {
+            o->before_ms = entry->meta.time_ms - o->a->config.archive_sweep_grace_ms;
             continue;
+        }
         log_limited(
             LOG_WARN,
             "the object store is another Redis's too, so nothing in it is swept; delete the object if that Redis is no more",
-            F_STR("object", result->page->entries[i].key));
+            F_STR("object", entry->key));
         end(o);
         return;
     }
-    if (object_sweep(o->a->objects.store, "", o->a->config.archive_sweep_grace_ms, on_uploads, o, NULL) !=
-        ERR_OK)
+    if (object_sweep(o->a->objects.store, "", o->before_ms, on_uploads, o, NULL) != ERR_OK)
         fail(o, "uploads", "out of memory");
 }
 
-/* Only behind our own put: of two that come at once, at least one sees the other. */
+/* Only behind our own put: of two that come at once, at least one sees the other. When the store says that it was written is now, by
+   the one clock that tells how old objects are: an archiver whose own clock is wrong deletes nothing too early. */
 static void on_owned(void *arg, const struct object_result *result)
 {
     struct orphans *o = arg;
@@ -171,7 +173,6 @@ static void on_store(void *arg, enum queue_answer answer, struct str epoch, int6
         return;
     }
     o->after_ms = created_ms;
-    o->before_ms = clock_wall_ms() - o->a->config.archive_sweep_grace_ms;
     snprintf(o->owner, sizeof o->owner, "%s" STR_FMT, owner_folder, STR_ARG(epoch));
     struct object_put put = {.key = o->owner, .bytes = epoch};
     if (object_put(o->a->objects.store, &put, on_owned, o, NULL) != ERR_OK)

@@ -51,7 +51,7 @@ static void on_deleted(void *arg, const struct object_result *result)
     test_point("pack-deleted");
     if (strchr(d->name, '/')) /* written at once: only packs are large */
         archive_pack_gone(d->a->queue, d->partition, str_of(d->name), on_gone, d);
-    else if (object_sweep(d->a->objects.store, d->key, 0, on_ended, d, NULL) != ERR_OK)
+    else if (object_sweep(d->a->objects.store, d->key, INT64_MAX, on_ended, d, NULL) != ERR_OK)
         end(d);
 }
 

@@ -3,7 +3,6 @@
    looks at the same time. */
 #include "archiver/archiver.h"
 
-#include "base/clock.h"
 #include "queue/session.h"
 
 #include <stdlib.h>
@@ -50,5 +49,5 @@ void sessions_start(struct archiver *a, unsigned partition)
         return;
     *d = (struct due){a, partition};
     a->packs_busy++;
-    archive_sessions(a->queue, partition, SESSIONS_AT_ONCE, clock_wall_ms(), on_sessions, d);
+    archive_sessions(a->queue, partition, SESSIONS_AT_ONCE, on_sessions, d);
 }

@@ -5,6 +5,8 @@
 #include <stdint.h>
 
 int64_t clock_mono_ns(void); /* CLOCK_MONOTONIC; for durations and deadlines */
-int64_t clock_wall_ms(void); /* milliseconds since 1970; for people and the wire only */
+/* Milliseconds since 1970; for people and the wire only: what is kept in a store is as old as the store's own clock says. In a test
+   build TEST_CLOCK_AHEAD_MS of the environment is added. */
+int64_t clock_wall_ms(void);
 
 #endif

@@ -120,10 +120,9 @@ bool archive_state_key_is(struct str place, struct sha256 *ret_hash);
 void archive_state(struct queue *q, struct id session, struct str version, struct str record,
                    const char *place, int64_t ttl_ms, queue_done_cb cb, void *arg);
 
-/* Sessions that are due. */
+/* Sessions that are due, by the store's clock. */
 typedef void (*archive_sessions_cb)(void *arg, enum queue_answer answer, const struct id *sessions,
                                     size_t count);
-void archive_sessions(struct queue *q, unsigned partition, unsigned most, int64_t now_ms,
-                      archive_sessions_cb cb, void *arg);
+void archive_sessions(struct queue *q, unsigned partition, unsigned most, archive_sessions_cb cb, void *arg);
 
 #endif

@@ -158,18 +158,12 @@ static void on_sessions(void *arg, const struct redis_value *v)
     a->cb.sessions(a->arg, good ? QUEUE_OK : QUEUE_UNAVAILABLE, ids, count);
 }
 
-void archive_sessions(struct queue *q, unsigned partition, unsigned most, int64_t now_ms,
-                      archive_sessions_cb cb, void *arg)
+void archive_sessions(struct queue *q, unsigned partition, unsigned most, archive_sessions_cb cb, void *arg)
 {
     struct ask *a = ask_new(arg);
     struct keyset keys = {.partition = partition};
-    struct call *c = call_plain(q, "ZRANGEBYSCORE");
+    struct call *c = call_script(q, SCRIPT_archive_sessions, &keys, false);
     a->cb.sessions = cb;
-    call_key(c, &keys, "SDUE");
-    call_cstr(c, "-inf");
-    call_int(c, now_ms);
-    call_cstr(c, "LIMIT");
-    call_int(c, 0);
     call_int(c, most < ARCHIVE_TAKE_MAX ? most : ARCHIVE_TAKE_MAX);
     call_go(c, on_sessions, a);
 }

@@ -86,8 +86,8 @@ static void on_due(void *arg, const struct redis_value *v)
     sweep_release(s);
 }
 
-/* What is due by now (the script asks the store's clock again), or just the oldest. */
-static void look(struct queue *q, unsigned partition, bool forced)
+/* What is due by now, or just the oldest. */
+static void look(struct queue *q, unsigned partition, bool forced, int64_t now_ms)
 {
     struct keyset keys = {.partition = partition};
     struct sweep *s = calloc(1, sizeof *s);
@@ -100,7 +100,7 @@ static void look(struct queue *q, unsigned partition, bool forced)
     if (forced)
         call_cstr(due, "+inf");
     else
-        call_int(due, clock_wall_ms());
+        call_int(due, now_ms);
     call_cstr(due, "LIMIT");
     call_int(due, 0);
     call_int(due, BATCH);
@@ -112,22 +112,17 @@ struct question {
     unsigned partition;
 };
 
-static bool archiver_about(const struct redis_value *seen)
-{
-    return redis_integer(seen) > clock_wall_ms() - ARCHIVER_AWAY_MS;
-}
-
 static void on_count(void *arg, const struct redis_value *v)
 {
     auto_free struct question *ask = arg;
     struct queue *q = ask->q;
     uint64_t most = q->options.max_bytes / q->partitions;
-    if (!v || v->type != REDIS_ARRAY || archiver_about(redis_item(v, 1)))
+    if (!v || v->type != REDIS_ARRAY || redis_integer(redis_item(v, 1)) < ARCHIVER_AWAY_MS)
         return;
-    int64_t bytes = redis_integer(redis_item(v, 0));
-    look(q, ask->partition, false);
+    int64_t bytes = redis_integer(redis_item(v, 0)), now_ms = redis_integer(redis_item(v, 2));
+    look(q, ask->partition, false, now_ms);
     if (bytes >= 0 && (uint64_t)bytes >= most / 10 * 9)
-        look(q, ask->partition, true);
+        look(q, ask->partition, true, now_ms);
 }
 
 static void clean(struct queue *q, unsigned partition)
@@ -137,11 +132,7 @@ static void clean(struct queue *q, unsigned partition)
     if (!ask)
         return;
     *ask = (struct question){.q = q, .partition = partition};
-    struct call *count = call_plain(q, "HMGET");
-    call_key(count, &keys, "COUNT");
-    call_cstr(count, "bytes");
-    call_cstr(count, "archiver");
-    call_go(count, on_count, ask);
+    call_go(call_script(q, SCRIPT_janitor, &keys, false), on_count, ask);
 }
 
 void janitor_run(struct queue *q)

@@ -179,11 +179,12 @@ def test_only_one_looks_at_a_time(s3):
 
 
 def test_a_part_of_a_large_pack_that_was_left(s3):
-    """A real upload in parts on a real MinIO, whose archiver died: it ends with the pack's own time."""
+    """A real upload in parts on a real MinIO, whose archiver died: it ends with the pack's own time, and not by its age."""
+    grace = {"ARCHIVE_SWEEP_GRACE_SECONDS": "3600"}
     jobs = [s3.run("import os\nfor i in range(10): os.write(1, os.urandom(600000).hex().encode())") for _ in range(4)]
     hold = s3.held(r"^PUT /archive-test/archive.logs/.*partNumber=2")
     s3.due(*jobs)
-    one = s3.archiver(ready=False)
+    one = s3.archiver(ready=False, **grace)
     assert hold["reached"].wait(60)
     one.process.kill()
     one.process.wait()
@@ -193,7 +194,7 @@ def test_a_part_of_a_large_pack_that_was_left(s3):
     pack = next(line.split("/p00/")[1].split("?")[0] for line in s3.proxy.seen if "partNumber=2" in line)
     packs, = s3.keys("*}:packs")
     s3.redis.zadd(packs, {pack: 1}, xx=True)
-    one = s3.archiver()
+    one = s3.archiver(**grace)
     settle("it is ended", lambda: not list(left.rglob("part.1")))
     settle("and counted", lambda: one.metric("millrace_swept_uploads_total") == 1)
     s3.due(*jobs)
@@ -263,9 +264,22 @@ def test_what_is_older_than_this_redis_stays(s3):
     deleted(s3, one, ours)
 
 
+def test_minios_clock_tells_the_age(s3):
+    """An archiver that is ten minutes ahead, which MinIO allows: what was put just now is within five minutes of grace."""
+    ours = f"default/{SESSION}/{HASH}-{SESSION}"
+    assert put(s3, ours)["err"] == "OK"
+    one, seen = s3.archiver(TEST_CLOCK_AHEAD_MS="600000", ARCHIVE_SWEEP_GRACE_SECONDS="300"), len(s3.proxy.seen)
+    settle("it has looked twice", lambda: looks(s3, seen) >= 2)
+    assert one.end() == 0 and not any(s3.redis.zscore(packs, ours) for packs in s3.keys("*}:packs"))
+    wait_until("it is old enough", lambda: older(s3, ours))
+    one = s3.archiver(TEST_CLOCK_AHEAD_MS="-600000")
+    settle("it goes by MinIO's clock", lambda: one.metric("millrace_orphans_total") == 1)
+    deleted(s3, one, ours)
+
+
 def test_a_grace_that_is_too_short_is_refused(s3):
     one = s3.archiver(ready=False, ARCHIVE_SWEEP_GRACE_SECONDS="60", MILLRACE_PROFILE="production")
-    assert one.process.wait(60) == 1 and "ARCHIVE_SWEEP_GRACE_SECONDS" in one.log.read_text()
+    assert one.process.wait(60) == 2 and "ARCHIVE_SWEEP_GRACE_SECONDS" in one.log.read_text()
 
 
 def test_what_is_named_was_never_touched(s3):

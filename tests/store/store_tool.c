@@ -7,6 +7,7 @@
      head KEY | delete KEY | list PREFIX CURSOR LIMIT | check | sweep AGE_MS | putcancel KEY SIZE SEED (cancelled while it is sent) */
 #include "base/buf.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "io/store/object_store.h"
 #include "json/json.h"
 
@@ -333,7 +334,7 @@ static void cmd_list(struct running *r, char **w)
 
 static void cmd_sweep(struct running *r, char **w)
 {
-    wait_for(r, object_sweep(store, "", strtoll(w[1], NULL, 10), on_done, r, &r->op));
+    wait_for(r, object_sweep(store, "", clock_wall_ms() - strtoll(w[1], NULL, 10), on_done, r, &r->op));
 }
 
 static void cmd_check(struct running *r, char **w)

@@ -329,11 +329,11 @@ static enum err dir_check(struct object_store *store, object_cb cb, void *arg, s
     return start_new(store, "", run_check, cb, arg, ret_op);
 }
 
-static enum err dir_sweep(struct object_store *store, const char *prefix, int64_t age_ms, object_cb cb,
+static enum err dir_sweep(struct object_store *store, const char *prefix, int64_t before_ms, object_cb cb,
                           void *arg, struct object_op **ret_op)
 {
     (void)prefix;
-    (void)age_ms; /* a lock tells who lives */
+    (void)before_ms; /* a lock tells who lives */
     return start_new(store, "", run_sweep, cb, arg, ret_op);
 }
 

@@ -236,13 +236,13 @@ enum err object_list(struct object_store *store, const char *prefix, const char 
     return store->ops->list(store, prefix, cursor, limit, cb, arg, ret_op ? ret_op : &op);
 }
 
-enum err object_sweep(struct object_store *store, const char *prefix, int64_t age_ms, object_cb cb, void *arg,
-                      struct object_op **ret_op)
+enum err object_sweep(struct object_store *store, const char *prefix, int64_t before_ms, object_cb cb,
+                      void *arg, struct object_op **ret_op)
 {
     struct object_op *op;
-    return age_ms < 0 || !prefix_valid(prefix)
+    return !prefix_valid(prefix)
                ? ERR_INVALID
-               : store->ops->sweep(store, prefix, age_ms, cb, arg, ret_op ? ret_op : &op);
+               : store->ops->sweep(store, prefix, before_ms, cb, arg, ret_op ? ret_op : &op);
 }
 
 enum err object_check(struct object_store *store, object_cb cb, void *arg, struct object_op **ret_op)

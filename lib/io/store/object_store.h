@@ -157,11 +157,11 @@ MUST_CHECK enum err object_delete(struct object_store *store, const char *key, o
 MUST_CHECK enum err object_list(struct object_store *store, const char *prefix, const char *cursor,
                                 unsigned limit, object_cb cb, void *arg, struct object_op **ret_op);
 
-/* What puts left that never came to their end: uploads in parts that were begun more than `age_ms` ago (S3), temporary
+/* What puts left that never came to their end: uploads in parts that were begun before `before_ms` of the store's clock (S3), temporary
    files that nobody holds (directory). Only of keys that begin with `prefix`, "" for all: MinIO tells only of those of one
    whole key. meta.size of the result is how many uploads went. For the archiver. */
-MUST_CHECK enum err object_sweep(struct object_store *store, const char *prefix, int64_t age_ms, object_cb cb,
-                                 void *arg, struct object_op **ret_op);
+MUST_CHECK enum err object_sweep(struct object_store *store, const char *prefix, int64_t before_ms,
+                                 object_cb cb, void *arg, struct object_op **ret_op);
 
 /* No callback after it returns. A put or delete may still happen, whole. Not inside the operation's own `done`;
    inside `data` it is fine. `ret_op` of the calls above may be NULL. */

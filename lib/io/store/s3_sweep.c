@@ -3,8 +3,6 @@
    lists none without their whole key, and ends them itself after a day.) */
 #include "io/store/s3.h"
 
-#include "base/clock.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,7 +85,7 @@ static void release(struct s3_op *op)
     free(sweep_of(op)->left);
 }
 
-enum err s3_sweep(struct object_store *store, const char *prefix, int64_t age_ms, object_cb cb, void *arg,
+enum err s3_sweep(struct object_store *store, const char *prefix, int64_t before_ms, object_cb cb, void *arg,
                   struct object_op **ret_op)
 {
     struct sweep *s = calloc(1, sizeof *s);
@@ -98,7 +96,7 @@ enum err s3_sweep(struct object_store *store, const char *prefix, int64_t age_ms
         free(left);
         return ERR_NOMEM;
     }
-    *s = (struct sweep){.before_ms = clock_wall_ms() - age_ms, .left = left};
+    *s = (struct sweep){.before_ms = before_ms, .left = left};
     snprintf(s->prefix, sizeof s->prefix, "%s", prefix);
     op->kind = s;
     op->release = release;

@@ -37,8 +37,8 @@ struct store_ops {
     enum err (*list)(struct object_store *store, const char *prefix, const char *cursor, unsigned limit,
                      object_cb cb, void *arg, struct object_op **ret_op);
     enum err (*check)(struct object_store *store, object_cb cb, void *arg, struct object_op **ret_op);
-    enum err (*sweep)(struct object_store *store, const char *prefix, int64_t age_ms, object_cb cb, void *arg,
-                      struct object_op **ret_op);
+    enum err (*sweep)(struct object_store *store, const char *prefix, int64_t before_ms, object_cb cb,
+                      void *arg, struct object_op **ret_op);
     bool (*can_put_if_absent)(struct object_store *store);
     void (*close)(struct object_store *store); /* nothing is under way: free it, then call store->closed */
 };
