@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A store that forgets its scripts, is empty where it was not, or is set so that it would lose what it accepted."""
 import asyncio
+import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -72,6 +73,55 @@ def test_an_empty_store_is_refused(make_scene):
     scene.plant.wait_ready()
     again = scene.run(scene.client().execute("k1", body, expect))
     assert again["stdout"] == expect
+
+
+def newest_log(data):
+    """The part of the append-only file that is being written."""
+    return max((data / "appendonlydir").glob("*.incr.aof"), key=lambda path: path.stat().st_mtime)
+
+
+def downed(scene):
+    """Redis killed, and not started again yet; the part of its append-only file."""
+    redis, = scene.plant.of("redis")
+    scene.plant.hold(redis)
+    scene.plant.kill(redis)
+    redis.popen.wait()
+    return redis, newest_log(scene.plant.dir / "redis")
+
+
+def test_a_log_of_redis_with_a_flipped_byte(make_scene):
+    """F33: Redis does not start on it, and nobody begins anew: nothing is accepted until the file is whole again."""
+    scene = make_scene(apis=1, workers=1)
+    body, expect = steps("alpha", 2)
+    scene.run(scene.client().execute("k1", body, expect))
+    redis, log = downed(scene)
+    whole = log.read_bytes()
+    at = whole.index(b"\r\n*", len(whole) // 2) + 2  # the beginning of a command
+    log.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1:])
+    ended = subprocess.run(redis.command, cwd=scene.plant.dir, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode != 0 and "Bad file format reading the append only file" in ended.stdout
+    plants.wait_until("the api refuses", lambda: post(scene.plant.api1, scene.plant.api_key) == 503, 30.0)
+    assert ready_text(scene.plant.api1)[0] == 503
+    log.write_bytes(whole)
+    scene.plant.release(redis)
+    scene.plant.wait_ready()
+    again = scene.run(scene.client().execute("k1", body, expect))
+    assert again["stdout"] == expect
+
+
+def test_a_log_of_redis_cut_in_a_record(make_scene):
+    """F32: what a crash leaves of a write that nobody was told of. Redis starts without it, and all before it is there."""
+    scene = make_scene(apis=1, workers=1)
+    body, expect = steps("alpha", 2)
+    scene.run(scene.client().execute("k1", body, expect))
+    redis, log = downed(scene)
+    with log.open("ab") as file:
+        file.write(b"*3\r\n$3\r\nSET\r\n$5\r\nnobo")
+    scene.plant.release(redis)
+    scene.plant.wait_ready()
+    again = scene.run(scene.client().execute("k1", body, expect))
+    assert again["stdout"] == expect
+    assert "truncated" in redis.log.read_text(errors="replace")
 
 
 def pings(plant):
