@@ -4,11 +4,11 @@
 #define MILLRACE_API_APP_H
 
 #include "api/auth.h"
-#include "api/wrong_keys.h"
 #include "api/exec_request.h"
 #include "api/fault.h"
 #include "api/offers.h"
 #include "api/router.h"
+#include "api/wrong_keys.h"
 #include "base/list.h"
 #include "io/crypto.h"
 #include "io/http/server.h"
