@@ -121,6 +121,8 @@ void call_queue_failed(struct call *c, enum queue_answer answer, int retry_after
         fault = (struct api_fault){.error = CE_NOT_FOUND};
     else if (answer == QUEUE_CONFLICT)
         fault = (struct api_fault){.error = CE_CONFLICT};
+    else if (answer == QUEUE_DAMAGED)
+        fault = (struct api_fault){.error = CE_STATE_DAMAGED};
     else if (answer == QUEUE_FULL)
         fault = (struct api_fault){.error = CE_QUEUE_FULL,
                                    .retry_after_ms = retry_after_ms > 0 ? retry_after_ms : 1000};

@@ -283,6 +283,22 @@ static void write_workspace(const struct view *v, struct buf *out, const json_t 
     write_text(out, "runtime_status", status);
 }
 
+/* What the script that ends a run says of a state that it did not take. */
+static struct str why_kept(const char *reason)
+{
+    static const struct {
+        const char *reason, *text;
+    } rows[] = {
+        {"conflict", "the session's state was changed meanwhile; what this run left was not saved"},
+        {"session_gone", "the session is gone; what this run left was not saved"},
+        {"damaged", "the stored session is damaged; what this run left was not saved"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (strcmp(reason, rows[i].reason) == 0)
+            return str_of(rows[i].text);
+    return STR("what this run left was not saved");
+}
+
 static void write_warnings(struct buf *out, const json_t *warnings, const char *reason)
 {
     if (json_array_size(warnings) > 0) {
@@ -291,10 +307,7 @@ static void write_warnings(struct buf *out, const json_t *warnings, const char *
             buf_append_cstr(out, "[]");
     } else if (reason != NULL) {
         buf_append_cstr(out, ",\"state_warnings\":[{\"name\":\"*\",\"reason\":");
-        json_write_string(
-            out, strcmp(reason, "session_gone") != 0
-                     ? STR("the session's state was changed meanwhile; what this run left was not saved")
-                     : STR("the session is gone; what this run left was not saved"));
+        json_write_string(out, why_kept(reason));
         buf_append_cstr(out, "}]");
     }
 }

@@ -243,6 +243,7 @@ static void on_answer(void *arg, enum queue_answer answer)
         return;
     case QUEUE_UNAVAILABLE:
     case QUEUE_FULL:
+    case QUEUE_DAMAGED:
         try_again(run);
         return;
     case QUEUE_FENCED:

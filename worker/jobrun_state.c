@@ -91,6 +91,14 @@ static void refuse_state(struct jobrun *run, const char *why)
     refuse(run, REASON_STATE_INVALID, "Version %" PRIu64 ": %s.", run->state_run->base, why);
 }
 
+static void refuse_damaged(struct jobrun *run)
+{
+    log_warn("a session's keys are damaged", F_JOB(run->job.text, run->attempt));
+    metrics_add(run->runs->options.metrics, METRIC_STATES_REFUSED, 0, 0, 1);
+    jobrun_refuse(run, REASON_STATE_INVALID,
+                  "The store has something else where the session's state should be.");
+}
+
 /* Handing the job back would only send it round: the store is away for every worker, and each round counts against it. */
 static void wait_for_store(struct jobrun *run)
 {
@@ -221,6 +229,8 @@ static void on_view(void *arg, enum queue_answer answer, const struct state_view
     } else if (answer == QUEUE_NOT_FOUND) {
         s->foreign = true; /* runs with nothing, and saves nothing */
         jobrun_look(run);
+    } else if (answer == QUEUE_DAMAGED) {
+        refuse_damaged(run);
     } else {
         wait_for_store(run);
     }

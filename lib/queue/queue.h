@@ -15,11 +15,12 @@ struct queue;
 
 enum queue_answer {
     QUEUE_OK,
-    QUEUE_FENCED,      /* another attempt owns the job: stop, no effect */
-    QUEUE_DUP,         /* was done before; the first answer is repeated */
-    QUEUE_CONFLICT,    /* precondition failed: job terminal, other body under the same key, ... */
-    QUEUE_FULL,        /* a cap is reached: retry_after_ms; nothing was accepted */
-    QUEUE_NOT_FOUND,   /* unknown, foreign or deleted: the same */
+    QUEUE_FENCED,    /* another attempt owns the job: stop, no effect */
+    QUEUE_DUP,       /* was done before; the first answer is repeated */
+    QUEUE_CONFLICT,  /* precondition failed: job terminal, other body under the same key, ... */
+    QUEUE_FULL,      /* a cap is reached: retry_after_ms; nothing was accepted */
+    QUEUE_NOT_FOUND, /* unknown, foreign or deleted: the same */
+    QUEUE_DAMAGED,   /* of a session's state: what the store has under its keys is not what should be there */
     QUEUE_UNAVAILABLE, /* Redis cannot be reached or refused; nothing is known to have happened */
 };
 

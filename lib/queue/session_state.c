@@ -68,11 +68,18 @@ static void view_head(const struct redis_value *v, struct state_view *ret_view)
     };
 }
 
+/* A script refuses what it finds under the session's keys before it writes anything. */
+static enum queue_answer state_answer(const struct redis_value *v)
+{
+    bool damaged = v && v->type == REDIS_ERROR && str_starts(v->text, STR("WRONGTYPE"));
+    return damaged ? QUEUE_DAMAGED : answer_of(v);
+}
+
 /* True: it was told. */
 static bool told_none(struct state_call *x, const struct redis_value *v)
 {
     struct state_view none = {.exists = false};
-    enum queue_answer answer = answer_of(v);
+    enum queue_answer answer = state_answer(v);
     none.pending = str_eq(redis_text(redis_item(v, 0)), STR("pending"));
     bool nobody = none.pending || str_eq(redis_text(redis_item(v, 0)), STR("none"));
     if (answer == QUEUE_OK)
@@ -116,6 +123,10 @@ static void on_read(void *arg, const struct redis_value *v)
     view.found =
         record_read(redis_text(redis_item(v, S_REST)), redis_text(redis_item(v, S_RECORD)), &view.of);
     view.blob = redis_text(redis_item(v, S_BLOB));
+    if (v->count > S_RECORD && !view.found) {
+        read_end(x, QUEUE_DAMAGED, NULL);
+        return;
+    }
     if (view.found && x->restores < RESTORES_MAX && archive_state_key_is(view.of.place, &hash)) {
         state_restore(x->q, x->session, redis_text(redis_item(v, S_REST)),
                       redis_text(redis_item(v, S_RECORD)), view.of.place, on_restored, x);
@@ -222,7 +233,7 @@ void state_list(struct queue *q, struct session_owner owner, struct id session, 
 static void on_put(void *arg, const struct redis_value *v)
 {
     auto_free struct state_call *x = arg;
-    enum queue_answer answer = answer_of(v);
+    enum queue_answer answer = state_answer(v);
     if (v && v->type == REDIS_ERROR && str_starts(v->text, STR("OOM")))
         answer = QUEUE_FULL;
     x->put(x->arg, answer, (uint64_t)redis_integer(redis_item(v, 1)));

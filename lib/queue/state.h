@@ -28,7 +28,8 @@ struct state_view {
     const struct state_version *all; /* state_list: oldest first */
     size_t count;
 };
-/* view == NULL unless QUEUE_OK. QUEUE_NOT_FOUND: somebody else's, or gone. */
+/* view == NULL unless QUEUE_OK. QUEUE_NOT_FOUND: somebody else's, or gone. QUEUE_DAMAGED: keys of another type or without what they
+   should have; nothing was changed. */
 typedef void (*state_cb)(void *arg, enum queue_answer answer, const struct state_view *view);
 /* version 0: the present one. */
 void state_read(struct queue *q, struct session_owner owner, struct id session, uint64_t version, state_cb cb,
@@ -58,7 +59,7 @@ void state_forked(struct queue *q, struct session_owner owner, struct id session
                   uint64_t version, queue_done_cb cb, void *arg);
 
 /* queue_finish() that commits a state too, where the drafts have `state_saved`: when the session has another version by
-   then, or is gone, the run ends all the same and its log has `state_kept` instead. */
+   then, is gone or damaged, the run ends all the same and its log has `state_kept` instead. */
 void queue_finish_state(struct queue *q, struct id job, uint32_t attempt, uint64_t n,
                         const struct event_draft *drafts, size_t count, uint32_t cost_ms,
                         const struct state_change *state, queue_done_cb cb, void *arg);

@@ -9,6 +9,7 @@ if s and seal ~= '' and s.version == tonumber(expected) + 1 then -- a repeat aft
     local record = call('HGET', STATES, s.version)
     if record and string.sub(record, -#seal) == seal then return {'ok', s.version, s.due, s.ms} end
 end
+if state_ahead(s) then error({err = 'WRONGTYPE ' .. STATES .. ' is ahead of its session'}) end
 if (s and s.version or 0) ~= tonumber(expected) then return {'conflict', s and s.version or 0} end
 if copy ~= '' then
     local record = call('HGET', STATES, copy)

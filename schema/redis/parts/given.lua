@@ -8,12 +8,13 @@ local function given(j, values)
     if j.ordered ~= '1' then return end
     local session = string.gsub(JOB, 'j:[^:]+$', 's:' .. j.session)
     local s = redis.pcall('HMGET', session, 'tenant', 'user', 'shared', 'status', 'due', 'version')
-    if s.err or not s[1] or s[1] ~= j.tenant or s[4] == 'gone' or tonumber(s[5]) <= now() then return end
+    if s.err or not s[1] or s[1] ~= j.tenant or s[4] == 'gone' or (tonumber(s[5]) or 0) <= now() then return end
     if s[2] ~= j.user and s[2] ~= '' and j.user ~= '' and s[3] ~= '1' then return end
     local version, record, blob = s[6] or '0', '', ''
     if version ~= '0' then
-        record = redis.pcall('HGET', session .. ':states', version) or ''
-        if record.err then return end
+        record = redis.pcall('HGET', session .. ':states', version)
+        if record == '' or record and record.err then return end
+        record = record or ''
     end
     if record ~= '' then
         if not string.find(record, '^%d+ %d+ %- ') then return end

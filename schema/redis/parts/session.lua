@@ -3,8 +3,13 @@
 local SESSION_NUMBERS = {'seq', 'ms', 'created', 'due', 'files', 'bytes', 'version', 'cut'}
 local CHECKPOINT_EVENTS = 128
 
+-- Refused like a key of another type: one that lacks what makes a session, or has a number that is none.
 local function session_load()
-    return load_hash(SESSION, SESSION_NUMBERS)
+    local s = load_hash(SESSION, SESSION_NUMBERS)
+    local sound = not s or (s.status and s.tenant and s.user)
+    for _, name in ipairs(SESSION_NUMBERS) do sound = sound and (not s or s[name]) end
+    if not sound then error({err = 'WRONGTYPE ' .. SESSION .. ' is no session'}) end
+    return s
 end
 
 -- none, live, cold or gone. What is due is gone, also before it was swept.
@@ -60,8 +65,9 @@ end
 
 -- The name of a file's object, as session_object_name() makes it, for deletion; nil: a workspace's folder or link, which has none.
 local function file_object(s, session, id, record)
-    local hash = cjson.decode(record).hash
-    if not hash then return nil end
+    local read, d = pcall(cjson.decode, record)
+    local hash = read and type(d) == 'table' and d.hash
+    if type(hash) ~= 'string' then return nil end
     local tenant = string.gsub(s.tenant, '[^%w_-]', function(c) return string.format('.%02x', string.byte(c)) end)
     return tenant .. '/' .. session .. '/' .. hash .. '-' .. id
 end

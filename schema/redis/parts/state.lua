@@ -1,8 +1,9 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- The versions of a session's state. STATES: version -> record '<base> <ms> <place> <from> <seal>'; place '-' is BLOBS, else the
 -- name of an object; from is 'job:attempt', 'upload', 'fork' or 'rewind'. A version without a record is empty.
+-- '-' also of a record that cannot be read.
 local function state_place(record)
-    return string.match(record, '^%d+ %d+ (%S+) ')
+    return string.match(record, '^%d+ %d+ (%S+) ') or '-'
 end
 
 -- What lies further back than the last `keep` versions goes. Objects that no record names any more are noted for deletion.
@@ -10,7 +11,7 @@ local function state_trim(s, keep)
     if call('HLEN', STATES) <= keep then return end
     local flat, named, old = call('HGETALL', STATES), {}, {}
     for i = 1, #flat, 2 do
-        if tonumber(flat[i]) <= s.version - keep then
+        if (tonumber(flat[i]) or 0) <= s.version - keep then
             old[flat[i]] = state_place(flat[i + 1])
         else
             named[state_place(flat[i + 1])] = true
@@ -25,6 +26,11 @@ local function state_trim(s, keep)
             named[place] = true
         end
     end
+end
+
+-- There is a record of the version that is to be made: the session's own number was lost.
+local function state_ahead(s)
+    return call('HEXISTS', STATES, (s and s.version or 0) + 1) == 1
 end
 
 -- The next version. seal '': an empty one. `d`: what else the event says, '' or ',"name":value...'. A live session with any version
