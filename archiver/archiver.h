@@ -25,10 +25,14 @@ enum {
 struct mover;
 struct state_mover;
 
+enum { ARCHIVER_MOVED = METRIC_MOVED_STATE + 1 };
+
 /* When the partition is looked at again, by uv_now. */
 struct partition {
     uint64_t logs_at, packs_at, states_at, sessions_at;
-    unsigned failures; /* in a row: the pause grows */
+    int64_t due_ms[ARCHIVER_MOVED]; /* of the oldest that waits, by the store's clock; 0: nothing does */
+    unsigned failures;              /* in a row: the pause grows */
+    int64_t states_left_ms; /* until then states wait that could not be moved, and no look finds them */
     bool pressed, asking;
 };
 
@@ -59,6 +63,8 @@ bool archiver_idle(const struct archiver *a);
 /* What a look at the partition's logs came to. */
 enum look { LOOK_DONE, LOOK_MORE, LOOK_FAILED };
 void archiver_looked(struct archiver *a, unsigned partition, enum look look);
+/* What a look found to be due of METRIC_MOVED_LOG or _STATE, the oldest since `due_ms`; 0: nothing. */
+void archiver_found(struct archiver *a, unsigned partition, unsigned what, int64_t due_ms, int64_t now_ms);
 
 /* mover.c: takes a batch of logs, packs them, reads the pack back, and only then lets them leave Redis. */
 MUST_CHECK enum err mover_open(struct archiver *a, struct mover **ret_mover);

@@ -60,6 +60,20 @@ void archiver_looked(struct archiver *a, unsigned partition, enum look look)
         p->logs_at = now;
 }
 
+void archiver_found(struct archiver *a, unsigned partition, unsigned what, int64_t due_ms, int64_t now_ms)
+{
+    struct partition *p = &a->partitions[partition];
+    int64_t lag = 0, before = p->due_ms[what];
+    bool left = what == METRIC_MOVED_STATE && now_ms < p->states_left_ms && before > 0;
+    if (!left || (due_ms > 0 && due_ms < before))
+        p->due_ms[what] = due_ms;
+    for (unsigned i = 0; i < ARCHIVER_PARTITIONS_MAX; i++) {
+        int64_t due = a->partitions[i].due_ms[what];
+        lag = due > 0 && now_ms - due > lag ? now_ms - due : lag;
+    }
+    metrics_set(a->metrics, METRIC_ARCHIVE_LAG, what, lag / 1000);
+}
+
 void states_looked(struct archiver *a, unsigned partition, bool failed, bool more)
 {
     struct partition *p = &a->partitions[partition];

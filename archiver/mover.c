@@ -446,8 +446,8 @@ static void on_taken(void *arg, enum queue_answer answer, const struct archive_t
         archive_take(m->a->queue, m->partition, ARCHIVE_TAKE_MAX, true, ARCHIVER_LEASE_MS, on_taken, m);
         return;
     }
-    int64_t lag = taken->count ? taken->now_ms - taken->jobs[0].due_ms : 0;
-    metrics_set(m->a->metrics, METRIC_ARCHIVE_LAG, 0, lag > 0 ? lag / 1000 : 0);
+    archiver_found(m->a, m->partition, METRIC_MOVED_LOG, taken->count ? taken->jobs[0].due_ms : 0,
+                   taken->now_ms);
     m->now_ms = taken->now_ms;
     m->count = taken->count;
     m->look = taken->count == ARCHIVE_TAKE_MAX ? LOOK_MORE : LOOK_DONE;

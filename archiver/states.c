@@ -41,12 +41,14 @@ static void end(struct state_mover *m)
     states_looked(m->a, m->partition, m->failed, false);
 }
 
-/* The session is idle again when the lease is over. */
+/* The session is idle again when the lease is over; until then it waits, though no look finds it. */
 static void fail(struct state_mover *m, const char *what, const char *why)
 {
     log_limited(LOG_WARN, "a state cannot be archived now", F_STR("what", what), F_STR("why", why));
     metrics_add(m->a->metrics, METRIC_ARCHIVE_FAILURES, METRIC_MOVED_STATE, 0, 1);
     m->failed = true;
+    if (m->at < m->count)
+        m->a->partitions[m->partition].states_left_ms = m->now_ms + 2 * ARCHIVER_LEASE_MS;
     end(m);
 }
 
@@ -176,6 +178,8 @@ static void on_versions(void *arg, enum queue_answer answer, const struct archiv
 
 static void next_session(struct state_mover *m)
 {
+    if (m->at == m->count && m->count)
+        m->a->partitions[m->partition].states_left_ms = 0;
     if (m->at == m->count || m->a->stopping)
         end(m);
     else
@@ -191,6 +195,9 @@ static void on_taken(void *arg, enum queue_answer answer, const struct archive_t
     }
     m->now_ms = taken->now_ms;
     m->count = taken->count;
+    archiver_found(m->a, m->partition, METRIC_MOVED_STATE,
+                   taken->count ? taken->jobs[0].due_ms + m->a->config.state_archive_after_ms : 0,
+                   taken->now_ms);
     if (taken->count) {
         memcpy(m->sessions, taken->jobs, taken->count * sizeof *m->sessions);
         test_point("state-taken");

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """kill -9 of the archiver at every step, two of them at one work, a store that goes away: nothing is lost, nothing is left."""
+import contextlib
 import json
 import re
 import signal
@@ -182,25 +183,58 @@ def test_a_session_that_ends_while_it_is_archived_stays_gone(scene, still):
     assert slow.end() == 0 and quick.end() == 0
 
 
+@contextlib.contextmanager
+def store_away(scene):
+    """Where the archiver writes there is no folder. (That of the whole store can be renamed and is still the one that programs have open.)"""
+    places = [scene.objects / name for name in ("archive.logs+", "archive.state+")]
+    aside = {place: place.with_name("." + place.name) for place in places if place.exists()}
+    for place, away in aside.items():
+        place.rename(away)
+    for place in places:
+        place.write_text("no folder")
+    try:
+        yield
+    finally:
+        for place in places:
+            place.unlink()
+        for place, away in aside.items():
+            away.rename(place)
+
+
 def test_a_store_that_goes_away_and_comes_back(scene):
     one = scene.archiver()
     session, _, _ = run(scene, "x = 7")
     archive(scene, session)
     job = scene.run("print('kept')")
     before = scene.shown(job)
-    away = scene.objects.with_name("away")
-    scene.objects.rename(away)
-    scene.objects.write_text("no folder")
-    scene.due(job)
-    idle(scene, session)
-    time.sleep(1)  # time in which it could do harm
-    assert scene.place(job) is None and scene.shown(job) == before
-    assert scene.call("/v1/jobs")[0] == 200
-    scene.objects.unlink()
-    away.rename(scene.objects)
+    with store_away(scene):
+        scene.due(job)
+        idle(scene, session)
+        settle("it is tried", lambda: one.metric('millrace_archive_failures_total{what="log"}') >= 2)
+        assert scene.place(job) is None and scene.shown(job) == before
+        assert scene.call("/v1/jobs")[0] == 200
     settle("it recovers by itself", lambda: scene.place(job), 60)
     assert scene.shown(job) == before and run(scene, "print(x)", session)[1] == "7\n"
     clean(scene)
+    assert one.end() == 0
+
+
+def test_how_long_a_state_waits_is_told_while_the_store_is_away(scene):
+    session, _, _ = run(scene, "x = 8")
+    one = scene.archiver()
+    lag = 'millrace_archive_lag_seconds{what="state"}'
+    sidle = session_key(scene, session).split("}:")[0] + "}:sidle"
+    since = int((time.time() - 3600 - 1000) * 1000)  # STATE_ARCHIVE_AFTER_SECONDS, and longer
+    with store_away(scene):
+        scene.redis.zadd(sidle, {session: since})
+        settle("its wait is told", lambda: one.metric(lag) >= 1000)
+        settle("it cannot be moved", lambda: one.metric('millrace_archive_failures_total{what="state"}') >= 1)
+        first = one.metric(lag)
+        settle("later looks, which do not find it, know of it", lambda: one.metric(lag) >= first + 2)
+    scene.redis.zadd(sidle, {session: since})  # as if the lease were over
+    settle("it is moved", lambda: not session_key(scene, session, ":blobs"))
+    settle("nothing waits", lambda: one.metric(lag) == 0)
+    assert run(scene, "print(x)", session)[1] == "8\n"
     assert one.end() == 0
 
 

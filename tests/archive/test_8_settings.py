@@ -107,7 +107,8 @@ def test_every_metric_counts_what_was_caused(scene):
     for what in ("log", "state"):
         settle("it is counted", lambda what=what: first.metric(f'millrace_archived_total{{what="{what}"}}') >= 1)
         assert first.metric(f'millrace_archived_bytes_total{{what="{what}"}}') > 50
-    assert 100 <= first.metric("millrace_archive_lag_seconds") < 200
+    assert 100 <= first.metric('millrace_archive_lag_seconds{what="log"}') < 200
+    assert first.metric('millrace_archive_lag_seconds{what="state"}') > 10**9  # idle() says since 1970
     before = {what: metric(scene, f'millrace_restored_total{{what="{what}"}}') for what in ("log", "state")}
     assert scene.call(f"/v1/jobs/{job}")[0] == 200 and scene.call(f"/state/{session}")[0] == 200
     assert {what: metric(scene, f'millrace_restored_total{{what="{what}"}}') - before[what] for what in before} == \
