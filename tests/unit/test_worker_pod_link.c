@@ -167,16 +167,20 @@ static void input_waits_for_room_and_nothing_else_does(void **state)
     enum { MUCH = 4 << 20 };
     struct scene s;
     char others[16];
-    size_t taken = 0, more = 0;
+    size_t taken = 0, sent = 0, more = 0;
     (void)state;
     begin(&s);
     run(&s);
     (void)receive(&s, others, sizeof others);
-    while (pod_input(&s.pod, FRAME_STDIN, (struct str){piece, sizeof piece}) == ERR_OK)
-        assert_true((taken += sizeof piece) < MUCH);
-    assert_int_equal(receive(&s, others, sizeof others),
-                     FRAME_STDIN_HELD_MAX); /* all that the runner holds */
-    assert_int_equal(others[0], 0);
+    do { /* how much at a time is what the socket takes */
+        while (pod_input(&s.pod, FRAME_STDIN, (struct str){piece, sizeof piece}) == ERR_OK)
+            assert_true((taken += sizeof piece) < MUCH);
+        more = receive(&s, others, sizeof others);
+        assert_int_equal(others[0], 0);
+        sent += more;
+    } while (more > 0);
+    assert_int_equal(sent, FRAME_STDIN_HELD_MAX); /* all that the runner holds */
+    buf_reset(&s.told);
     assert_int_equal(pod_input(&s.pod, FRAME_STDIN_EOF, (struct str){0}), ERR_OK);
     assert_int_equal(pod_input(&s.pod, FRAME_STDIN, (struct str){piece, 1}), ERR_CLOSED);
     assert_int_equal(pod_input(&s.pod, FRAME_SIGNAL, STR("\2\0\0\0")), ERR_OK);
