@@ -11,7 +11,7 @@
     X(exec) X(job_submit) X(job_list) X(job_get) X(job_cancel) X(job_events) X(job_stream) X(languages) \
     X(upload) X(upload_batch) X(download) X(file_head) X(file_list) X(file_delete) \
     X(health) X(ready) X(metrics) X(openapi) X(state_get) X(state_put) X(state_delete) X(state_info) \
-    X(session_versions) X(session_rewind) X(session_fork) X(programmatic) \
+    X(session_end) X(session_versions) X(session_rewind) X(session_fork) X(programmatic) \
     X(programmatic_cancel) X(health_kubernetes)
 /* clang-format on */
 enum route_handler {

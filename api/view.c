@@ -319,12 +319,15 @@ static bool is_conflict(const struct view *v)
            memmem(v->state.data, v->state.len, "\"state_conflict\"", 16) != NULL;
 }
 
-/* What the session's state is after the run: the version that it saved, else the one that it began with. */
+/* What the session's state is after the run: the version that it saved, else the one that it began with, unless that went with
+   its session. */
 static void write_state(const struct view *v, struct buf *out, const json_t *started)
 {
     auto_json told = object_of(&v->state);
-    bool given = json_is_integer(json_object_get(started, "state_version"));
     bool saved = v->state_saved && told != NULL;
+    const char *kept = saved ? NULL : text_of(told, "reason");
+    bool gone = kept != NULL && strcmp(kept, "session_gone") == 0;
+    bool given = !gone && json_is_integer(json_object_get(started, "state_version"));
     write_flag(out, "has_state", saved || given);
     if (saved || given) {
         const json_t *from = saved ? told : started;
@@ -333,7 +336,7 @@ static void write_state(const struct view *v, struct buf *out, const json_t *sta
         write_text(out, "state_hash", text_of(from, saved ? "hash" : "state_hash"));
     }
     if (told != NULL && !is_conflict(v))
-        write_warnings(out, json_object_get(told, "warnings"), saved ? NULL : text_of(told, "reason"));
+        write_warnings(out, json_object_get(told, "warnings"), kept);
 }
 
 bool view_state_conflict(const struct view *v, uint64_t *ret_version)

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 
 enum { SESSIONS_AT_ONCE = 128 };
-static const int64_t tombstone_ms = (int64_t)24 * 3600 * 1000;
 
 struct due {
     struct archiver *a;
@@ -38,7 +37,7 @@ static void on_sessions(void *arg, enum queue_answer answer, const struct id *se
         a->partitions[partition].sessions_at = 0;
     for (size_t i = 0; i < count; i++) {
         a->packs_busy++;
-        session_expire(a->queue, sessions[i], tombstone_ms, on_expired, a);
+        session_expire(a->queue, sessions[i], SESSION_TOMBSTONE_MS, on_expired, a);
     }
 }
 

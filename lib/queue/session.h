@@ -98,6 +98,7 @@ typedef void (*session_change_cb)(void *arg, enum queue_answer answer, const str
 void session_add_files(struct queue *q, const struct session_add *add, session_change_cb cb, void *arg);
 void session_remove_file(struct queue *q, struct session_owner owner, struct id session, struct id file,
                          session_change_cb cb, void *arg);
+#define SESSION_TOMBSTONE_MS ((int64_t)24 * 3600 * 1000) /* longer than any run that may still be in it */
 /* The end: by its owner, or because it is due (QUEUE_CONFLICT: it is not). A tombstone stays for `keep_ms`. */
 void session_remove(struct queue *q, struct session_owner owner, struct id session, struct str by,
                     int64_t keep_ms, session_change_cb cb, void *arg);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """/state and the versions of a session: what its owner may do with it, and what nobody may."""
 import hashlib
+import json
 import pickle
 import struct
 
@@ -11,6 +12,7 @@ import yaml
 from contract import Api
 from system import wait_until
 from test_7_state import Session
+from websockets.sync.client import connect
 
 
 @pytest.fixture
@@ -166,6 +168,39 @@ def test_a_deletion_is_a_version_and_can_be_undone(api, session):
     assert session.prints("print(x)") == "1"
 
 
+# ---- the end
+
+
+def test_the_end_of_a_session_takes_all_that_it_holds(api, session, store):
+    body = session("x = 1; open('kept.txt', 'w').write('kept')")
+    file = body["files"][0]
+    assert api.get(f"/download/{file['session_id']}/{file['id']}").status_code == 200
+    assert api.delete(f"/v1/sessions/{session.id}").status_code == 204
+    assert api.delete(f"/v1/sessions/{session.id}").status_code == 204
+    for path in (f"/state/{session.id}", f"/v1/sessions/{session.id}/versions"):
+        assert api.get(path).json()["error_type"] == "state_not_found"
+    assert api.get(f"/download/{file['session_id']}/{file['id']}").status_code == 404
+    assert api.post(f"/v1/sessions/{session.id}/rewind", json={"version": 1}).status_code == 404
+    assert not list(store.scan_iter(match=f"*:s:{session.id}:states", count=10000))
+    after = api.exec("py", "print('x' in globals())", session_id=session.id)
+    assert after["stdout"] == "False\n" and after["session_id"] != session.id
+
+
+def test_a_run_in_a_session_that_ends_keeps_nothing(api, session, system):
+    session("x = 1")
+    job = api.submit("py", "print('begun', flush=True); input(); x = 2; open('a.txt', 'w').write('a')", session_id=session.id, interactive=True)
+    with connect(f"{system.next_url().replace('http', 'ws', 1)}/v1/jobs/{job}/stream", additional_headers={"x-api-key": system.key}) as socket:
+        while json.loads(socket.recv(timeout=60))["type"] != "output":
+            continue
+        assert api.delete(f"/v1/sessions/{session.id}").status_code == 204
+        socket.send(json.dumps({"type": "stdin", "data": "\n"}))
+        list(socket)
+    result = api.job(job)["result"]
+    assert (result["stdout"], result["exit_code"], result["has_state"], result["files"]) == ("begun\n", 0, False, [])
+    assert [one["reason"] for one in result["state_warnings"]] == ["the session is gone; what this run left was not saved"]
+    assert api.get(f"/state/{session.id}").status_code == 404
+
+
 # ---- versions
 
 
@@ -269,6 +304,17 @@ def test_a_stranger_sees_nothing(make_strangers, method, path):
     else:
         assert theirs.status_code == 404 and theirs.json()["error_type"] == "state_not_found"
     assert session.prints("print(x)") == "1"
+
+
+def test_a_stranger_ends_no_session(make_strangers):
+    owner, stranger, session = make_strangers
+    for _ in range(2):
+        for whose in (session.id, "z" * 21, "no id"):
+            answer = stranger.delete(f"/v1/sessions/{whose}")
+            assert (answer.status_code, answer.json()["error_type"]) == (404, "state_not_found")
+    assert session.prints("print(x)") == "1"
+    assert owner.delete(f"/v1/sessions/{session.id}").status_code == 204
+    assert stranger.delete(f"/v1/sessions/{session.id}").status_code == 404
 
 
 def test_a_run_in_a_strangers_session_gets_a_fresh_one(make_strangers):
