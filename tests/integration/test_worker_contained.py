@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from containedrunner import (COLLECT_ALL, DONE, ERROR, EXIT, FILE_BEGIN, FILE_DATA, KNOCK, READY, SIGNAL, START, STARTED,
+from containedrunner import (COLLECT_ALL, DONE, ERROR, EXIT, FILE_BEGIN, FILE_DATA, FRAME_VERSION, KNOCK, READY, SIGNAL, START, STARTED,
                              STDERR, STDIN, STDIN_EOF, container, exit_of, frame, is_closed, output, read_frame, read_until, spec)
 from system import wait_until
 
@@ -16,7 +16,7 @@ BASH = ("--needs=/bin/bash",)
 
 def run(made, code, *argv, more=b"", **how):
     with made.dial(KNOCK) as sock:
-        assert read_frame(sock) == (READY, struct.pack("<I", 1))
+        assert read_frame(sock) == (READY, struct.pack("<I", FRAME_VERSION))
         sock.sendall(spec(code, *argv, **how) + frame(START) + more)
         return read_until(sock, DONE)
 
