@@ -408,7 +408,8 @@ enum err pod_place(struct pod *pod, enum frame_type type, struct str payload)
     if (buf_status(&pod->out) != ERR_OK)
         return ERR_CLOSED;
     pod_write(pod);
-    pod->wants_room = pod->out.len - pod->out_done > PLACE_HELD_MAX;
+    if (pod->out.len - pod->out_done > PLACE_HELD_MAX)
+        pod->wants_room = true; /* until ROOM is told: whoever heard of it waits for that */
     return pod->wants_room ? ERR_AGAIN : ERR_OK;
 }
 

@@ -200,6 +200,35 @@ static void input_waits_for_room_and_nothing_else_does(void **state)
     end(&s);
 }
 
+static void whoever_was_told_to_wait_is_told_of_room(void **state)
+{
+    static char piece[48 << 10];
+    enum { HELD_LITTLE = 128 << 10 };
+    struct scene s;
+    struct buf b = BUF_INIT(64);
+    enum err e;
+    (void)state;
+    begin(&s);
+    frame_append_u32(&b, FRAME_READY, FRAME_VERSION);
+    says(&s, &b);
+    do
+        e = pod_place(&s.pod, FRAME_INPUT_DATA, (struct str){piece, sizeof piece});
+    while (e == ERR_OK);
+    assert_int_equal(e, ERR_AGAIN);
+    while (s.pod.out.len - s.pod.out_done > HELD_LITTLE) { /* some of it goes */
+        assert_true(recv(s.runner, piece, sizeof piece, 0) > 0);
+        uv_run(&s.loop, UV_RUN_NOWAIT);
+    }
+    assert_null(memchr(s.told.data, 'a' + POD_ROOM, s.told.len));
+    assert_int_equal(pod_place(&s.pod, FRAME_INPUT_DATA, STR("the rest of what is at hand")), ERR_AGAIN);
+    while (recv(s.runner, piece, sizeof piece, 0) > 0)
+        uv_run(&s.loop, UV_RUN_NOWAIT);
+    assert_non_null(memchr(s.told.data, 'a' + POD_ROOM, s.told.len));
+    assert_int_equal(pod_place(&s.pod, FRAME_INPUT_DATA, STR("more")), ERR_OK);
+    buf_free(&b);
+    end(&s);
+}
+
 static void a_runner_that_took_more_than_it_got_is_lost(void **state)
 {
     struct scene s;
@@ -218,6 +247,7 @@ int main(void)
         cmocka_unit_test(whoever_pauses_and_goes_on_in_one_event_gets_each_frame_once),
         cmocka_unit_test(a_paused_pod_tells_the_rest_later),
         cmocka_unit_test(input_waits_for_room_and_nothing_else_does),
+        cmocka_unit_test(whoever_was_told_to_wait_is_told_of_room),
         cmocka_unit_test(a_runner_that_took_more_than_it_got_is_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
