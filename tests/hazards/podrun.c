@@ -186,6 +186,8 @@ static void on_frame(struct pod *p, const struct frame *f)
     case FRAME_STARTED:
         p->started = true;
         break;
+    case FRAME_STDIN_TAKEN: /* all of it was sent at once */
+        break;
     case FRAME_STDOUT:
     case FRAME_STDERR:
         if (p->first_ns == 0)
