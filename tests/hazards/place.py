@@ -234,6 +234,9 @@ class Place:
         for session in self.sessions.values():
             session.close()
         for g in self.groups:
-            stale.remove(g)
+            until = time.monotonic() + GRACE_S
+            while g.exists() and time.monotonic() < until:  # of a spawner that had to end, pods may still be on their way
+                stale.remove(g)
+                time.sleep(0.01)
             assert not g.exists(), os.listdir(g)
         shutil.rmtree(self.folder)
