@@ -50,14 +50,20 @@ def timed(client):
     return time.monotonic() - begun
 
 
-def warm(system, runs, size):
+def warm(system, runs, size, burst):
+    """The pool is full before each `burst` of runs; within one, pods are made beside the runs."""
     seen = []
     with Api(system) as client:
         for n in range(runs):
-            if n % max(1, size // 2) == 0:
+            if n % burst == 0:
                 wait_until("the pool is full", lambda: full(system, size), 120, 0.02)
             seen.append(timed(client) * 1000)
     return statistics.median(seen)
+
+
+def warm_both(figures, name, system, runs, size):
+    figures[f"{name}warm p50, ms"] = warm(system, runs, size, 1)
+    figures[f"{name}warm p50 in bursts of half a pool, ms"] = warm(system, runs, size, max(1, size // 2))
 
 
 def sustained(system, seconds):
@@ -143,7 +149,7 @@ def memory(folder, given, pods):
 def measure(options, folder):
     figures = {}
     local = System(folder / "local", env={**OTHERS_OFF, "POD_POOL_PY": "20"})
-    figures["local warm p50, ms"] = warm(local, options.runs, 20)
+    warm_both(figures, "local ", local, options.runs, 20)
     local.stop()
     cluster = Cluster(folder)
     try:
@@ -152,7 +158,7 @@ def measure(options, folder):
                "K8S_CPU_REQUEST": "10m", "K8S_MEMORY_REQUEST": "24Mi", "K8S_LEASE_SECONDS": "600"}
         system = System(folder / "kubernetes-system", env=env, options=given["options"])
         try:
-            figures["warm p50, ms"] = warm(system, options.runs, options.pool)
+            warm_both(figures, "", system, options.runs, options.pool)
             before = told(system, "/health/kubernetes")["cluster"]
             figures["runs/s of 8 clients"], figures["their median, s"] = sustained(system, options.seconds)
             figures["pool full again, s"] = refill(system, options.pool)
