@@ -15,7 +15,7 @@ import time
 
 ROOT = pathlib.Path("/sys/fs/cgroup")
 PLANT = re.compile(r"millrace-plant-(\d+)-[0-9a-f]+$")
-OTHER = re.compile(r"(millrace-[0-9a-f]{16}|delegated-\d+(-place)?)$")
+OTHER = re.compile(r"(millrace-[0-9a-f]{16}|delegated-\d+(-place\d*)?)$")
 OLD_S = 600
 
 

@@ -41,9 +41,14 @@ def readable(path):
         return ""
 
 
+def mounts_of(process):
+    """Without those of container engines that other tests start meanwhile (`tests/containerengines.py`)."""
+    return "".join(line for line in readable(f"/proc/{process}/mountinfo").splitlines(True) if "/engine-" not in line)
+
+
 def of_the_host():
     """What no pod may change on this host, whoever else works on it meanwhile."""
-    return {"mounts": readable("/proc/self/mountinfo"), "ipc": [readable(f"/proc/sysvipc/{k}").count("\n") for k in ("shm", "msg", "sem")],
+    return {"mounts": mounts_of("self"), "ipc": [readable(f"/proc/sysvipc/{k}").count("\n") for k in ("shm", "msg", "sem")],
             "core pattern": readable("/proc/sys/kernel/core_pattern"), "user namespaces": readable("/proc/sys/user/max_user_namespaces"),
             "host name": os.uname().nodename, "queues": sorted(os.listdir("/dev/mqueue")) if os.path.isdir("/dev/mqueue") else []}
 
@@ -121,7 +126,7 @@ class Session:
         groups = sorted(g for g in module.cgroups_below(self.place.groups) if module.name_of(self.state) in g)
         return {"processes": pids, "descriptors": [len(os.listdir(f"/proc/{p}/fd")) for p in pids],
                 "net namespaces": len({os.readlink(f"/proc/{p}/ns/net") for p in pids}),
-                "mounts": [readable(f"/proc/{p}/mountinfo") for p in pids], "cgroups": groups,
+                "mounts": [mounts_of(p) for p in pids], "cgroups": groups,
                 "in cgroups": [g for g in groups if "/p" in g.rsplit("millrace-", 1)[1] and readable(f"{g}/cgroup.procs")]}
 
     def keys(self):
@@ -160,6 +165,8 @@ class Session:
 class Place:
     """Pods of one privilege: run() with the defences `off` that are to be missing."""
 
+    places = itertools.count(1)  # several may live at a time
+
     def __init__(self, build, privileged, environment=()):
         self.build, self.privileged, self.numbers = pathlib.Path(build), privileged, itertools.count(1)
         self.environment = dict(environment)
@@ -170,7 +177,8 @@ class Place:
 
     def delegate(self):
         """Cgroups of nobody's own, as an administrator would hand them over."""
-        groups = [pathlib.Path("/sys/fs/cgroup") / c / f"delegated-{os.getpid()}-place" for c in CONTROLLERS]
+        number = next(self.places)
+        groups = [pathlib.Path("/sys/fs/cgroup") / c / f"delegated-{os.getpid()}-place{number}" for c in CONTROLLERS]
         for g in groups:
             g.mkdir(exist_ok=True)
             for f in [g, *g.iterdir()]:
@@ -238,5 +246,5 @@ class Place:
             while g.exists() and time.monotonic() < until:  # of a spawner that had to end, pods may still be on their way
                 stale.remove(g)
                 time.sleep(0.01)
-            assert not g.exists(), os.listdir(g)
+            assert not g.exists(), {str(sub): readable(sub / "cgroup.procs").split() for sub in [g, *g.rglob("millrace-*")]}
         shutil.rmtree(self.folder)
