@@ -7,14 +7,6 @@
 enum { ADDRESS_MAX = 64, NETWORK_LEN = 8 };
 #define WINDOW_NS (WRONG_KEYS_WINDOW_MS * INT64_C(1000000))
 
-static uint64_t fnv(const unsigned char *bytes, size_t n)
-{
-    uint64_t hash = 0xcbf29ce484222325U;
-    for (size_t i = 0; i < n; i++)
-        hash = (hash ^ bytes[i]) * 0x100000001b3U;
-    return hash;
-}
-
 static uint64_t address_of(struct str peer)
 {
     char text[ADDRESS_MAX] = "";
@@ -22,8 +14,8 @@ static uint64_t address_of(struct str peer)
     size_t n = peer.n < sizeof text - 1 ? peer.n : sizeof text - 1;
     memcpy(text, peer.p, n);
     if (inet_pton(AF_INET6, text, &six) == 1 && !IN6_IS_ADDR_V4MAPPED(&six))
-        return fnv(six.s6_addr, NETWORK_LEN);
-    return fnv((const unsigned char *)text, n);
+        return str_hash(STR_HASH, (struct str){(const char *)six.s6_addr, NETWORK_LEN});
+    return str_hash(STR_HASH, (struct str){text, n});
 }
 
 static struct wrong_keys_source *source_of(struct wrong_keys *w, uint64_t address)

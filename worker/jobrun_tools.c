@@ -213,11 +213,7 @@ void jobrun_on_tool_result(struct jobrun *run, const struct event *event)
 /* FNV-1a of name and input: what a later attempt is compared by. */
 static void write_key(struct str name, struct str input, char ret_key[KEY_LEN + 1])
 {
-    uint64_t hash = 0xcbf29ce484222325U;
-    const struct str parts[] = {name, STR(" "), input};
-    for (size_t i = 0; i < 3; i++)
-        for (size_t j = 0; j < parts[i].n; j++)
-            hash = (hash ^ (unsigned char)parts[i].p[j]) * 0x100000001b3U;
+    uint64_t hash = str_hash(str_hash(str_hash(STR_HASH, name), STR(" ")), input);
     snprintf(ret_key, KEY_LEN + 1, "%016" PRIx64, hash);
 }
 

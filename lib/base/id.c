@@ -31,10 +31,7 @@ enum err id_parse(struct str s, struct id *ret_id)
 unsigned id_partition(struct str id, unsigned partitions)
 {
     assert(partitions >= 1);
-    uint64_t hash = 0xcbf29ce484222325U;
-    for (size_t i = 0; i < id.n; i++)
-        hash = (hash ^ (unsigned char)id.p[i]) * 0x100000001b3U;
-    return (unsigned)(hash % partitions);
+    return (unsigned)(str_hash(STR_HASH, id) % partitions);
 }
 
 /* Random bytes in blocks, so that drawing ids until they fit a partition is not a system call each. */

@@ -121,3 +121,10 @@ unsigned str_distance(struct str a, struct str b)
     }
     return row[b.n];
 }
+
+uint64_t str_hash(uint64_t hash, struct str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        hash = (hash ^ (unsigned char)s.p[i]) * UINT64_C(0x100000001b3);
+    return hash;
+}

@@ -38,4 +38,9 @@ int hex_value(char c); /* of a digit of either case; -1: it is none */
 /* Levenshtein distance, bounded to 64 bytes each; for "did you mean". */
 unsigned str_distance(struct str a, struct str b);
 
+/* FNV-1a, 64 bits: partitions, names and keys that are kept are made of it, so it never changes. `hash` is STR_HASH, or what the text
+   before this one came to. */
+#define STR_HASH UINT64_C(0xcbf29ce484222325)
+uint64_t str_hash(uint64_t hash, struct str s);
+
 #endif

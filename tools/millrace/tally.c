@@ -20,10 +20,7 @@ void tally_free(struct tally *t)
 
 static size_t place_of(const struct tally_row *rows, size_t size, const char *name)
 {
-    uint64_t hash = 0xcbf29ce484222325;
-    for (const char *p = name; *p; p++)
-        hash = (hash ^ (unsigned char)*p) * 0x100000001b3;
-    size_t at = (size_t)hash & (size - 1);
+    size_t at = (size_t)str_hash(STR_HASH, str_of(name)) & (size - 1);
     while (rows[at].name && strcmp(rows[at].name, name) != 0)
         at = (at + 1) & (size - 1);
     return at;

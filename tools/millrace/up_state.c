@@ -172,10 +172,7 @@ static enum err write_redis_conf(const struct up *up, struct errinfo *info)
 
 uint64_t up_state_hash(const struct up *up)
 {
-    uint64_t hash = 0xcbf29ce484222325;
-    for (const char *p = up->state; *p; p++)
-        hash = (hash ^ (unsigned char)*p) * 0x100000001b3;
-    return hash;
+    return str_hash(STR_HASH, str_of(up->state));
 }
 
 static enum err write_worker_config(struct up *up, struct str text, struct errinfo *info)

@@ -56,10 +56,7 @@ static struct str told_of(struct str record)
 /* What two texts have in common when they are the same; never 0. */
 static int64_t mark_of(struct str text)
 {
-    uint64_t mark = 0xcbf29ce484222325U;
-    for (size_t i = 0; i < text.n; i++)
-        mark = (mark ^ (unsigned char)text.p[i]) * 0x100000001b3U;
-    return (int64_t)(mark >> 2 | 1);
+    return (int64_t)(str_hash(STR_HASH, text) >> 2 | 1);
 }
 
 static void set(struct tally *t, const char *name, int64_t value)

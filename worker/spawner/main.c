@@ -154,14 +154,6 @@ static unsigned defences_off(void)
     return off;
 }
 
-static uint64_t hash(const char *text)
-{
-    uint64_t h = 0xcbf29ce484222325ULL;
-    for (; *text != '\0'; text++)
-        h = (h ^ (uint8_t)*text) * 0x100000001b3ULL;
-    return h;
-}
-
 /* The state directory names us: a second spawner there is refused, and what an earlier one left is swept. */
 static enum err take_name(const struct spawner *s, char *name, size_t size, uint64_t *ret_hash,
                           struct errinfo *info)
@@ -175,7 +167,7 @@ static enum err take_name(const struct spawner *s, char *name, size_t size, uint
     int fd = open(real, O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* held until we end */
     if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) != 0)
         return errinfo_set(info, ERR_SYSTEM, errno, "another spawner uses %s", real);
-    *ret_hash = hash(real);
+    *ret_hash = str_hash(STR_HASH, str_of(real));
     snprintf(name, size, "millrace-%016llx", (unsigned long long)*ret_hash);
     return ERR_OK;
 }
