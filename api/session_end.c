@@ -7,13 +7,10 @@ static void on_removed(void *arg, enum queue_answer answer, const struct session
 {
     struct state_call *x = arg;
     (void)removed; /* their objects are noted */
-    if (answer != QUEUE_OK && answer != QUEUE_DUP) {
+    if (answer == QUEUE_OK || answer == QUEUE_DUP)
+        state_call_deleted(x);
+    else
         state_call_fail_answer(x, answer);
-        return;
-    }
-    struct call *c = state_call_arrive(x);
-    if (c != NULL)
-        call_reply(c, 204, NULL, NULL, STR(""));
 }
 
 void handle_session_end(struct call *c)

@@ -220,13 +220,6 @@ void handle_state_put(struct call *c)
 
 /* ---- DELETE /state/{sid} ---- */
 
-static void reply_deleted(struct state_call *x)
-{
-    struct call *c = state_call_arrive(x);
-    if (c != NULL)
-        call_reply(c, 204, NULL, NULL, (struct str){"", 0});
-}
-
 static void on_deleted(void *arg, enum queue_answer answer, uint64_t version)
 {
     struct state_call *x = arg;
@@ -235,7 +228,7 @@ static void on_deleted(void *arg, enum queue_answer answer, uint64_t version)
         x->version = change.expected = change.base = version;
         state_put(x->api->queue, &change, STR("upload"), on_deleted, x);
     } else if (answer == QUEUE_OK || answer == QUEUE_NOT_FOUND) {
-        reply_deleted(x);
+        state_call_deleted(x);
     } else {
         state_call_fail_answer(x, answer);
     }
@@ -244,7 +237,7 @@ static void on_deleted(void *arg, enum queue_answer answer, uint64_t version)
 static void delete_next(struct state_call *x, const struct state_view *view)
 {
     if (!view->exists || !view->found) {
-        reply_deleted(x);
+        state_call_deleted(x);
         return;
     }
     x->version = view->present;
@@ -256,7 +249,7 @@ static void on_delete_view(void *arg, enum queue_answer answer, const struct sta
 {
     struct state_call *x = arg;
     if (answer == QUEUE_NOT_FOUND)
-        reply_deleted(x); /* somebody else's looks like none */
+        state_call_deleted(x); /* somebody else's looks like none */
     else
         state_call_on_view(x, answer, view);
 }

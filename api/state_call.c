@@ -35,6 +35,13 @@ struct call *state_call_arrive(struct state_call *x)
     return c;
 }
 
+void state_call_deleted(struct state_call *x)
+{
+    struct call *c = state_call_arrive(x);
+    if (c != NULL)
+        call_reply(c, 204, NULL, NULL, STR(""));
+}
+
 void state_call_fail(struct state_call *x, enum client_error error, const char *text)
 {
     struct call *c = state_call_arrive(x);

@@ -40,6 +40,7 @@ void state_call_free(struct state_call *x);
 /* Takes the call out to be answered; NULL when the client is gone. `x` is freed either way. */
 struct call *state_call_arrive(struct state_call *x);
 /* These answer, and free `x`. */
+void state_call_deleted(struct state_call *x); /* 204 */
 void state_call_fail(struct state_call *x, enum client_error error, const char *text);
 void state_call_fail_answer(struct state_call *x, enum queue_answer answer);
 
