@@ -56,15 +56,12 @@ struct archiver {
     char redis_why[256];
 };
 
-/* Redis and the object store can be used. `why` (may be NULL) gets a static text when not. */
-bool archiver_ready(const struct archiver *a, const char **ret_why);
-/* Nothing is under way. */
-bool archiver_idle(const struct archiver *a);
-/* What a look at the partition's logs came to. */
+/* partition.c: what a look at a partition came to, and so when the next is due. */
 enum look { LOOK_DONE, LOOK_MORE, LOOK_FAILED };
 void archiver_looked(struct archiver *a, unsigned partition, enum look look);
 /* What a look found to be due of METRIC_MOVED_LOG or _STATE, the oldest since `due_ms`; 0: nothing. */
 void archiver_found(struct archiver *a, unsigned partition, unsigned what, int64_t due_ms, int64_t now_ms);
+void states_looked(struct archiver *a, unsigned partition, bool failed, bool more);
 
 /* mover.c: takes a batch of logs, packs them, reads the pack back, and only then lets them leave Redis. */
 MUST_CHECK enum err mover_open(struct archiver *a, struct mover **ret_mover);
@@ -80,7 +77,6 @@ MUST_CHECK enum err state_mover_open(struct archiver *a, struct state_mover **re
 void state_mover_close(struct state_mover *m);
 bool state_mover_busy(const struct state_mover *m);
 void state_mover_start(struct state_mover *m, unsigned partition);
-void states_looked(struct archiver *a, unsigned partition, bool failed, bool more);
 
 /* orphans.c: what a crash left in the object store. At most once in its interval, by one archiver. */
 void orphans_sweep(struct archiver *a);
@@ -89,6 +85,8 @@ void orphans_sweep(struct archiver *a);
 void sessions_start(struct archiver *a, unsigned partition);
 
 /* service.c */
+/* Redis and the object store can be used. `why` (may be NULL) gets a static text when not. */
+bool archiver_ready(const struct archiver *a, const char **ret_why);
 extern const char *const archiver_routes[]; /* ends with NULL */
 MUST_CHECK enum err archiver_http_open(struct archiver *a, struct errinfo *info);
 

@@ -10,26 +10,10 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum {
-    TICK_MS = 100,
-    PRESSURE_EVERY_MS = 2000,
-    FIRST_PAUSE_MS = 1000,
-    LONGEST_PAUSE_MS = 60000,
-    GRACE_MS = 20000
-};
+enum { TICK_MS = 100, PRESSURE_EVERY_MS = 2000, GRACE_MS = 20000 };
 
-bool archiver_ready(const struct archiver *a, const char **ret_why)
-{
-    const char *why = a->stopping              ? "the archiver drains"
-                      : !queue_ready(a->queue) ? "Redis cannot be used"
-                      : !a->objects.ok         ? "the object store cannot be used"
-                                               : NULL;
-    if (ret_why && why)
-        *ret_why = why;
-    return why == NULL;
-}
-
-bool archiver_idle(const struct archiver *a)
+/* Nothing is under way. */
+static bool archiver_idle(const struct archiver *a)
 {
     bool busy = a->packs_busy > 0;
     for (size_t i = 0; i < ARCHIVER_MOVERS; i++)
@@ -38,50 +22,6 @@ bool archiver_idle(const struct archiver *a)
 }
 
 /* ---- when to look ------------------------------------------------------------------------------------------------------ */
-
-static uint64_t pause_after(const struct archiver *a, unsigned failures)
-{
-    uint64_t pause = FIRST_PAUSE_MS, most = (uint64_t)a->config.archive_interval_ms;
-    most = most < LONGEST_PAUSE_MS ? most : LONGEST_PAUSE_MS;
-    for (unsigned i = 1; i < failures && pause < most; i++)
-        pause *= 2;
-    return pause < most ? pause : most;
-}
-
-void archiver_looked(struct archiver *a, unsigned partition, enum look look)
-{
-    struct partition *p = &a->partitions[partition];
-    uint64_t now = uv_now(&a->loop.uv);
-    p->failures = look == LOOK_FAILED ? p->failures + 1 : 0;
-    p->pressed = p->pressed && look == LOOK_MORE;
-    if (look == LOOK_FAILED)
-        p->logs_at = now + pause_after(a, p->failures);
-    else if (look == LOOK_MORE)
-        p->logs_at = now;
-}
-
-void archiver_found(struct archiver *a, unsigned partition, unsigned what, int64_t due_ms, int64_t now_ms)
-{
-    struct partition *p = &a->partitions[partition];
-    int64_t lag = 0, before = p->due_ms[what];
-    bool left = what == METRIC_MOVED_STATE && now_ms < p->states_left_ms && before > 0;
-    if (!left || (due_ms > 0 && due_ms < before))
-        p->due_ms[what] = due_ms;
-    for (unsigned i = 0; i < ARCHIVER_PARTITIONS_MAX; i++) {
-        int64_t due = a->partitions[i].due_ms[what];
-        lag = due > 0 && now_ms - due > lag ? now_ms - due : lag;
-    }
-    metrics_set(a->metrics, METRIC_ARCHIVE_LAG, what, lag / 1000);
-}
-
-void states_looked(struct archiver *a, unsigned partition, bool failed, bool more)
-{
-    struct partition *p = &a->partitions[partition];
-    if (failed)
-        p->states_at = uv_now(&a->loop.uv) + pause_after(a, 1);
-    else if (more)
-        p->states_at = 0;
-}
 
 static struct state_mover *free_state_mover(struct archiver *a)
 {

@@ -6,6 +6,17 @@
 
 enum { PAGE_MAX = 1 << 20 };
 
+bool archiver_ready(const struct archiver *a, const char **ret_why)
+{
+    const char *why = a->stopping              ? "the archiver drains"
+                      : !queue_ready(a->queue) ? "Redis cannot be used"
+                      : !a->objects.ok         ? "the object store cannot be used"
+                                               : NULL;
+    if (ret_why && why)
+        *ret_why = why;
+    return why == NULL;
+}
+
 static void set_metrics(struct archiver *a)
 {
     struct http_server_stats s = {0};

@@ -58,7 +58,4 @@ MUST_CHECK enum err store_fs_list(struct store_fs *fs, const char *prefix, const
                                   struct store_page *ret_page, struct errinfo *info);
 void store_page_release(struct store_page *page);
 
-/* The error for an errno, with "what: its text" in `info`. */
-enum err store_fs_error(struct errinfo *info, int number, const char *what);
-
 #endif

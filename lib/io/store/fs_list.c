@@ -3,6 +3,7 @@
    the cursor are held, and it is read again for the next ones. */
 #include "base/cleanup.h"
 #include "io/store/fs.h"
+#include "io/store/fs_error.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -48,14 +48,6 @@ void store_spool_gone(void *store)
     store_let_go(store);
 }
 
-enum err object_store_open(uv_loop_t *loop, const struct object_store_options *options,
-                           struct object_store **ret_store, struct errinfo *info)
-{
-    if (options->kind == OBJECT_STORE_DIRECTORY)
-        return store_dir_open(loop, options, ret_store, info);
-    return store_s3_open(loop, options, ret_store, info);
-}
-
 /* `closed` comes from the loop also when nothing is under way. */
 static void later(uv_handle_t *handle)
 {

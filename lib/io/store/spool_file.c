@@ -3,7 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/id.h"
-#include "io/store/fs.h"
+#include "io/store/fs_error.h"
 
 #include <dirent.h>
 #include <errno.h>
