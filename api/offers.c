@@ -48,6 +48,24 @@ static void take_kubernetes(struct offers *o, struct str worker, json_t *root)
     json_object_setn(o->kubernetes, worker.p, worker.n, told);
 }
 
+static bool all_texts(const json_t *array)
+{
+    for (size_t i = 0; i < json_array_size(array); i++)
+        if (!json_is_string(json_array_get(array, i)))
+            return false;
+    return true;
+}
+
+static void take_gaps(struct offers *o, struct str worker, json_t *root)
+{
+    json_t *told = json_object_get(root, QUEUE_OFFER_GAPS);
+    if (!json_is_array(told) || json_array_size(told) == 0 || !all_texts(told))
+        return;
+    if (o->gaps == NULL)
+        o->gaps = json_object();
+    json_object_setn(o->gaps, worker.p, worker.n, told);
+}
+
 void offers_update(struct offers *o, const struct queue_offered *list, size_t count)
 {
     offers_free(o);
@@ -58,6 +76,7 @@ void offers_update(struct offers *o, const struct queue_offered *list, size_t co
         o->told = true;
         take(o, list[i].worker, root);
         take_kubernetes(o, list[i].worker, root);
+        take_gaps(o, list[i].worker, root);
         if (o->first == NULL)
             o->first = json_incref(root);
     }
@@ -67,6 +86,7 @@ void offers_free(struct offers *o)
 {
     json_decref(o->first);
     json_decref(o->kubernetes);
+    json_decref(o->gaps);
     *o = (struct offers){.first = NULL};
 }
 
@@ -130,6 +150,11 @@ void offers_write(const struct offers *o, struct buf *out)
         write_language(o, l, out);
     }
     buf_append_cstr(out, "]}\n");
+}
+
+void offers_write_gaps(const struct offers *o, struct buf *out)
+{
+    write_typed(out, o->gaps, JSON_OBJECT, "{}");
 }
 
 static bool says(const json_t *worker, const char *status)

@@ -18,6 +18,8 @@ struct offers {
     char why[LANG_COUNT][OFFER_WHY_MAX];
     json_t *first; /* what one of them told; owned */
     json_t *
+        gaps; /* by the worker's name, where there are any: the defences that its pods lack, as accepted; owned; or NULL */
+    json_t *
         kubernetes; /* of each worker with pods of a cluster its /health/kubernetes, by its name; owned; NULL: none */
 };
 
@@ -26,6 +28,8 @@ void offers_update(struct offers *offers, const struct queue_offered *list, size
 void offers_free(struct offers *offers);
 /* The answer of GET /v1/languages. */
 void offers_write(const struct offers *offers, struct buf *out);
+/* {"worker": ["swap_limit"]}, of those that have any. */
+void offers_write_gaps(const struct offers *offers, struct buf *out);
 /* The answer of GET /health/kubernetes. Returns its HTTP status; 0: no worker has pods of a cluster. */
 int offers_write_kubernetes(const struct offers *offers, struct buf *out);
 

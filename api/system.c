@@ -53,7 +53,7 @@ static void write_queue(struct buf *out, const struct api *api)
 void handle_health(struct call *c)
 {
     const char *why = why_not_ready(c->api);
-    auto_buf body = BUF_INIT(8192);
+    auto_buf body = BUF_INIT(1 << 20); /* a member for each worker with gaps */
     buf_printf(&body, "{\"status\":\"%s\"", why == NULL ? "ok" : "degraded");
     write_why(&body, why);
     buf_printf(&body, ",\"version\":\"%s\",\"uptime_seconds\":%" PRId64 ",\"store\":", MILLRACE_VERSION,
@@ -62,6 +62,8 @@ void handle_health(struct call *c)
     write_queue(&body, c->api);
     buf_append_cstr(&body, ",\"objects\":");
     objects_write_health(&c->api->objects, &body);
+    buf_append_cstr(&body, ",\"accepted_gaps\":");
+    offers_write_gaps(&c->api->offers, &body);
     buf_append_cstr(&body, "}\n");
     call_reply(c, 200, "application/json", NULL, buf_str(&body));
 }

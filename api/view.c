@@ -252,6 +252,17 @@ static void write_usage(struct buf *out, const struct facts *f)
         write_flag(out, "warm", json_is_true(warm));
 }
 
+/* The defences that were missing where it ran, as somebody had accepted. */
+static void write_gaps(struct buf *out, const json_t *gaps)
+{
+    size_t before = out->len;
+    if (!json_is_array(gaps))
+        return;
+    buf_append_cstr(out, ",\"accepted_gaps\":");
+    if (json_write(gaps, out) != ERR_OK)
+        out->len = before;
+}
+
 static void write_end(struct buf *out, const struct facts *f)
 {
     const char *status = contract_end(f).status;
@@ -270,6 +281,7 @@ static void write_end(struct buf *out, const struct facts *f)
     write_text(out, "message", f->message[0] != '\0' ? f->message : NULL);
     if (text_of(f->end, "verdict") != NULL)
         write_text(out, "verdict", text_of(f->end, "verdict"));
+    write_gaps(out, json_object_get(f->end, "accepted_gaps"));
     write_number(out, "wall_time", json_object_get(f->usage, "wall_ms"));
 }
 

@@ -54,6 +54,7 @@ ROWS = {
     "integration/test_3_redis_tls.py": never(NO_PROGRAM),
     "integration/test_3_replay.py": never(NO_PROGRAM),
     "integration/test_3_verify.py": never(NO_PROGRAM),
+    "integration/test_4_gaps.py": never("about this host; kubernetes/test_4_refusals.py takes away what a cluster gives"),
     "integration/test_4_up.py": never("about starting and stopping on this machine; kubernetes/test_3_pods.py kills workers"),
     "integration/test_5_http_input.py": never(NO_PROGRAM),
     "integration/test_5_websocket.py": never(NO_PROGRAM),

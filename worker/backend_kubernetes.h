@@ -11,6 +11,7 @@
 #include "io/state_blob.h"
 #include "schema/config.h"
 #include "worker/backend.h"
+#include "json/json.h"
 
 #include <uv.h>
 
@@ -29,8 +30,12 @@ MUST_CHECK enum err kubernetes_open(uv_loop_t *loop, const struct kubernetes_opt
 void kubernetes_close(struct pod_backend *backend, void (*closed)(void *arg), void *arg);
 /* NULL: pods can be made. Else why not, one line. */
 const char *kubernetes_why_not(struct pod_backend *backend);
-/* Names of what the cluster does not enforce, and their bits (canary.def), once the canary told. */
-const char *kubernetes_isolation(struct pod_backend *backend, uint64_t *ret_missing);
+/* Names of what the cluster does not enforce (canary.def), once the canary told. */
+const char *kubernetes_isolation(struct pod_backend *backend);
+/* The same as an array of {name, what, accepted}; owned by the caller. */
+json_t *kubernetes_lacks(struct pod_backend *backend);
+/* ["pids_limit"]: what of that is needed and was accepted; NULL: nothing. */
+const char *kubernetes_gaps(struct pod_backend *backend);
 /* The JSON of /health/kubernetes, an object. Failure is sticky in `out`. */
 void kubernetes_health(struct pod_backend *backend, struct buf *out);
 

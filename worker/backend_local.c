@@ -177,7 +177,7 @@ static void on_failed(struct local_pod *lp, const struct spawner_reply *reply)
 static void on_reply(struct local *l, const struct spawner_reply *reply, int *fd)
 {
     if (reply->type == SPAWNER_HELLO) {
-        l->options.on_hello(l->options.arg, reply->missing, reply->rootless != 0, reply->text);
+        l->options.on_hello(l->options.arg, reply->missing, reply->accepted, reply->rootless != 0);
         return;
     }
     struct local_pod *lp = pod_by(l, reply->tag, reply->pod);

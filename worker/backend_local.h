@@ -11,7 +11,7 @@ enum { LOCAL_PODS_MAX = 1536 };
 
 struct local_options {
     int fd; /* the SOCK_SEQPACKET socket to the spawner; taken over */
-    void (*on_hello)(void *arg, uint64_t missing, bool rootless, const char *text);
+    void (*on_hello)(void *arg, uint64_t missing, uint64_t accepted, bool rootless);
     /* The spawner is gone, and with it all pods: each that is not destroyed now tells LOST next. Once. */
     void (*on_gone)(void *arg, const char *why);
     void *arg;

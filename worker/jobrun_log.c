@@ -326,6 +326,7 @@ static void write_facts(struct jobrun *run)
     run->facts.bytes[POD_STDERR] = run->out.total[POD_STDERR];
     run->facts.judged = run->judge.on;
     run->facts.right = judge_right(&run->judge);
+    run->facts.gaps = run->runs->options.gaps ? run->runs->options.gaps(run->runs->options.arg) : NULL;
     run->outcome = outcome_decide(&run->facts);
     buf_reset(&run->usage_json);
     buf_reset(&run->end_json);

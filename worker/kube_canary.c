@@ -33,13 +33,25 @@ static unsigned bit_of(struct str name)
     return 0;
 }
 
-static void write_names(unsigned bits, char *text, size_t size)
+static void write_names(unsigned bits, const char *separator, char *text, size_t size)
 {
     size_t n = 0;
     text[0] = '\0';
     for (unsigned i = 0; i < CANARY_COUNT && n < size; i++)
         if (bits & 1U << i)
-            n += (size_t)snprintf(text + n, size - n, "%s%s", n > 0 ? "," : "", rows[i].name);
+            n += (size_t)snprintf(text + n, size - n, "%s%s", n > 0 ? separator : "", rows[i].name);
+}
+
+static void write_gaps(struct kube_canary *c)
+{
+    unsigned gaps = 0;
+    char names[KUBE_WHY_MAX - 4];
+    for (unsigned i = 0; i < CANARY_COUNT; i++)
+        gaps |= rows[i].needed ? c->missing & c->accepted & 1U << i : 0;
+    write_names(gaps, "\",\"", names, sizeof names);
+    c->gaps[0] = '\0';
+    if (gaps != 0)
+        snprintf(c->gaps, sizeof c->gaps, "[\"%s\"]", names);
 }
 
 enum err kube_canary_accept(struct kubernetes *k, const struct config_list *names, struct errinfo *info)
@@ -80,11 +92,12 @@ static void judge(struct kubernetes *k, unsigned missing)
     c->over = c->answered = true;
     c->missing = missing;
     c->why[0] = '\0';
-    write_names(missing, c->names, sizeof c->names);
+    write_names(missing, ",", c->names, sizeof c->names);
+    write_gaps(c);
     log_info("what the cluster gives is known", F_STR("missing", c->names));
     if (refused == 0)
         return;
-    write_names(refused, names, sizeof names);
+    write_names(refused, ",", names, sizeof names);
     c->reason = REASON_POD_FORBIDDEN;
     snprintf(c->why, sizeof c->why,
              "this cluster lacks %s (docs/KUBERNETES.md); mend it, or accept it: POD_ACCEPT_MISSING=%s",
@@ -264,21 +277,35 @@ void kube_canary_tick(struct kubernetes *k, int64_t now)
         make(k);
 }
 
-json_t *kube_canary_json(const struct kubernetes *k)
+static json_t *lacks(const struct kube_canary *c)
 {
-    const struct kube_canary *c = &k->canary;
     json_t *missing = json_array();
     for (unsigned i = 0; i < CANARY_COUNT; i++)
         if (c->missing & 1U << i)
             json_array_append_new(missing,
                                   json_pack("{s:s, s:s, s:b}", "name", rows[i].name, "what", rows[i].text,
                                             "accepted", (c->accepted & 1U << i) != 0 || !rows[i].needed));
-    return json_pack("{s:b, s:s, s:o}", "answered", c->answered, "why", c->why, "missing", missing);
+    return missing;
 }
 
-const char *kubernetes_isolation(struct pod_backend *backend, uint64_t *ret_missing)
+json_t *kube_canary_json(const struct kubernetes *k)
+{
+    const struct kube_canary *c = &k->canary;
+    return json_pack("{s:b, s:s, s:o}", "answered", c->answered, "why", c->why, "missing", lacks(c));
+}
+
+json_t *kubernetes_lacks(struct pod_backend *backend)
+{
+    return lacks(&container_of(backend, struct kubernetes, base)->canary);
+}
+
+const char *kubernetes_gaps(struct pod_backend *backend)
+{
+    return text_or_null(container_of(backend, struct kubernetes, base)->canary.gaps);
+}
+
+const char *kubernetes_isolation(struct pod_backend *backend)
 {
     const struct kubernetes *k = container_of(backend, struct kubernetes, base);
-    *ret_missing = k->canary.missing;
     return k->canary.answered ? k->canary.names : "the canary has not answered yet";
 }

@@ -71,6 +71,7 @@ struct kube_canary {
     enum reason reason;       /* with `why` */
     char why[KUBE_WHY_MAX];   /* it was refused, or gave no answer yet; "" */
     char names[KUBE_WHY_MAX]; /* of what is missing */
+    char gaps[KUBE_WHY_MAX];  /* JSON: what of it is needed and was accepted; "" */
 };
 
 struct kubernetes {

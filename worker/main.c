@@ -234,15 +234,14 @@ static void on_tick(uv_timer_t *timer)
 
 /* ---- the spawner ---- */
 
-static void on_hello(void *arg, uint64_t missing, bool rootless, const char *text)
+static void on_hello(void *arg, uint64_t missing, uint64_t accepted, bool rootless)
 {
-    struct worker *w = arg;
-    w->hello = true;
-    w->missing = missing;
-    w->rootless = rootless;
-    snprintf(w->hello_text, sizeof w->hello_text, "%s", text);
-    if (missing)
-        log_warn("this host lacks defences", F_STR("missing", text));
+    worker_take_hello(arg, missing, accepted, rootless);
+}
+
+static const char *gaps_of(void *arg)
+{
+    return worker_gaps(arg);
 }
 
 static void on_spawner_gone(void *arg, const char *why)
@@ -416,6 +415,7 @@ static enum err open_all(struct worker *w, struct errinfo *info)
         .tools_paused_max = (unsigned)w->config.programmatic_paused_max,
         .tools_pause_ms = w->config.programmatic_pause_ms,
         .missing = w->toolchains.missing,
+        .gaps = gaps_of,
         .changed = on_changed,
         .arg = w,
     };

@@ -186,6 +186,10 @@ void outcome_write(const struct outcome_facts *f, const struct outcome *outcome,
         member_text(out, "stage", "compile");
     if (f->judged && verdict(f, outcome))
         member_text(out, "verdict", verdict(f, outcome));
+    if (f->gaps) {
+        member(out, "accepted_gaps");
+        buf_append_cstr(out, f->gaps);
+    }
     buf_append_char(out, '}');
 }
 

@@ -22,6 +22,7 @@ struct outcome_facts {
     enum reason refused_reason;
     uint64_t bytes[POD_STREAMS];
     bool judged, right; /* something was expected of its output, and that came */
+    const char *gaps;   /* JSON array: the defences that were missing where it ran, as accepted; NULL: none */
     int64_t wall_ns;    /* by the worker's clock, for a pod that told no EXIT */
 };
 

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "schema/languages.h"
 #include "worker/spawner/kinds.h"
+#include "worker/spawner/preflight.h"
 #include "json/json.h"
 
 #include <string.h>
@@ -95,6 +96,53 @@ void worker_write_metrics(struct worker *w, struct buf *out)
     metrics_write(w->metrics, out);
 }
 
+/* ---- what the host lacks ---- */
+
+void worker_take_hello(struct worker *w, uint64_t missing, uint64_t accepted, bool rootless)
+{
+    uint64_t gaps = preflight_gaps(missing, accepted);
+    auto_buf names = BUF_INIT(GAPS_MAX), others = BUF_INIT(GAPS_MAX);
+    w->hello = true;
+    w->missing = missing;
+    w->accepted = accepted;
+    w->rootless = rootless;
+    preflight_write_names(gaps, "\"", &names);
+    preflight_write_names(missing & ~gaps, "", &others);
+    if (gaps != 0) {
+        snprintf(w->gaps, sizeof w->gaps, "[%s]", buf_cstr(&names));
+        log_warn("this host lacks defences, which was accepted", F_STR("missing", w->gaps));
+    }
+    if (others.len > 0)
+        log_info("this host lacks what a pod does not need: /health has it",
+                 F_STR("missing", buf_cstr(&others)));
+    w->offer_ns = 0;
+}
+
+const char *worker_gaps(const struct worker *w)
+{
+    return w->kubernetes ? kubernetes_gaps(w->backend) : text_or_null(w->gaps);
+}
+
+/* An array of texts, or an empty one. */
+static json_t *gaps_json(const struct worker *w)
+{
+    json_t *gaps = NULL;
+    const char *text = worker_gaps(w);
+    if (text == NULL || json_parse(str_of(text), &gaps, NULL) != ERR_OK)
+        return json_array();
+    return gaps;
+}
+
+static json_t *lacks_json(const struct worker *w)
+{
+    json_t *all = NULL;
+    if (w->kubernetes)
+        return kubernetes_lacks(w->backend);
+    auto_buf text = BUF_INIT(PAGE_MAX);
+    preflight_write_missing(w->missing, w->accepted, &text);
+    return json_parse(buf_str(&text), &all, NULL) == ERR_OK ? all : json_array();
+}
+
 /* ---- health ---- */
 
 static json_t *pools_json(const struct worker *w)
@@ -131,17 +179,18 @@ void worker_write_health(const struct worker *w, struct buf *out)
 {
     const char *why = "";
     bool ready = worker_ready(w, &why);
-    uint64_t missing = w->missing;
-    const char *isolation = w->kubernetes ? kubernetes_isolation(w->backend, &missing) : w->hello_text;
+    auto_buf gaps = BUF_INIT(GAPS_MAX);
+    preflight_write_names(preflight_gaps(w->missing, w->accepted), "", &gaps);
+    const char *isolation = w->kubernetes ? kubernetes_isolation(w->backend) : buf_cstr(&gaps);
     auto_json root =
-        json_pack("{s:s, s:b, s:s, s:s, s:i, s:i, s:b, s:s, s:I, s:b, s:o, s:o, s:o}", "status",
+        json_pack("{s:s, s:b, s:s, s:s, s:i, s:i, s:b, s:s, s:o, s:o, s:b, s:o, s:o, s:o}", "status",
                   w->stopping ? "draining"
                   : ready     ? "ok"
                               : "starting",
                   "ready", ready, "why", why, "worker", w->name, "slots", (int)w->slots, "running",
                   (int)jobruns_count(w->runs), "redis", queue_ready(w->queue), "isolation", isolation,
-                  "missing_bits", (json_int_t)missing, "rootless", w->rootless, "pools", pools_json(w),
-                  "objects", objects_json(w), "languages", languages_json(w));
+                  "accepted_gaps", gaps_json(w), "lacks", lacks_json(w), "rootless", w->rootless, "pools",
+                  pools_json(w), "objects", objects_json(w), "languages", languages_json(w));
     if (!root || json_write(root, out) != ERR_OK)
         buf_append_cstr(out, "{\"status\":\"error\"}");
 }
@@ -166,13 +215,15 @@ static json_t *kubernetes_json(const struct worker *w)
 
 void worker_write_offer(const struct worker *w, struct buf *out)
 {
-    if (!w->kubernetes) {
+    bool gaps = worker_gaps(w) != NULL;
+    if (!w->kubernetes && !gaps) {
         buf_append_str(out, buf_str(&w->toolchains.offer));
         return;
     }
     auto_json root = languages_json(w);
-    if (json_object_set_new(root, QUEUE_OFFER_KUBERNETES, kubernetes_json(w)) != 0)
-        log_limited(LOG_ERROR, "what the cluster gives cannot be told: no memory");
+    if ((gaps && json_object_set_new(root, QUEUE_OFFER_GAPS, gaps_json(w)) != 0) ||
+        (w->kubernetes && json_object_set_new(root, QUEUE_OFFER_KUBERNETES, kubernetes_json(w)) != 0))
+        log_limited(LOG_ERROR, "what the host or the cluster gives cannot be told: no memory");
     if (json_write(root, out) != ERR_OK)
         out->len = 0;
 }

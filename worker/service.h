@@ -14,6 +14,8 @@
 #include "worker/run_files.h"
 #include "worker/toolchain.h"
 
+enum { GAPS_MAX = 512 };
+
 struct worker {
     struct config config;
     struct loop loop;
@@ -36,10 +38,10 @@ struct worker {
     unsigned slots;
     struct program_args args;
 
-    bool hello;       /* the spawner said what the host gives */
-    uint64_t missing; /* its bits */
+    bool hello;                 /* the spawner said what the host gives */
+    uint64_t missing, accepted; /* bits of preflight.def */
     bool rootless;
-    char hello_text[SPAWNER_TEXT_MAX];
+    char gaps[GAPS_MAX]; /* ["swap_limit"]: what of `missing` was accepted; "" */
 
     bool consuming, stopping, closing;
     bool spawner_lost;
@@ -50,6 +52,10 @@ struct worker {
 /* Python can run and the log can be reached. `why` (may be NULL) gets a static text when not. */
 bool worker_ready(const struct worker *w, const char **ret_why);
 unsigned worker_free_slots(const struct worker *w);
+
+/* The defences that this host, or the cluster, lacks and that were accepted by name, a JSON array; NULL: there is none. */
+const char *worker_gaps(const struct worker *w);
+void worker_take_hello(struct worker *w, uint64_t missing, uint64_t accepted, bool rootless);
 
 extern const char *const worker_routes[]; /* ends with NULL */
 MUST_CHECK enum err worker_http_open(struct worker *w, struct errinfo *info);

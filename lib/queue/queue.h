@@ -187,6 +187,8 @@ void queue_consume_stop(struct queue *q); /* claims no more; leases are kept unt
 enum { QUEUE_OFFER_MS = 10000 };
 /* Member of an offer beside the languages: how a worker fares whose pods a cluster makes. */
 #define QUEUE_OFFER_KUBERNETES "kubernetes"
+/* And the defences that its pods lack and that were accepted by name: an array of names, where there are any. */
+#define QUEUE_OFFER_GAPS "accepted_gaps"
 void queue_offer(struct queue *q, struct str worker, struct str text);
 struct queue_offered {
     struct str worker, text;

@@ -2,12 +2,14 @@
 /* Runs one program many times in pods without api, log and queue: what is left of a run's time when they are
    taken out. Started by the spawner in place of a worker: millrace-spawner -- bench-pod-direct [--runs N]
    [--clients N] [--lang py] [--pool N] [--code TEXT] [--show] Prints one JSON object. */
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "schema/languages.h"
 #include "worker/backend_local.h"
 #include "worker/jobrun.h"
 #include "worker/spawner/kinds.h"
+#include "worker/spawner/preflight.h"
 #include "json/json.h"
 
 #include <inttypes.h>
@@ -157,11 +159,13 @@ static void on_tick(uv_timer_t *timer)
     begin_jobs();
 }
 
-static void on_hello(void *arg, uint64_t missing, bool rootless, const char *text)
+static void on_hello(void *arg, uint64_t missing, uint64_t accepted, bool rootless)
 {
-    (void)arg, (void)missing, (void)rootless;
-    if (*text)
-        fprintf(stderr, "missing: %s\n", text);
+    (void)arg, (void)rootless;
+    auto_buf names = BUF_INIT(1024);
+    preflight_write_names(preflight_gaps(missing, accepted), "", &names);
+    if (names.len > 0)
+        fprintf(stderr, "missing: %s\n", buf_cstr(&names));
 }
 
 static void on_gone(void *arg, const char *why)

@@ -2,6 +2,7 @@
 """Other hosts and bad days: a host with version 2 of the cgroups only, a template that dies, a helper that dies."""
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import time
@@ -9,7 +10,7 @@ import time
 import pods as module
 import pytest
 from place import descendants
-from system import began, proc
+from system import ROOT, began, proc
 
 CONTROLLERS = ("memory", "pids", "cpu", "cpuacct", "cpuset", "devices", "freezer", "blkio", "systemd")
 MISSING = [f"--accept-missing={name}" for name in ("memory_limit", "pids_limit", "cpu_limit", "swap_limit")]
@@ -80,3 +81,31 @@ def test_a_helper_that_dies_ends_everything(pods):
     os.kill(helper, signal.SIGKILL)
     assert spawner.wait(30) != 0
     wait_for(lambda: not any(began(p) for p in inside))
+
+
+def preflight_rows():
+    """Name and weight of each row of the table."""
+    return re.findall(r"^P\(\w+, (\w+), (\w+),", (ROOT / "worker/spawner/preflight.def").read_text(), re.M)
+
+
+@pytest.mark.parametrize("name, weight", preflight_rows())
+def test_each_row_of_the_preflight(pods, name, weight):
+    """Taken away by the switch of a test build: refused, unless it is accepted by name, or told only."""
+    def check(*options):
+        env = dict(os.environ, MILLRACE_TEST_MISSING=name)
+        done = subprocess.run([pods.spawner, "--state", str(pods.state), *options, "--check"], env=env, capture_output=True, text=True)
+        return done.returncode, [line for line in done.stderr.splitlines() if line.split()[0] == name]
+
+    states = {"FATAL": (78, "MISSING, and no pod is safe without it"), "REFUSED": (78, f"MISSING; accept with --accept-missing={name}"),
+              "TOLD": (0, "missing, told only")}
+    status, lines = check()
+    assert status == states[weight][0] and len(lines) == 1 and states[weight][1] in lines[0]
+    status, lines = check(f"--accept-missing={name}")
+    assert status == (0 if weight == "REFUSED" else 64)  # the others are no names that can be accepted
+    assert weight != "REFUSED" or "missing, accepted" in lines[0]
+
+
+def test_what_this_host_lacks_is_refused(pods):
+    done = subprocess.run([pods.spawner, "--state", str(pods.state), "--accept-missing=seccomp", "--check"], capture_output=True)
+    assert done.returncode == 64
+    assert b"nothing of this name can be accepted" in done.stderr

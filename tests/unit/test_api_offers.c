@@ -134,6 +134,24 @@ static void the_health_of_clusters_is_that_of_all_workers_together(void **state)
     offers_free(&o);
 }
 
+static void gaps_are_told_by_worker(void **state)
+{
+    struct offers o = {.told = false};
+    const struct queue_offered list[] = {
+        offered("a", full), offered("b", "{\"accepted_gaps\":[\"swap_limit\",\"landlock\"]}"),
+        offered("c", "{\"accepted_gaps\":[]}"), offered("d", "{\"accepted_gaps\":[3]}"),
+        offered("e", "{\"accepted_gaps\":{}}")};
+    auto_buf none = BUF_INIT(4096), some = BUF_INIT(4096);
+    (void)state;
+    offers_update(&o, list, 1);
+    offers_write_gaps(&o, &none);
+    assert_string_equal(buf_cstr(&none), "{}");
+    offers_update(&o, list, sizeof list / sizeof list[0]);
+    offers_write_gaps(&o, &some);
+    assert_string_equal(buf_cstr(&some), "{\"b\":[\"swap_limit\",\"landlock\"]}");
+    offers_free(&o);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -142,6 +160,7 @@ int main(void)
         cmocka_unit_test(a_language_is_there_when_every_worker_has_it),
         cmocka_unit_test(an_older_worker_lacks_what_it_does_not_know),
         cmocka_unit_test(strange_offers_do_no_harm),
+        cmocka_unit_test(gaps_are_told_by_worker),
     };
     make_texts();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -215,6 +215,19 @@ static void usage_takes_the_larger_cpu_and_the_pods_peak(void **state)
                         "\"stdout_bytes\":4,\"stderr_bytes\":2,\"truncated\":false}");
 }
 
+static void accepted_gaps_are_named_only_where_there_are_any(void **state)
+{
+    (void)state;
+    struct outcome_facts f = {.exited = true, .gaps = "[\"landlock\"]"};
+    struct outcome o = outcome_decide(&f);
+    auto_buf with = BUF_INIT(4096), without = BUF_INIT(4096);
+    outcome_write(&f, &o, &with);
+    assert_string_equal(buf_cstr(&with), "{\"exit_code\":0,\"accepted_gaps\":[\"landlock\"]}");
+    f.gaps = NULL;
+    outcome_write(&f, &o, &without);
+    assert_string_equal(buf_cstr(&without), "{\"exit_code\":0}");
+}
+
 static void signals_by_name(void **state)
 {
     (void)state;
@@ -233,6 +246,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_end_has_its_status),
         cmocka_unit_test(usage_takes_the_larger_cpu_and_the_pods_peak),
+        cmocka_unit_test(accepted_gaps_are_named_only_where_there_are_any),
         cmocka_unit_test(signals_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

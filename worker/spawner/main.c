@@ -7,7 +7,7 @@
 #include "worker/spawner/idmap.h"
 #include "worker/spawner/memfd.h"
 #include "worker/spawner/plan.h"
-#include "worker/spawner/preflight.h"
+#include "worker/spawner/preflight_look.h"
 #include "worker/spawner/seccomp.h"
 #include "worker/spawner/spawner.h"
 
@@ -27,7 +27,14 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-enum { EXIT_USAGE = 64, EXIT_UNAVAILABLE = 69, EXIT_SOFTWARE = 70, EXIT_CONFIG = 78, WORKER_ID = 65533 };
+enum {
+    EXIT_USAGE = 64,
+    EXIT_UNAVAILABLE = 69,
+    EXIT_SOFTWARE = 70,
+    EXIT_CONFIG = 78,
+    WORKER_ID = 65533,
+    TABLE_MAX = 16384
+};
 #define WORKER_GRACE_NS (30 * 1000000000LL)
 #define EXE_ENV         "MILLRACE_SPAWNER_EXE"
 
@@ -155,7 +162,7 @@ static unsigned defences_off(void)
 }
 
 /* The state directory names us: a second spawner there is refused, and what an earlier one left is swept. */
-static enum err take_name(const struct spawner *s, char *name, size_t size, uint64_t *ret_hash,
+static enum err take_name(struct spawner *s, char *name, size_t size, uint64_t *ret_hash,
                           struct errinfo *info)
 {
     char fallback[64], real[PATH_MAX];
@@ -164,8 +171,8 @@ static enum err take_name(const struct spawner *s, char *name, size_t size, uint
     const char *dir = state_dir != NULL ? state_dir : fallback;
     if ((mkdir(dir, 0755) != 0 && errno != EEXIST) || realpath(dir, real) == NULL)
         return errinfo_set(info, ERR_SYSTEM, errno, "the state directory %s", dir);
-    int fd = open(real, O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* held until we end */
-    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) != 0)
+    s->state = open(real, O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* held until we end */
+    if (s->state < 0 || flock(s->state, LOCK_EX | LOCK_NB) != 0)
         return errinfo_set(info, ERR_SYSTEM, errno, "another spawner uses %s", real);
     *ret_hash = str_hash(STR_HASH, str_of(real));
     snprintf(name, size, "millrace-%016llx", (unsigned long long)*ret_hash);
@@ -319,6 +326,22 @@ static int stop(struct spawner *s)
     return s->failed && s->worker_status == 0 ? EXIT_SOFTWARE : s->worker_status;
 }
 
+/* What the host lacks is told when somebody asks, and when it keeps us from starting. */
+static enum err look_at_host(struct spawner *s, const struct options *o, struct errinfo *info)
+{
+    struct preflight_facts facts;
+    preflight_look(&s->cgroups, s->privileged, s->state, &facts);
+    s->missing = facts.missing;
+    s->accepted = o->accepted;
+    bool passes = preflight_passes(s->missing, s->accepted);
+    if (o->check || !passes) {
+        auto_buf table = BUF_INIT(TABLE_MAX);
+        preflight_write_table(&facts, s->accepted, &table);
+        fputs(buf_cstr(&table), stderr);
+    }
+    return passes ? ERR_OK : errinfo_set(info, ERR_UNSUPPORTED, 0, "this host lacks what pods need");
+}
+
 static enum err prepare(struct spawner *s, const struct options *o, struct errinfo *info)
 {
     char name[40];
@@ -328,15 +351,9 @@ static enum err prepare(struct spawner *s, const struct options *o, struct errin
     enum err e = take_name(s, name, sizeof name, &name_hash, info);
     if (e == ERR_OK)
         e = cgroups_open(&s->cgroups, name, s->privileged, info);
-    if (e != ERR_OK)
-        return e;
-    s->accepted = o->accepted;
-    s->missing = preflight_look(&s->cgroups, s->privileged);
-    if (o->check || !preflight_passes(s->missing, s->accepted))
-        preflight_print(s->missing, s->accepted);
-    if (!preflight_passes(s->missing, s->accepted))
-        return errinfo_set(info, ERR_UNSUPPORTED, 0, "this host lacks what pods need");
-    if (s->privileged)
+    if (e == ERR_OK)
+        e = look_at_host(s, o, info);
+    if (e == ERR_OK && s->privileged)
         e = idmap_reserve(name_hash, &s->host_base, info);
     if (e == ERR_OK)
         e = seccomp_build(true, &s->filter, info);
@@ -401,6 +418,7 @@ int main(int argc, char **argv)
     }
     spawner = (struct spawner){.worker_uid = WORKER_ID,
                                .worker_gid = WORKER_ID,
+                               .state = -1,
                                .helper = -1,
                                .worker = -1,
                                .filter = -1,

@@ -57,9 +57,11 @@ static void reply(struct spawner *s, enum spawner_reply_type type, uint64_t tag,
 
 void pods_say_hello(struct spawner *s)
 {
-    struct spawner_reply r = {
-        .magic = SPAWNER_MAGIC, .type = SPAWNER_HELLO, .missing = s->missing, .rootless = !s->privileged};
-    preflight_names(s->missing, r.text, sizeof r.text);
+    struct spawner_reply r = {.magic = SPAWNER_MAGIC,
+                              .type = SPAWNER_HELLO,
+                              .missing = s->missing,
+                              .accepted = s->accepted,
+                              .rootless = !s->privileged};
     int size = SEND_BUFFER;
     enum err e = setsockopt(s->worker, SOL_SOCKET, SO_SNDBUF, &size, sizeof size) == 0 ? ERR_OK : ERR_SYSTEM;
     if (e == ERR_OK)

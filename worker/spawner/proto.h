@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-enum { SPAWNER_MAGIC = 0x4d525350, SPAWNER_VERSION = 1, SPAWNER_TEXT_MAX = 256, SPAWNER_KIND_MAX = 16 };
+enum { SPAWNER_MAGIC = 0x4d525350, SPAWNER_VERSION = 2, SPAWNER_TEXT_MAX = 256, SPAWNER_KIND_MAX = 16 };
 #define SPAWNER_FD_ENV "MILLRACE_SPAWNER_FD"
 
 /* Limits of a pod that the kernel keeps for the whole pod. Every one is finite. */
@@ -38,7 +38,7 @@ struct spawner_request {
 };
 
 enum spawner_reply_type {
-    SPAWNER_HELLO = 64,   /* first message: what this host gives (`missing`, `text`), unasked */
+    SPAWNER_HELLO = 64,   /* first message: what this host gives (`missing`, `accepted`), unasked */
     SPAWNER_CREATED = 65, /* pod; one descriptor: the stream socket to its runner */
     SPAWNER_CHANGED = 66,
     SPAWNER_USAGED = 67,
@@ -59,7 +59,8 @@ struct spawner_reply {
     uint32_t type;
     uint64_t tag;      /* 0 when unasked */
     uint64_t pod;      /* never 0, never used again while this spawner lives */
-    uint64_t missing;  /* HELLO: bits of enum defence (preflight.def) that the host lacks */
+    uint64_t missing;  /* HELLO: bits of enum preflight (preflight.def) that the host lacks */
+    uint64_t accepted; /* HELLO: those that may be missing */
     uint32_t rootless; /* HELLO: 1 when without privilege */
     uint32_t reserved;
     struct pod_usage usage;

@@ -44,6 +44,7 @@ struct spawner {
     char **worker_argv;
     unsigned worker_uid, worker_gid;
     int epoll, signals;
+    int state;         /* its directory, whose lock we hold */
     int filter, image; /* memfds: system call filter, the helper's executable */
     int helper;        /* socket */
     int worker;        /* socket */
