@@ -237,6 +237,31 @@ def test_a_compile_error_is_the_end(pods):
     assert b"absent.txt" in facts["stderr"]
 
 
+# What a compiler that works beside its program leaves there when it is ended, and how it ends then.
+LEAVES = "mkdir rmeta; echo x | tee .program.rcgu.o rmeta/lib.rmeta > whole.o\n"
+CUT_SHORT = {
+    "error": ("exit 1", {}, "own"),
+    "signal": ("kill -9 $$", {}, "own"),
+    "deadline": ("sleep 60", dict(wall_ms=500), "wall"),
+    "processor": ("while :; do :; done", dict(cpu_ms=300), "cpu"),
+    "memory": ("x=$(tail -c 100M /dev/zero | tr '\\0' x)", dict(memory=32 << 20), "memory"),
+}
+
+
+@pytest.mark.parametrize("how", CUT_SHORT)
+def test_what_a_compiler_leaves_is_no_file_of_the_run(pods, how):
+    last, limits, end = CUT_SHORT[how]
+    facts = pods.run("/bin/true", name="main.py", code=LEAVES + last, compile="/bin/bash main.py", collect=True, **limits)
+    assert facts["exit"]["end"] == end, facts
+    assert facts.get("files", []) == []
+
+
+def test_what_a_program_leaves_is_told_when_its_compiler_was_good(pods):
+    facts = pods.run("/bin/bash", "-c", "exit 3", name="main.py", code=LEAVES, compile="/bin/bash main.py", collect=True)
+    assert facts["exit"]["exit_code"] == 3
+    assert {f["path"] for f in facts["files"]} == {".program.rcgu.o", "rmeta/lib.rmeta", "whole.o"}
+
+
 def test_the_source_is_a_file_in_the_working_directory(pods):
     facts = pods.run("/usr/bin/python3", "main.py", name="main.py", code="import os; print(os.getcwd(), os.listdir())")
     assert facts["stdout"] == b"/mnt/data ['main.py']\n"

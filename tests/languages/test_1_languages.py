@@ -102,11 +102,12 @@ def check_broken(lang, body):
     assert body["exit_code"] not in (0, None) and body["job_status"] == "completed" and body["stdout"] == ""
     assert re.search(LANGUAGES[lang]["points_at"], body["stderr"]), body["stderr"]
     assert body["stage"] == ("compile" if LANGUAGES[lang]["compiled"] else None)
+    assert body["files"] == []
 
 
 def check_forever(lang, body):
     assert (body["job_status"], body["limit"], body["timed_out"], body["status"]) == ("timed_out", "wall", True, "TO")
-    assert body["stdout"] == "begun\n"
+    assert body["stdout"] == "begun\n" and body["files"] == []
     wait_until("its child has ended", lambda: not [line for _, line in parents().values() if line == f"sleep {SLEEP[lang]}"])
 
 
@@ -155,6 +156,15 @@ def test_types_do_not_stop_typescript(plant):
 def test_javas_class_may_have_any_name(plant, code, out):
     with Api(plant) as api:
         well(api.exec("java", code), out + "\n")
+
+
+@pytest.mark.parametrize("timeout_ms", [40, 160, 320])
+def test_what_a_compiler_had_begun_is_no_file_of_the_run(plant, timeout_ms):
+    """Ended wherever it is just then; each source is another, for one that is kept is not compiled."""
+    with Api(plant) as api:
+        for lang in (lang for lang, row in LANGUAGES.items() if row["compiled"] and lang != "java"):
+            body = api.exec(lang, LANGUAGES[lang]["hello"] + "\n" * timeout_ms, timeout_ms=timeout_ms)
+            assert body["files"] == [] and "refused_files" not in body, (lang, body)
 
 
 def test_gos_library_is_compiled_ahead(plant):

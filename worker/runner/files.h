@@ -34,6 +34,7 @@ struct files_entry {
 struct files {
     bool wanted;    /* FRAME_COLLECT came */
     bool open;      /* `root` is the working directory */
+    bool unstarted; /* it never ran: a file that is new is one of its compiler's, and nothing of the user's */
     bool contained; /* the program has our id: nothing is given to it */
     unsigned off;   /* bits of enum defence */
     int root, file;
@@ -42,7 +43,8 @@ struct files {
     struct frame_collect bounds;
     uint64_t outputs, bytes, refused, told, unlisted;
     size_t names_len, count, next;
-    size_t given; /* entries from before the look: inputs, what is skipped */
+    size_t passed_by; /* files of a compiler */
+    size_t given;     /* entries from before the look: inputs, what is skipped */
     struct files_entry entries[FILES_ENTRIES_MAX];
     char names[FILES_NAMES_MAX];
 };

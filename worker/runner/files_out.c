@@ -123,6 +123,10 @@ static void look_at_file(struct files *f, const char *path, const struct stat *s
 {
     struct str view = str_of(path);
     bool input = is_given(f, path, BIT(INPUT));
+    if (f->unstarted && !input) {
+        f->passed_by++;
+        return;
+    }
     if (st->st_nlink != 1)
         refuse(f, view, FILE_REFUSED_HARD_LINK);
     else if (!frame_path_ok(view))
@@ -239,10 +243,10 @@ bool files_look(struct files *f)
             refuse(f, str_of(name), FILE_REFUSED_UNREADABLE);
             continue;
         }
-        size_t before = f->count, refused = f->refused;
+        size_t before = f->count, passed_by = f->refused + f->passed_by;
         look_in(f, folder, name);
         close(folder);
-        if (f->bounds.all && f->count == before && f->refused == refused)
+        if (f->bounds.all && f->count == before && f->refused + f->passed_by == passed_by)
             f->entries[i].kind = FILES_EMPTY;
     }
     bool any = f->refused > 0;

@@ -375,6 +375,7 @@ static void finish(struct runner *r)
     }
     say_started(r);
     runner_must(state_announce(r));
+    r->files.unstarted = r->compile || (r->second && !goes_on(r));
     r->exit.files = !r->early && files_look(&r->files);
     say_exit(r, FRAME_EXIT, &r->exit);
     r->state = RUN_GIVING;
