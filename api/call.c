@@ -296,10 +296,10 @@ void call_on_request(void *arg, struct http_request *r)
 
 void call_write_error(int status, const char *details, const char *request_id, struct buf *out)
 {
-    enum client_error error = CE_BAD_REQUEST;
-    for (enum client_error e = 0; e < CE_COUNT; e++)
-        if (client_error_row(e)->status == status && error == CE_BAD_REQUEST)
-            error = e;
+    enum client_error error = 0;
+    while (error < CE_COUNT && client_error_row(error)->status != status)
+        error++;
+    error = error < CE_COUNT ? error : CE_BAD_REQUEST;
     client_error_write(error, details, request_id, status == 503 ? 1 : 0, out);
 }
 

@@ -84,7 +84,8 @@ def test_a_bad_head_is_refused_and_ends_the_connection(front, name, way):
         answers = raw.answers()
         assert len(answers) == 1 and answers[0][0] in statuses and raw.closed, answers
         assert answers[0][1]["connection"] == "close"
-        check_error(answers[0][2], answers[0][0])
+        told = check_error(answers[0][2], answers[0][0])
+        assert told["error_type"] == {414: "uri_too_long", 431: "head_too_large"}.get(answers[0][0], "bad_request")
 
 
 BAD_FRAMING = {
@@ -131,6 +132,15 @@ def test_bad_chunks(front, place, way):
         raw.send(post(front, ["Transfer-Encoding: chunked"], chunks) + post(front, [f"Content-Length: {len(GOOD)}"]), way)
         answers = raw.answers()
         assert len(answers) == 1 and answers[0][0] == 400 and raw.closed, answers
+
+
+def test_a_chunk_that_cannot_fit_is_not_waited_for(front):
+    with Raw(front.url) as raw:
+        raw.send(post(front, ["Transfer-Encoding: chunked"], b"2\r\n{ \r\n7ffffffffffffff\r\n"))
+        status, _, body = raw.answer()
+        told = check_error(body, 413)
+        assert status == 413 and raw.ends() and told["error_type"] == "payload_too_large"
+        assert str(64 << 20) in told["error"]
 
 
 @pytest.mark.parametrize("path", [

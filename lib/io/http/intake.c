@@ -3,13 +3,21 @@
 #include "base/clock.h"
 #include "io/http/conn.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+
+static void refuse_large(struct http_conn *c, const struct http_request *r)
+{
+    char text[96];
+    snprintf(text, sizeof text, "the body is larger than the %zu bytes that are taken here", r->max_body);
+    conn_refuse(c, 413, text);
+}
 
 static void begin_body(struct http_conn *c, struct http_request *r)
 {
     bool large = r->head.framing == HTTP_BODY_LENGTH && r->head.content_length > r->max_body;
     if (large) {
-        conn_refuse(c, 413, "the body is larger than this route takes");
+        refuse_large(c, r);
         return;
     }
     r->body_left = r->head.content_length;
@@ -83,7 +91,9 @@ static enum err move_body(struct http_conn *c, struct http_request *r)
         size_t used = 0;
         enum err e = chunked_decode(&r->chunked, buf_str(&c->in), &r->body, &used);
         buf_consume(&c->in, used);
-        return e;
+        /* A chunk says how long it will be: what cannot fit is not waited for. */
+        bool large = r->chunked.payload + r->chunked.left > r->max_body;
+        return large && (e == ERR_OK || e == ERR_AGAIN) ? ERR_FULL : e;
     }
     size_t n = c->in.len < r->body_left ? c->in.len : (size_t)r->body_left;
     buf_append(&r->body, c->in.data, n);
@@ -139,7 +149,7 @@ bool conn_step_body(struct http_conn *c)
         return false;
     }
     if (e == ERR_FULL) {
-        conn_refuse(c, 413, "the body is larger than this route takes");
+        refuse_large(c, r);
     } else if (e == ERR_NOMEM) {
         conn_refuse(c, 503, "too many large bodies are being read; retry soon");
     } else if (e != ERR_OK) {
