@@ -298,6 +298,13 @@ const struct config_table config_table = {
     .check = check,
 };
 
+const struct config_table config_client_table = {
+    .rows = rows,
+    .count = sizeof rows / sizeof rows[0],
+    .section = "client",
+    .foreign = foreign,
+};
+
 /* Percent-encodes all but what RFC 3986 leaves unreserved. */
 static void append_encoded(struct buf *out, const char *text)
 {

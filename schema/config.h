@@ -18,6 +18,8 @@ struct config {
 };
 
 extern const struct config_table config_table;
+/* The same, of which only the section `client` is heeded: what a server's settings are is none of its business. */
+extern const struct config_table config_client_table;
 
 /* Values of the ENUM fields, in the order of their choices. */
 enum config_profile { PROFILE_PRODUCTION, PROFILE_DEVELOPMENT };

@@ -50,6 +50,11 @@ const struct config_row *config_find(const struct config_table *table, struct st
     return NULL;
 }
 
+static bool is_heeded(const struct config_table *table, const struct config_row *row)
+{
+    return table->section == NULL || strcmp(table->section, row->section) == 0;
+}
+
 const struct config_row *config_nearest(const struct config_table *table, struct str name)
 {
     char upper[64];
@@ -61,7 +66,7 @@ const struct config_row *config_nearest(const struct config_table *table, struct
     unsigned least = (unsigned)name.n / 3 + 1; /* farther is no typing mistake */
     for (size_t i = 0; i < table->count; i++) {
         unsigned distance = str_distance((struct str){.p = upper, .n = name.n}, str_of(table->rows[i].name));
-        if (distance < least) {
+        if (distance < least && is_heeded(table, &table->rows[i])) {
             least = distance;
             best = &table->rows[i];
         }
@@ -90,7 +95,8 @@ bool config_is_ours(const struct config_table *table, struct str name)
     for (size_t i = 0; i < table->count; i++) {
         const char *underscore = strchr(table->rows[i].name, '_');
         size_t prefix = underscore != NULL ? (size_t)(underscore - table->rows[i].name) + 1 : 0;
-        if (prefix > 0 && str_starts(name, (struct str){.p = table->rows[i].name, .n = prefix}))
+        if (prefix > 0 && is_heeded(table, &table->rows[i]) &&
+            str_starts(name, (struct str){.p = table->rows[i].name, .n = prefix}))
             return true;
     }
     return false;
@@ -303,6 +309,8 @@ void config_apply_row(const struct config_table *table, struct config_base *out,
                       struct str value, struct config_origin origin)
 {
     const struct target t = {.row = row, .out = out, .origin = origin};
+    if (origin.source != CONFIG_DEFAULT && !is_heeded(table, row))
+        return;
     if (origin.source == CONFIG_COMMAND && config_is_secret(row->type)) {
         refuse(
             &t,

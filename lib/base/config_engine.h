@@ -71,6 +71,9 @@ struct config_base {
 struct config_table {
     const struct config_row *rows;
     size_t count;
+    /* NULL: all rows are heeded. Else only those of this section: the others stay at their defaults whatever a source
+       says of them, and names that look like theirs are nobody's mistake. */
+    const char *section;
     /* Names that belong to somebody else although they begin like ours; ends with NULL. A trailing '*'
        matches any end, a leading '*' any beginning. */
     const char *const *foreign;

@@ -10,7 +10,7 @@ import threading
 import time
 
 import pytest
-from system import BIN, wait_until
+from system import BIN, free_port, wait_until
 
 ID = re.compile(r"[A-Za-z0-9_-]{21}\n")
 
@@ -218,7 +218,11 @@ def test_cancel_and_jobs(system, program, api):
     job = system.millrace("submit", program("import time; time.sleep(60)")).stdout.strip()
     assert system.millrace("cancel", job).returncode == 0
     assert api.wait(job)["status"] == "cancelled"
-    row = system.millrace("jobs", "--limit", "1").stdout.split()
+    ended = system.millrace("submit", program("pass")).stdout.strip()
+    api.wait(ended)
+    late = system.millrace("cancel", ended)
+    assert late.returncode == 0 and "had ended already: completed" in late.stderr
+    row = system.millrace("jobs", "--status", "cancelled", "--limit", "1").stdout.split()
     assert row[:3] == [job, "cancelled", "py"]
     assert json.loads(system.millrace("jobs", "--json", job).stdout)["status"] == "cancelled"
     listed = json.loads(system.millrace("jobs", "--json", "--status", "cancelled", "--limit", "1").stdout)
@@ -233,7 +237,8 @@ def test_the_same_key_is_the_same_job(system, program):
 
 
 @pytest.mark.parametrize("argv, word", [
-    (["frobnicate"], "frobnicate"), (["run"], "usage"), (["run", "--lnag", "py", "x"], "--lang"),
+    (["frobnicate"], "frobnicate"), (["jbos"], "millrace jobs"), ([], "--help"), (["cancel", "../health"], "21"),
+    (["tail", "../../../../../health"], "21"), (["run"], "usage"), (["run", "--lnag", "py", "x"], "--lang"),
     (["jobs", "--limit", "0"], "--limit"), (["run", "-t"], "--timeout-ms"), (["tail", "short"], "21"),
     (["submit", "/nonexistent.py"], "nonexistent"),
 ])
@@ -245,7 +250,28 @@ def test_a_wrong_command_line_is_told_by_name(system, argv, word):
 def test_faults_of_the_api_are_shown(system, program):
     done = system.millrace("run", program("print(1)"), MILLRACE_API_KEY="wrong-wrong-wrong-wrong")
     assert done.returncode == 125 and "key" in done.stderr and "401" in done.stderr
-    assert system.millrace("tail", "A" * 21).returncode == 125
+    assert "MILLRACE_API_KEY" in done.stderr
+    gone = system.millrace("tail", "A" * 21)
+    assert gone.returncode == 125 and "check the path and the id (404 resource_not_found" in gone.stderr
+    # A field's sentence is told once, and none of it as JSON.
+    wrong = system.millrace("jobs", "--status", "foo")
+    assert wrong.returncode == 125 and wrong.stderr.count("must be queued, running") == 1 and "{" not in wrong.stderr
+
+
+def test_settings_of_servers_and_of_other_programs_are_no_matter(system, program, tmp_path):
+    """A project's own .env and environment stop nobody who only wants a program run."""
+    (tmp_path / ".env").write_text("API_TOKEN=x\nLOG_LEVEL=verbose\nREDIS_URI=y\nAPI_KEYS=short\n")
+    done = subprocess.run([BIN / "millrace", "run", program("print(1)")], cwd=tmp_path, capture_output=True, text=True,
+                          stdin=subprocess.DEVNULL, timeout=60,
+                          env={**system.client_env, "API_TOKEN": "x", "STATE_DIR": "y", "MAX_EXECUTION_TIME": "z"})
+    assert (done.stdout, done.stderr, done.returncode) == ("1\n", "", 0)
+    typo = system.millrace("run", program("print(1)"), MILLRACE_ULR="x")
+    assert typo.returncode == 125 and "did you mean MILLRACE_URL?" in typo.stderr
+
+
+def test_an_api_that_is_away_is_told_while_it_is_waited_for(start):
+    run = start("jobs", "--url", f"http://127.0.0.1:{free_port()}")
+    assert b"trying again" in run.stderr.readline() and run.poll() is None
 
 
 @pytest.mark.parametrize("command", ["run", "submit", "tail", "cancel", "jobs", "bench", "up", "config"])

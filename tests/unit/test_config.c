@@ -352,6 +352,27 @@ static void arguments_are_taken_out(void **state)
     assert_int_equal(config_take_args(&request, &argc, argv, &info), ERR_INVALID);
 }
 
+static void a_client_heeds_its_own_settings_only(void **state)
+{
+    struct place *place = *state;
+    static const char *const env[] = {"LOG_LEVEL=verbose", "API_TOKEN=x", "MILLRACE_API_KEY=k", NULL};
+    static const char *const typo[] = {"MILLRACE_ULR=x", NULL};
+    struct config cfg = {0}, bad = {0};
+    struct errinfo info = {0};
+    write_file(place->directory, ".env", "API_KEYS=short\nREDIS_URI=y\nMILLRACE_URL=http://there\n");
+    const struct config_request request = {.directory = place->directory, .environment = env};
+    assert_int_equal(config_load(&config_client_table, &cfg.base, &request, &info), ERR_OK);
+    assert_string_equal(cfg.client_url, "http://there");
+    assert_string_equal(cfg.client_api_key, "k");
+    assert_int_equal(cfg.api_keys.count, 0);
+    assert_int_equal(cfg.log_level, LOG_INFO);
+    const struct config_request other = {.directory = place->directory, .environment = typo};
+    assert_int_equal(config_load(&config_client_table, &bad.base, &other, &info), ERR_INVALID);
+    assert_non_null(strstr(info.text, "MILLRACE_URL"));
+    config_release(&cfg.base);
+    config_release(&bad.base);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -365,6 +386,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(secrets_are_never_told, enter, leave),
         cmocka_unit_test_setup_teardown(values_are_shown_without_secrets, enter, leave),
         cmocka_unit_test_setup_teardown(redis_url_from_its_parts, enter, leave),
+        cmocka_unit_test_setup_teardown(a_client_heeds_its_own_settings_only, enter, leave),
         cmocka_unit_test(arguments_are_taken_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -300,7 +300,7 @@ static void append_key(struct bench *b, const char *url)
     struct config config = {0};
     struct config_request request = {0};
     struct errinfo info;
-    if (!config_load(&config_table, &config.base, &request, &info) && config.client_api_key &&
+    if (!config_load(&config_client_table, &config.base, &request, &info) && config.client_api_key &&
         config.client_api_key[0] && str_starts(str_of(url), str_of(config.client_url)))
         buf_printf(&b->request, "x-api-key: %s\r\n", config.client_api_key);
     config_release(&config.base);

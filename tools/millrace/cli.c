@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/millrace/cli.h"
 
+#include "base/id.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -190,6 +192,24 @@ static enum err parse_words(struct parse *p)
                        command->arguments);
 }
 
+static enum err no_command(const char *word, struct errinfo *info)
+{
+    if (!word)
+        return errinfo_set(info, ERR_INVALID, 0, "a command is missing; see `millrace --help`");
+    const char *near = NULL;
+    unsigned best = 3;
+    for (size_t i = 0; i < CMD_COUNT; i++) {
+        unsigned far = str_distance(str_of(word), str_of(commands[i].name));
+        if (far < best && far < strlen(commands[i].name)) {
+            best = far;
+            near = commands[i].name;
+        }
+    }
+    return errinfo_set(info, ERR_INVALID, 0, "no command '%.80s'; %s%s%s", word,
+                       near ? "did you mean `millrace " : "see `millrace --help", near ? near : "",
+                       near ? "`?" : "`");
+}
+
 enum err cli_parse(int argc, char **argv, struct cli *ret_cli, struct errinfo *info)
 {
     for (size_t i = 0; argc > 1 && i < CMD_COUNT; i++) {
@@ -199,8 +219,7 @@ enum err cli_parse(int argc, char **argv, struct cli *ret_cli, struct errinfo *i
         struct parse p = {.cli = ret_cli, .argc = argc, .argv = argv, .at = 2, .info = info};
         return parse_words(&p);
     }
-    return errinfo_set(info, ERR_INVALID, 0, "%s '%s'; see `millrace --help`",
-                       argc > 1 ? "no command" : "which command", argc > 1 ? argv[1] : "?");
+    return no_command(argc > 1 ? argv[1] : NULL, info);
 }
 
 void cli_help(struct buf *out)
@@ -232,6 +251,16 @@ void cli_command_help(enum command_id id, struct buf *out)
                  row->metavar ? row->metavar : "");
         buf_printf(out, "  %-28s %s\n", left, row->help);
     }
+}
+
+bool cli_is_job(const char *word)
+{
+    bool good = id_valid(str_of(word));
+    if (!good)
+        fprintf(stderr,
+                "millrace: '%.80s' is not a job's id, which has 21 characters of A-Z a-z 0-9 _ and -\n",
+                word);
+    return good;
 }
 
 int cli_run(const struct cli *cli)

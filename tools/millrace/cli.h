@@ -56,6 +56,8 @@ MUST_CHECK enum err cli_parse(int argc, char **argv, struct cli *ret_cli, struct
 void cli_help(struct buf *out); /* all commands */
 void cli_command_help(enum command_id command, struct buf *out);
 int cli_run(const struct cli *cli); /* the exit code */
+/* Says what is wrong with it. Ids go into paths: nothing but an id may. */
+MUST_CHECK bool cli_is_job(const char *word);
 
 #define X(symbol, function, ...) int function(const struct cli *cli);
 #include "tools/millrace/commands.def"

@@ -11,6 +11,7 @@ enum {
     PATIENCE_MS = 20000,
     FIRST_PAUSE_MS = 100,
     MAX_PAUSE_MS = 2000,
+    TELL_MS = 1500,
     CALL_TIMEOUT_MS = 120000,
     KEY_HEADER_MAX = 300
 };
@@ -34,7 +35,7 @@ const char *client_ca_file(const struct client *c)
 static enum err find_api(struct client *c, struct errinfo *info)
 {
     struct config_request request = {0};
-    enum err e = config_load(&config_table, &c->config.base, &request, info);
+    enum err e = config_load(&config_client_table, &c->config.base, &request, info);
     if (e)
         return e;
     const char *url = c->cli->url ? c->cli->url : c->config.client_url;
@@ -75,6 +76,15 @@ void client_close(struct client *c)
     config_release(&c->config.base);
 }
 
+/* What is not in the sentence before it already. */
+static void print_detail(const char *error, const json_t *detail)
+{
+    const char *text = json_string_value(json_object_get(detail, "message"));
+    const char *field = json_string_value(json_object_get(detail, "field"));
+    if (text && !strstr(error, text))
+        fprintf(stderr, "; %s%s%s", field ? field : "", field ? ": " : "", text);
+}
+
 /* {error, error_type, details, request_id} */
 void client_print_fault(int status, struct str body)
 {
@@ -91,11 +101,11 @@ void client_print_fault(int status, struct str body)
         return;
     }
     fprintf(stderr, "millrace: %s", error);
-    if (json_is_array(details) || json_is_object(details)) {
-        auto_buf text = BUF_INIT(4096);
-        if (!json_write(details, &text) && text.len > 2)
-            fprintf(stderr, " %s", buf_cstr(&text));
-    }
+    size_t i;
+    json_t *detail;
+    json_array_foreach(details, i, detail) print_detail(error, detail);
+    if (status == 401)
+        fputs("; the command line takes it from MILLRACE_API_KEY", stderr);
     fprintf(stderr, " (%d %s%s%s)\n", status, type ? type : "", id ? ", request " : "", id ? id : "");
 }
 
@@ -182,6 +192,38 @@ static void print_failure(const struct one_call *call, const char *url)
         fprintf(stderr, "millrace: %s: %s\n", url, call->why);
 }
 
+/* A person who waits is told why. */
+static void tell_waiting(const struct one_call *call, const char *url, int64_t waited_ms)
+{
+    if (waited_ms < TELL_MS)
+        return;
+    if (call->e == ERR_INVALID)
+        fprintf(stderr, "millrace: the API is not ready (%d), trying again\n", call->status);
+    else
+        fprintf(stderr, "millrace: %s: %s; trying again\n", url, call->why);
+}
+
+/* Until it is done, or what is safe to repeat was tried for a while. */
+static enum err try_patiently(struct one_call *call, const struct http_call_options *options, bool safe)
+{
+    const int64_t since = clock_mono_ns();
+    int64_t waited;
+    int wait = FIRST_PAUSE_MS;
+    bool told = false;
+    enum err e;
+    while ((e = try_once(call, options)) && call->again && safe &&
+           (waited = (clock_mono_ns() - since) / 1000000) < PATIENCE_MS) {
+        int asked = call->retry_after_s < PATIENCE_MS / 1000 ? call->retry_after_s * 1000 : PATIENCE_MS;
+        int pause = asked > 0 ? asked : wait;
+        if (!told)
+            tell_waiting(call, options->url, waited + pause);
+        told = waited + pause >= TELL_MS;
+        pause_ms(call->client, pause);
+        wait = wait * 2 < MAX_PAUSE_MS ? wait * 2 : MAX_PAUSE_MS;
+    }
+    return e;
+}
+
 enum err client_call(struct client *c, const char *method, const char *path, struct str body,
                      const char *idempotency_key, struct client_answer *ret_answer)
 {
@@ -200,14 +242,7 @@ enum err client_call(struct client *c, const char *method, const char *path, str
                                         .timeout_ms = CALL_TIMEOUT_MS,
                                         .max_body = CLIENT_ANSWER_MAX};
     struct one_call call = {.client = c, .answer = ret_answer, .fault = BUF_INIT(65536)};
-    bool safe = idempotency_key || strcmp(method, "POST") != 0;
-    int64_t until = clock_mono_ns() + (int64_t)PATIENCE_MS * 1000000;
-    int wait = FIRST_PAUSE_MS;
-    enum err e;
-    while ((e = try_once(&call, &options)) && call.again && safe && clock_mono_ns() < until) {
-        pause_ms(c, call.retry_after_s > 0 ? call.retry_after_s * 1000 : wait);
-        wait = wait * 2 < MAX_PAUSE_MS ? wait * 2 : MAX_PAUSE_MS;
-    }
+    enum err e = try_patiently(&call, &options, idempotency_key || strcmp(method, "POST") != 0);
     if (e)
         print_failure(&call, url);
     buf_free(&call.fault);

@@ -38,30 +38,33 @@ int cmd_submit(const struct cli *cli)
     return e ? EXIT_CANNOT : 0;
 }
 
-/* Ids go into a path: nothing but an id may. */
-static enum err job_path(const char *job, char out[PATH_LEN])
+static int cancel_one(struct client *c, const char *job)
 {
-    if (!id_valid(str_of(job))) {
-        fprintf(stderr, "millrace: '%s' is not a job's id\n", job);
-        return ERR_INVALID;
-    }
-    snprintf(out, PATH_LEN, "/v1/jobs/%s", job);
-    return ERR_OK;
+    char path[PATH_LEN];
+    auto_answer answer = {0};
+    snprintf(path, sizeof path, "/v1/jobs/%s", job);
+    if (client_call(c, "DELETE", path, (struct str){0}, NULL, &answer))
+        return EXIT_CANNOT;
+    const char *status = text_of(answer.body, "status");
+    if (c->cli->json && answer.body)
+        client_print_json(answer.body);
+    else if (strcmp(status, "running") && strcmp(status, "cancelled"))
+        fprintf(stderr, "millrace: %s had ended already: %s\n", job, status);
+    return 0;
 }
 
 int cmd_cancel(const struct cli *cli)
 {
     struct client c;
     int code = 0;
+    for (int i = 0; i < cli->arg_count; i++)
+        if (!cli_is_job(cli->args[i]))
+            return EXIT_USAGE;
     if (client_open(&c, cli))
         return EXIT_CANNOT;
     for (int i = 0; i < cli->arg_count; i++) {
-        char path[PATH_LEN];
-        auto_answer answer = {0};
-        if (job_path(cli->args[i], path) || client_call(&c, "DELETE", path, (struct str){0}, NULL, &answer))
-            code = EXIT_CANNOT;
-        else if (cli->json && answer.body)
-            client_print_json(answer.body);
+        int one = cancel_one(&c, cli->args[i]);
+        code = one ? one : code;
     }
     client_close(&c);
     return code;
@@ -129,7 +132,8 @@ static int show_job(struct client *c, const struct cli *cli)
 {
     char path[PATH_LEN];
     auto_answer answer = {0};
-    if (job_path(cli->args[0], path) || client_call(c, "GET", path, (struct str){0}, NULL, &answer))
+    snprintf(path, sizeof path, "/v1/jobs/%s", cli->args[0]);
+    if (client_call(c, "GET", path, (struct str){0}, NULL, &answer))
         return EXIT_CANNOT;
     if (cli->json)
         client_print_json(answer.body);
@@ -141,6 +145,8 @@ static int show_job(struct client *c, const struct cli *cli)
 int cmd_jobs(const struct cli *cli)
 {
     struct client c;
+    if (cli->arg_count && !cli_is_job(cli->args[0]))
+        return EXIT_USAGE;
     if (client_open(&c, cli))
         return EXIT_CANNOT;
     int code = cli->arg_count ? show_job(&c, cli) : list_jobs(&c, cli);

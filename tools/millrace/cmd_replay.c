@@ -141,10 +141,10 @@ static enum err find_attempt(struct replay *r)
 static int replay(const struct cli *cli)
 {
     struct replay r = {.job = cli->args[0], .exit_code = EXIT_CANNOT};
-    if (!id_valid(str_of(r.job)) || !parse_speed(cli->speed, &r.speed)) {
-        fprintf(stderr, "millrace: %s\n",
-                id_valid(str_of(r.job)) ? "--speed must be a number from 0 to 1000000"
-                                        : "that is not a job's id");
+    if (!cli_is_job(r.job))
+        return EXIT_USAGE;
+    if (!parse_speed(cli->speed, &r.speed)) {
+        fprintf(stderr, "millrace: --speed must be a number from 0 to 1000000\n");
         return EXIT_USAGE;
     }
     if (client_open(&r.client, cli))

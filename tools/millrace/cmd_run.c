@@ -315,10 +315,8 @@ int cmd_run(const struct cli *cli)
 int cmd_tail(const struct cli *cli)
 {
     struct show s;
-    if (strlen(cli->args[0]) != ID_LEN) {
-        fprintf(stderr, "millrace: a job's id has %d characters\n", ID_LEN);
+    if (!cli_is_job(cli->args[0]))
         return EXIT_USAGE;
-    }
     if (show_open(&s, cli))
         return EXIT_CANNOT;
     snprintf(s.job, sizeof s.job, "%s", cli->args[0]);

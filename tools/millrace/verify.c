@@ -163,10 +163,8 @@ static int verdict(const struct verify *v)
 int verify_run(const char *only, const char *file, const char *const *sets, size_t set_count)
 {
     struct store store;
-    if (only && !id_valid(str_of(only))) {
-        fprintf(stderr, "millrace: '%s' is not a job's id\n", only);
+    if (only && !cli_is_job(only))
         return EXIT_USAGE;
-    }
     if (store_open(&store, file, sets, set_count))
         return EXIT_CANNOT;
     struct verify v = {.store = &store, .prefix = store.config.redis_key_prefix, .only = only};
