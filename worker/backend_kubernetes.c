@@ -11,6 +11,8 @@
 
 #include <assert.h>
 #include <ctype.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +28,9 @@ enum {
     VERDICT_WORKING_SECONDS = 15,
     DELETE_PAUSE_MAX = 6, /* doublings of a second */
     CLOSE_SECONDS = 3,
+    /* Deleting a pod that was used waits for the job's answer to be under way, and for the runner to end. */
+    DELETE_LATER_MS = 50,
+    ENDING_MS = 1000,
 };
 
 int64_t kube_now(void)
@@ -107,15 +112,27 @@ static void on_deleted(void *arg, const struct kube_result *result)
     finish_if_over(kp);
 }
 
+/* The runner was DONE, so that it alone was left, and has closed its end as we have ours: PID 1 has ended, and with it the container. */
+static bool has_ended(const struct kube_pod_of *kp)
+{
+    struct tcp_info tcp = {0};
+    socklen_t size = sizeof tcp;
+    return kp->pod.phase == LINK_DONE && getsockopt(kp->pod.fd, IPPROTO_TCP, TCP_INFO, &tcp, &size) == 0 &&
+           tcp.tcpi_state == TCP_CLOSE;
+}
+
+/* Where nothing is left to end, the kubelet need not tell how it ended: that saves requests of its own, and a second or two. */
 static void begin_delete(struct kube_pod_of *kp)
 {
     struct kube_ref ref = pod_ref(kp);
-    struct kube_delete how = {.grace_s = -1, .uid = kp->uid[0] ? kp->uid : NULL};
-    if (kp->creating || kp->deleting || kp->gone || kube_now() < kp->delete_ns)
+    bool ended = has_ended(kp);
+    int64_t now = kube_now();
+    struct kube_delete how = {.grace_s = ended ? 0 : -1, .uid = kp->uid[0] ? kp->uid : NULL};
+    if (kp->creating || kp->deleting || kp->gone || now < kp->delete_ns || (!ended && now < kp->ending_ns))
         return;
     kp->deleting = kube_delete(kp->k->kube, &ref, &how, 0, on_deleted, kp, NULL) == ERR_OK;
     if (!kp->deleting)
-        kp->delete_ns = kube_now() + SECOND_NS;
+        kp->delete_ns = now + SECOND_NS;
 }
 
 static void kubernetes_destroy(struct pod *pod)
@@ -126,6 +143,10 @@ static void kubernetes_destroy(struct pod *pod)
     pod_watch(pod);
     if (pod->fd >= 0)
         shutdown(pod->fd, SHUT_RDWR); /* the runner ends with it, whatever the API server does */
+    if (pod->phase == LINK_DONE) {
+        kp->delete_ns = kube_now() + DELETE_LATER_MS * (SECOND_NS / 1000);
+        kp->ending_ns = kube_now() + ENDING_MS * (SECOND_NS / 1000);
+    }
     begin_delete(kp);
     finish_if_over(kp);
 }
@@ -241,7 +262,8 @@ static void on_created(void *arg, const struct kube_result *result)
 {
     struct kube_pod_of *kp = arg;
     kp->creating = false;
-    if (result->reason == KUBE_OK) {
+    /* What the watch has shown was made, whatever became of the answer: a job may be in it. */
+    if (result->reason == KUBE_OK || kp->uid[0] != '\0') {
         kp->k->made++;
         kp->seen = kp->k->list_number;
         if (result->object)

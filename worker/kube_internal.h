@@ -55,6 +55,7 @@ struct kube_pod_of {
     char why[KUBE_WHY_MAX];
     unsigned seen; /* the watch's list that it was in */
     int64_t born_ns, dialled_ns, eof_ns, delete_ns;
+    int64_t ending_ns;  /* destroyed: until then its runner may still be ending */
     int64_t refused_ns; /* the first time that its runner did not let us in */
     unsigned delete_tries;
 };
