@@ -94,6 +94,8 @@ void jobrun_refuse(struct jobrun *run, enum reason reason, const char *why)
 
 void jobrun_replace_pod(struct jobrun *run, const char *why)
 {
+    /* Only this of a pod's reasons concerns who made the images, and would be hidden behind the general one. */
+    bool lied = run->facts.lost && run->facts.lost_reason == REASON_POD_PROTOCOL;
     log_warn("a claimed pod was dead and is replaced", F_JOB(run->job.text, run->attempt), F_STR("why", why));
     metrics_add(run->runs->options.metrics, METRIC_PODS_REPLACED, 0, 0, 1);
     run->released = false;
@@ -101,7 +103,7 @@ void jobrun_replace_pod(struct jobrun *run, const char *why)
     run->loaded = run->pod_lost = run->facts.lost = false;
     jobrun_drop_pod(run, true);
     if (run->pods_tried >= PODS_PER_JOB)
-        jobrun_return(run, REASON_NO_POD);
+        jobrun_return(run, lied ? REASON_POD_PROTOCOL : REASON_NO_POD);
     else
         jobrun_take_pod(run);
 }

@@ -69,7 +69,7 @@ def answers(plant):
 
 
 @pytest.mark.parametrize("lang, reason", [
-    ("bash", "no_pod"), ("js", "no_pod"), ("go", "no_pod"), ("r", "no_pod"), ("c", "image_unavailable"), ("d", "image_unavailable"),
+    ("bash", "pod_protocol"), ("js", "pod_protocol"), ("go", "pod_protocol"), ("r", "no_pod"), ("c", "image_unavailable"), ("d", "image_unavailable"),
 ])
 def test_a_run_is_told_why(plant, answers, lang, reason):
     """It is tried again in another pod, and each attempt has its reason: the program had not started."""
