@@ -295,6 +295,7 @@ static enum err open_pools(struct worker *w)
         .remote = w->kubernetes,
         .start_ms = w->kubernetes ? c->k8s_pod_start_ms + START_EXTRA_MS
                                   : 0, /* the backend knows more than the pool */
+        .cluster_ms = c->k8s_cluster_patience_ms,
         .pause_max_ms = w->kubernetes ? REMOTE_PAUSE_MS : 0,
         .now_ns = clock_mono_ns,
         .changed = on_changed,

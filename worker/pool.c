@@ -12,7 +12,15 @@
 
 #define MS_NS 1000000LL
 /* Asking is cheap where it fails at once; a template that is starting should not be found late. */
-enum { BUSY_CONCURRENCY = 1, BACKOFF_FIRST_MS = 50, BACKOFF_MAX_MS = 1000, FAILURES_A_LINE = 64 };
+enum {
+    BUSY_CONCURRENCY = 1,
+    BACKOFF_FIRST_MS = 50,
+    BACKOFF_MAX_MS = 1000,
+    FAILURES_A_LINE = 64,
+    /* A claimed pod's successor is asked for when a short run has its answer: asking takes this worker, and the cluster, from it.
+       Not from the newest claim but from the first that waits so, so that no load puts it off. */
+    SUCCESSOR_PAUSE_MS = 25,
+};
 
 struct pool {
     struct pools *pools;
@@ -34,6 +42,7 @@ struct pools {
     struct pools_options options;
     struct pool pool[POOL_KINDS_MAX];
     size_t n;
+    int64_t background_ns; /* nothing is made in the background before; 0: no claim put it off */
     bool stopped, filling;
 };
 
@@ -137,11 +146,19 @@ static enum err create_one(struct pool *pool)
     return ERR_OK;
 }
 
+static void put_off_background(struct pools *pools)
+{
+    if (pools->options.remote && pools->background_ns == 0)
+        pools->background_ns = now_ns(pools) + SUCCESSOR_PAUSE_MS * MS_NS;
+}
+
 static struct pool_pod *claim_idle(struct pool *pool)
 {
     struct pool_pod *pp = list_first(&pool->in_state[POD_ST_IDLE], struct pool_pod, link);
-    if (pp)
-        pod_set_state(pp, POD_ST_CLAIMED);
+    if (!pp)
+        return NULL;
+    pod_set_state(pp, POD_ST_CLAIMED);
+    put_off_background(pool->pools);
     return pp;
 }
 
@@ -182,10 +199,10 @@ static struct pool *fallback_for(const struct pool *pool, const struct pool_wait
 /* While the cluster does not answer its jobs wait: no other worker could do more. */
 static int64_t patience_of(const struct pool *pool, const struct pool_wait *wait)
 {
-    int seconds = pool->reason == REASON_CLUSTER_UNAVAILABLE ? POOL_CLUSTER_SECONDS
-                  : wait->never                              ? POOL_PATIENCE_SECONDS
-                                                             : 0;
-    return seconds * 1000 * MS_NS;
+    int64_t ms = pool->reason == REASON_CLUSTER_UNAVAILABLE ? pool->pools->options.cluster_ms
+                 : wait->never                              ? POOL_PATIENCE_SECONDS * 1000
+                                                            : 0;
+    return ms * MS_NS;
 }
 
 /* Waits of a pool that cannot be filled go to its fallback, or are told. */
@@ -276,6 +293,9 @@ static void fill(struct pools *pools)
     if (pools->stopped || pools->filling)
         return;
     pools->filling = true;
+    bool background = pools->background_ns <= now_ns(pools);
+    if (background)
+        pools->background_ns = 0;
     for (;;) {
         unsigned starting = total(pools, POD_ST_STARTING);
         /* Beside running jobs the background makes one at a time, two when a pool is nearly empty: what it makes takes the
@@ -286,7 +306,7 @@ static void fill(struct pools *pools)
                                                                    : BUSY_CONCURRENCY;
         if (starting >= pools->options.create_concurrency || pools_count(pools) >= pools->options.max_pods)
             break;
-        struct pool *pool = neediest(pools, starting < background_limit);
+        struct pool *pool = neediest(pools, background && starting < background_limit);
         if (!pool || create_one(pool) != ERR_OK)
             break;
     }

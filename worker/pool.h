@@ -59,13 +59,7 @@ struct pool_kind {
     bool slow;            /* a job that finds none ready takes the fallback and does not wait */
 };
 
-enum {
-    POOL_KINDS_MAX = 16,
-    POOL_GIVE_UP = 5,
-    POOL_START_SECONDS = 60,
-    POOL_PATIENCE_SECONDS = 10,
-    POOL_CLUSTER_SECONDS = 180
-};
+enum { POOL_KINDS_MAX = 16, POOL_GIVE_UP = 5, POOL_START_SECONDS = 60, POOL_PATIENCE_SECONDS = 10 };
 
 struct pools_options {
     struct pod_backend *backend;
@@ -76,7 +70,8 @@ struct pools_options {
     unsigned create_concurrency; /* when jobs wait or a pool is nearly empty; else few */
     bool remote;                 /* making pods takes nothing of this host: always as many */
     int64_t start_ms;            /* from making to ready; 0: POOL_START_SECONDS */
-    int64_t pause_max_ms;        /* between two tries to make one that fail; 0: 1 s */
+    int64_t cluster_ms;   /* how long jobs wait while REASON_CLUSTER_UNAVAILABLE keeps pods from being made */
+    int64_t pause_max_ms; /* between two tries to make one that fail; 0: 1 s */
     int64_t (*now_ns)(void);
     void (*changed)(void *arg); /* after pods became ready or went; may be NULL */
     void *arg;

@@ -14,16 +14,23 @@ static int64_t test_now(void)
     return now;
 }
 
-static void open_kinds(const struct pool_kind *kinds, size_t count)
+static void open_pools_of(bool remote, const struct pool_kind *kinds, size_t count)
 {
     struct pools_options options = {.backend = &fake.base,
                                     .kinds = kinds,
                                     .kind_count = count,
                                     .max_pods = 16,
                                     .create_concurrency = 4,
+                                    .remote = remote,
+                                    .cluster_ms = 180000,
                                     .now_ns = test_now};
     assert_int_equal(pools_open(&options, &pools), ERR_OK);
     pools_tick(pools);
+}
+
+static void open_kinds(const struct pool_kind *kinds, size_t count)
+{
+    open_pools_of(false, kinds, count);
 }
 
 static void open_pools(unsigned size, const char *fallback)
@@ -359,6 +366,65 @@ static void without_fallback_those_who_wait_are_told(void **state)
     assert_string_equal(t.why, "the test says so");
 }
 
+static void fail_for(enum reason reason)
+{
+    for (size_t i = 0; i < fake.count; i++)
+        if (fake.pods[i].alive && !fake.pods[i].destroyed)
+            fake_tell(&fake.pods[i], (struct pod_event){.type = POD_LOST, .reason = reason, .text = "away"});
+    fake_reap();
+}
+
+static void while_a_cluster_is_away_jobs_wait_for_their_patience(void **state)
+{
+    (void)state;
+    const struct pool_kind kinds[] = {{.name = "py", .size = 1}};
+    open_pools_of(true, kinds, 1);
+    struct taken t;
+    assert_null(take(&t));
+    for (int second = 0; second < 179; second++) {
+        fail_for(REASON_CLUSTER_UNAVAILABLE);
+        now += 1000 * MS;
+        pools_tick(pools);
+        assert_int_equal(t.told, 0);
+    }
+    for (int second = 0; second < 3; second++) {
+        fail_for(REASON_CLUSTER_UNAVAILABLE);
+        now += 1000 * MS;
+        pools_tick(pools);
+    }
+    assert_int_equal(t.told, 1);
+    assert_null(t.pod);
+    assert_int_equal(t.wait.reason, REASON_CLUSTER_UNAVAILABLE);
+}
+
+static void a_remote_pods_successor_is_made_behind_a_short_run_whatever_comes(void **state)
+{
+    (void)state;
+    const struct pool_kind kinds[] = {{.name = "py", .size = 6}};
+    open_pools_of(true, kinds, 1);
+    all_ready();
+    assert_int_equal(fake.count, 6);
+    struct taken t[6];
+    assert_non_null(take(&t[0]));
+    now += 10 * MS;
+    pools_tick(pools);
+    assert_int_equal(fake.count, 6);
+    for (int i = 1; i < 4; i++) { /* further claims put it off no further */
+        assert_non_null(take(&t[i]));
+        now += 4 * MS;
+    }
+    now += 4 * MS;
+    pools_tick(pools);
+    assert_int_equal(fake.count, 10);
+    all_ready();
+    for (int i = 0; i < 6; i++)
+        assert_non_null(take(&t[i]));
+    struct taken waits;
+    assert_null(take(&waits)); /* who waits is served at once */
+    assert_int_equal(fake.count, 11);
+    pools_cancel(pools, &waits.wait);
+}
+
 static void what_hangs_is_given_up(void **state)
 {
     (void)state;
@@ -411,6 +477,8 @@ int main(void)
         T(nobody_waits_for_a_slow_one),
         T(what_the_host_lacks_is_not_tried_and_not_a_failure),
         T(a_failing_kind_goes_down_the_chain_while_the_others_work),
+        T(while_a_cluster_is_away_jobs_wait_for_their_patience),
+        T(a_remote_pods_successor_is_made_behind_a_short_run_whatever_comes),
         T(what_hangs_is_given_up),
         T(never_more_pods_than_allowed),
         T(a_cancelled_wait_is_not_told),
