@@ -90,10 +90,11 @@ class State:
         self.warnings, self.submodules, self.broken = [], [], False
         self.plain = self.make_trailer([], [])
 
-    def warm_up(self):
-        """In the template: what the first use needs is there in every child, and the interpreter has made up its mind about this code."""
+    def warm_up(self, alone):
+        """In the template: what the first use needs is there in every child, and the interpreter has made up its mind about this code.
+        Where there are no children, that costs each pod more than its one program gains; what the first use imports is there."""
         code = compile("def f(): return g\nclass C: pass\no, n, l, d = C(), 1, [1.5, 'a'], {'a': (None, True)}", "", "exec")
-        for _ in range(self.WARM_UPS):
+        for _ in range(1 if alone else self.WARM_UPS):
             exec(code, space := {"__name__": "__main__"})
             self.restore({}, b"".join(self.capture(space, 1 << 20, 0, ())))
         self.make_trailer([["a", "b"]], [])

@@ -182,7 +182,7 @@ def take_exits():
 class Host:
     """What the C half calls in a child. It keeps what it needs: the program may replace any of it."""
 
-    def __init__(self):
+    def __init__(self, alone):
         self.modules = sys.modules
         self.main_loader = importlib.machinery.SourceFileLoader("__main__", "")
         self.mt19937 = mt19937_address()
@@ -200,7 +200,7 @@ class Host:
         # Where matplotlib found a place to write; a pod has its own /tmp.
         self.folders = [os.environ["MPLCONFIGDIR"]] if "matplotlib" in sys.modules else []
         self.state = State()
-        self.state.warm_up()
+        self.state.warm_up(alone)
         self.state.later_modules = self.later_modules
         self.capture, self.state_warnings, self.set_alarm = self.state.capture, self.state.warnings, self.state.set_alarm
 
@@ -362,7 +362,7 @@ def start():
     import_set(options.set)
     standard_streams()
     warm_up()
-    host = Host()
+    host = Host(bool(options.alone))
     serve, alone = library.millrace_serve, library.millrace_alone
     serve.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.py_object]
     alone.argtypes = [ctypes.c_char_p, ctypes.py_object]
