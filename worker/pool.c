@@ -108,11 +108,16 @@ static void doom(struct pool_pod *pp)
     pp->pool->pools->options.backend->ops->destroy(pp->pod);
 }
 
+static int64_t pause_max_ms(const struct pool *pool)
+{
+    int64_t ms = pool->pools->options.pause_max_ms;
+    return ms ? ms : BACKOFF_MAX_MS;
+}
+
 /* A pod of the pool could not be made: later tries are further apart. */
 static void pool_failed(struct pool *pool, enum reason reason, const char *why)
 {
-    const struct pools_options *options = &pool->pools->options;
-    int64_t most = options->pause_max_ms ? options->pause_max_ms : BACKOFF_MAX_MS;
+    int64_t most = pause_max_ms(pool);
     int64_t pause = (int64_t)BACKOFF_FIRST_MS << (pool->failures < 12 ? pool->failures : 12);
     pool->failures++;
     pool->reason = reason;
@@ -497,6 +502,16 @@ static void doom_hung(struct pool *pool)
     }
 }
 
+/* Nobody asks for a pod of it any more, so nothing else would show that what kept it from being made is over. */
+static void forget_failures(struct pool *pool)
+{
+    if (pool->failures == 0 || pool->kind.size > 0 || pool->waiting > 0 || pool->count[POD_ST_STARTING] > 0 ||
+        now_ns(pool->pools) - pool->retry_ns < pause_max_ms(pool) * MS_NS)
+        return;
+    pool->failures = 0;
+    pool->why[0] = '\0';
+}
+
 void pools_tick(struct pools *pools)
 {
     if (pools->stopped)
@@ -504,6 +519,7 @@ void pools_tick(struct pools *pools)
     for (size_t i = 0; i < pools->n; i++) {
         doom_hung(&pools->pool[i]);
         divert_waits(&pools->pool[i]);
+        forget_failures(&pools->pool[i]);
     }
     fill(pools);
 }
