@@ -4,6 +4,7 @@
 import json
 import pathlib
 import sys
+import time
 import urllib.error
 import urllib.request
 
@@ -15,10 +16,11 @@ from system import wait_until
 
 sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent.parent / part) for part in ("faults", "integration")]
 import plant as plants  # noqa: E402
-from test_worker_runs import run  # noqa: E402
+from test_worker_runs import call, run  # noqa: E402
 
 NAMESPACE, FULL = "refusals", "refusals-full"
 WAY = "refusals-way"  # of the one worker that is well: what the others leave is not its to sweep
+PROXIED = {"K8S_NAMESPACE": WAY, "K8S_LEASE_SECONDS": "6", "K8S_CLUSTER_PATIENCE_SECONDS": "2"}
 ONE_POOL = {name: "0" for name in kubeimages.POOLS} | {"POD_POOL_PY": "1", "K8S_CPU_REQUEST": "10m", "K8S_MEMORY_REQUEST": "24Mi"}
 ALL = ("create", "delete", "get", "list", "watch")
 # {worker: (settings, what is said of why, the pool's reason)}
@@ -98,7 +100,7 @@ def workers(kubernetes, way, tmp_path_factory):
                          env={**given, **ONE_POOL, "POD_BACKEND": "kubernetes", "K8S_NAMESPACE": NAMESPACE})
     named = dict(zip([*REFUSALS, "proxied", "settings"], plant.of("spawner")))
     for name, process in named.items():
-        process.env |= REFUSALS[name][0] if name in REFUSALS else SETTINGS if name == "settings" else {"K8S_NAMESPACE": WAY}
+        process.env |= REFUSALS[name][0] if name in REFUSALS else SETTINGS if name == "settings" else PROXIED
         if name in configs:
             process.env["KUBECONFIG"] = str(configs[name])
     plant.wait_ready = lambda: None  # most never are
@@ -185,13 +187,20 @@ def test_it_recovers_by_itself(workers, kubernetes, way, code, reason):
     assert health(worker)["cluster"]["made"] > made
 
 
-def test_a_job_costs_two_requests(workers, kubernetes, way):
-    """One makes a pod and one deletes it, neither while somebody waits; beside them there are the renewals of the lease alone. By the pods'
-    names: the client may have to say a thing twice to a server that is slow."""
+@pytest.fixture(scope="module")
+def only(workers):
+    """The worker that is well, and from now on no other."""
     plant, worker = workers["plant"], workers["proxied"]
     for other in (process for process in workers.values() if process not in (plant, worker)):
         plant.hold(other)  # one of them has pods too
         plant.kill(other)
+    return worker
+
+
+def test_a_job_costs_two_requests(workers, only, kubernetes, way):
+    """One makes a pod and one deletes it, neither while somebody waits; beside them there are the renewals of the lease alone. By the pods'
+    names: the client may have to say a thing twice to a server that is slow."""
+    plant, worker = workers["plant"], only
 
     def settled():
         """It has one pod, which is ready, and the cluster has no other."""
@@ -212,3 +221,29 @@ def test_a_job_costs_two_requests(workers, kubernetes, way):
     assert {method for method, path, _ in done if "/pods" not in path} <= {"PATCH"}, done
     after = health(worker)["cluster"]
     assert (after["made"] - before["made"], after["deleted"] - before["deleted"]) == (4, 4)
+
+
+def test_a_job_that_finds_no_pod_waits_for_the_api_server_so_long(workers, only, way):
+    """The worker takes it, for it has a pod of Python's."""
+    wait_until("its pool is full", lambda: health(only)["pools"]["py"]["ready"] == 1, 120, 0.1)
+    way.rule("(POST|PATCH) ", "answer", times=100000, status=503, headers=[], body=status(503, "ServiceUnavailable"))
+    try:
+        begun = time.monotonic()
+        answer = call(workers["plant"], "POST", "/exec", {"lang": "js", "code": "1"}, 200)[1]
+    finally:
+        with way.lock:
+            way.rules.clear()
+    assert (answer["job_status"], answer["reason"]) == ("failed", "cluster_unavailable") and time.monotonic() - begun >= 2, answer
+    assert run(workers["plant"], "print(1)")["stdout"] == "1\n" and only.alive()
+
+
+def test_jobs_go_on_while_the_api_server_is_slow(workers, only, way):
+    """What it is asked to do it does, and says so after the worker has given that try up: pods are made, found again and deleted."""
+    wait_until("its pool is full", lambda: health(only)["pools"]["py"]["ready"] == 1, 120, 0.1)
+    way.rule("(POST|DELETE|PATCH) ", "slow", times=100000, seconds=11)
+    try:
+        assert [run(workers["plant"], f"print({n})")["stdout"] for n in range(3)] == ["0\n", "1\n", "2\n"]
+    finally:
+        with way.lock:
+            way.rules.clear()
+    wait_until("it is well", lambda: health(only)["pools"]["py"]["ready"] == health(only)["cluster"].get("pods") == 1 and health(only)["status"] == "ok", 120, 0.2)
