@@ -16,6 +16,7 @@ extern const char __ehdr_start[] __attribute__((visibility("hidden"))); /* where
 
 static struct fault_switch *shared;
 static enum fault_scope current;
+static bool struck;   /* this process, or the one that it was forked from */
 enum { HIGH = 64 };   /* the helper occupies the low ones */
 static int file = -1; /* kept open for who is executed without an environment */
 
@@ -62,6 +63,7 @@ void fault_user_code(void)
     if (shared != NULL) {
         shared->ran++;
         shared->ran_after_hit += shared->hit;
+        shared->ran_struck += struck;
     }
     current = FAULT_NONE;
 }
@@ -95,15 +97,17 @@ int fault_strikes(const char *name, const void *caller)
     if (current == FAULT_NONE || shared == NULL || shared->scope != (uint32_t)current)
         return 0;
     uint64_t site = (uint64_t)((const char *)caller - __ehdr_start);
+    bool every = shared->at == FAULT_EVERY;
     if ((shared->once != 0 && seen(site)) ||
-        __atomic_add_fetch(&shared->count, 1, __ATOMIC_SEQ_CST) != shared->at) {
-        if (current == FAULT_PROGRAM && strcmp(name, "execve") == 0)
+        (__atomic_add_fetch(&shared->count, 1, __ATOMIC_SEQ_CST) != shared->at && !every)) {
+        if ((current == FAULT_PROGRAM || current == FAULT_TEMPLATE_EXEC) && strcmp(name, "execve") == 0)
             fault_user_code();
         return 0;
     }
     snprintf(shared->name, sizeof shared->name, "%s", name);
     shared->caller = site;
     shared->hit = 1;
+    struck = true;
     errno = (int)shared->error;
     return 1;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Test builds only: single steps of a pod's set-up fail. Every call to libc in fault.def goes through a wrapper there (ld --wrap,
    cmake/Faults.cmake), so a new step is counted without being named anywhere. TEST_FAIL_STEP=file is a struct fault_switch, shared by the
-   spawner and all that comes of it: the `at`-th call that a process makes within `scope` fails with `error`. A release has
+   spawner and all that comes of it: the `at`-th call that a process makes within `scope` fails with `error`, or every call (FAULT_EVERY). A release has
    neither wrappers nor switch. */
 #ifndef MILLRACE_BASE_FAULT_H
 #define MILLRACE_BASE_FAULT_H
@@ -20,6 +20,7 @@ enum fault_scope {
     FAULT_TEMPLATE_POD,  /* the template, M and N */
     FAULT_FIRST,         /* the pod's first process, until the program has its job */
     FAULT_PROGRAM,       /* a program's process, until it is executed */
+    FAULT_LAUNCHER,      /* a waiting interpreter, until it is executed, and its mediator */
     FAULT_FORKED,        /* a template's child, until its first instruction */
     FAULT_WORKER,        /* the worker's process, until it is executed */
 };
@@ -34,11 +35,14 @@ int fault_stdin(int otherwise);
 
 #ifdef MILLRACE_TEST_BUILD
 enum { FAULT_MAGIC = 0x544c4146, FAULT_SITES_MAX = 512 };
+#define FAULT_EVERY UINT32_MAX
 
 struct fault_switch {
     uint32_t magic, scope, at, error;
     uint32_t once; /* count each place in the code once, however often it calls */
-    uint32_t count, hit, ran, ran_after_hit, sites_n;
+    uint32_t count, hit, ran, ran_after_hit;
+    uint32_t ran_struck; /* in the very process whose call had failed */
+    uint32_t sites_n;
     char name[32];   /* of the call that failed */
     uint64_t caller; /* the place it returns to, from the start of its file */
     uint64_t sites[FAULT_SITES_MAX];

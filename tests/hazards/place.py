@@ -101,6 +101,10 @@ class Session:
     def processes(self):
         return len(descendants(self.process.pid))
 
+    def told(self, message):
+        """How often its log says so."""
+        return readable(self.log.name).count(f'"message":"{message}"')
+
     def starting(self):
         """Templates that are not ready yet."""
         templates = [p for p in descendants(self.process.pid) if "\0--set\0" in readable(f"/proc/{p}/cmdline")]

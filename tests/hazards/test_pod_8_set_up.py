@@ -8,9 +8,11 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 import place as place_module
 import pods
@@ -24,6 +26,14 @@ from counts import count  # noqa: E402
 STEPS_MAX = 1000
 POOLED_FDS = 60  # what a handful of idle cgroups and network namespaces more may hold open
 WARM = {"template_pod", "forked"}
+# What a waiting interpreter is given: its file and its program.
+CANARIES = {
+    "js": ("main.js", "console.log('canary')"),
+    "ts": ("main.ts", "const word: string = 'canary';\nconsole.log(word)"),
+    "php": ("main.php", "<?php echo 'canary', PHP_EOL;"),
+    "r": ("main.r", "cat('canary\\n')"),
+    "java": ("Main.java", "class Main { public static void main(String[] a) { System.out.println(\"canary\"); } }"),
+}
 # Programs of the build; the runner of a container, whose set-up is its engine's; and the libraries of what runs in a pod.
 NOT_OURS = re.compile(r"filter_dump|millrace-runner\.dir|/java|gcda")
 
@@ -52,8 +62,11 @@ def errors(step):
     return all_of_them if count("set_up_errors") == len(all_of_them) else all_of_them[step % len(all_of_them):][:1]
 
 
-def one_run(session, scope, at):
+def one_run(session, scope, at, kind):
     """With limits that no pod had before, so that all are set anew."""
+    if scope == "launcher":
+        name, code = CANARIES[kind]
+        return session.run([], kind=kind, name=name, code=code, memory=512 << 20)[0]
     limits = dict(memory=(64 + at % 2 * 64 + at) << 20, pids=100 + at, cpu_millis=1000 + at)
     if scope in WARM:
         return session.run([], kind="py", name="main.py", code="print('canary')", tries=1, **limits)[0]
@@ -70,16 +83,16 @@ def ended(made, session):
     assert not [g for g in groups if pods.name_of(session.state) in g]
 
 
-def try_step(made, switch, scope, at, error):
+def try_step(made, switch, scope, at, error, kind=None):
     """False: there are not so many steps."""
     session = made.session()
     if scope in WARM:
         session.normal()  # a template that was lost is up again
     processes = session.processes()
-    every_call = count("set_up_errors") > 1 or (scope == "first" and made.privileged)  # so each mount
+    every_call = (count("set_up_errors") > 1 and kind is None) or (scope == "first" and made.privileged)  # so each mount
     switch.arm(scope, at, error, once=not every_call)
     try:
-        facts = one_run(session, scope, at)
+        facts = one_run(session, scope, at, kind)
     except (AssertionError, BrokenPipeError):
         assert switch.shared.hit and switch.listed(scope, set_up.ENDS_ALL), (scope, at, error, switch.step(scope))
         ended(made, session)
@@ -117,6 +130,78 @@ def test_no_step_of_a_pod_is_passed_over(stand, scope):
     mounts = [sorted(m.count("\n") for m in what["mounts"]) for what in (before, after)]
     assert mounts[0] == mounts[1]
     assert sum(after["descriptors"]) <= sum(before["descriptors"]) + POOLED_FDS
+
+
+TRIED = set()  # places of the launchers and of a template's start, whatever the kind and the privilege
+
+
+def places_of(switch, scope, run):
+    """Which of its calls are to fail: in a soak each, else those whose place in the code none has tried yet."""
+    switch.arm(scope, 0, once=True)
+    run()
+    sites = list(switch.shared.sites[:switch.shared.sites_n])
+    switch.disarm()
+    assert len(sites) > 4
+    new = [at for at, site in enumerate(sites, 1) if count("set_up_errors") > 1 or (scope, site) not in TRIED]
+    TRIED.update((scope, site) for site in sites)
+    print(f"{scope}: {len(new)} of {len(sites)} places")
+    return new
+
+
+@pytest.mark.parametrize("kind", CANARIES)
+def test_no_step_of_a_launcher_is_passed_over(stand, kind):
+    """An interpreter that waits for its program, and the mediator that hands it over; the other kinds work all the while."""
+    made, switch = stand
+
+    def run():
+        assert one_run(made.session(), "launcher", 0, kind)["stdout"] == b"canary\n"
+    for at in places_of(switch, "launcher", run):
+        for error in errors(at):
+            assert try_step(made, switch, "launcher", at, error, kind)
+        made.session().normal("cold")
+    made.session().normal()
+
+
+def kill_template(session):
+    os.kill(next(p for p in place_module.descendants(session.process.pid)
+                 if "\0--set\0bare\0" in place_module.readable(f"/proc/{p}/cmdline")), signal.SIGKILL)
+
+
+def test_no_step_of_a_templates_start_is_passed_over(stand):
+    """It is killed and started again, each time with another call that fails; then the interpreter does not begin, and the start after that is good."""
+    made, switch = stand
+    session = made.session()
+
+    def start_again():
+        ready = session.told("a template is ready")
+        kill_template(session)
+        wait_until("a template is ready again", lambda: session.told("a template is ready") > ready, 60)
+    session.normal()
+    for at in places_of(switch, "template_exec", start_again):
+        switch.arm("template_exec", at, errors(at)[0], once=True)
+        start_again()
+        switch.disarm()
+        assert switch.shared.hit
+        assert not switch.shared.ran_struck or switch.listed("template_exec", set_up.PASSED_OVER), (at, switch.step("template_exec"))
+        session.normal()
+
+
+def test_a_template_that_cannot_start_is_tried_again_after_a_growing_pause(stand):
+    made, switch = stand
+    session = made.session()
+    session.normal()
+    switch.arm("template_exec", set_up.EVERY)
+    began = time.monotonic()
+    kill_template(session)
+    wait_until("it was tried four times", lambda: switch.shared.count >= 4, 60)
+    assert time.monotonic() - began >= 0.1 + 0.2 + 0.4 + 0.8  # a late look makes it longer only
+    facts = session.run([], kind="py", name="main.py", code="print('canary')", tries=1)[0]
+    assert "template" in facts["error"] and facts["stdout"] == b""
+    session.normal("cold")
+    name, code = CANARIES["php"]
+    assert session.run([], kind="php", name=name, code=code)[0]["stdout"] == b"canary\n"
+    switch.disarm()
+    session.normal()
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/runner/mediator.h"
 
+#include "base/fault.h"
 #include "worker/runner/job.h"
 #include "worker/templates/template_proto.h"
 
@@ -117,6 +118,7 @@ static _Noreturn void mediate(const struct mediator *m)
         tell(m, info.sys != 0 ? info.sys : EINVAL, info.text);
         _exit(JOB_NOT_STARTED);
     }
+    fault_user_code();
     if (m->launcher->compiles) {
         close(m->job);
         if (next_status(m) == 'C')
@@ -136,7 +138,8 @@ static bool fork_apart(const struct mediator *m, const int theirs[2])
         const int others[] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, theirs[0], theirs[1]};
         for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
             close(others[i]);
-        signal(SIGPIPE, SIG_IGN);
+        if (signal(SIGPIPE, SIG_IGN) == SIG_ERR)
+            _exit(JOB_NOT_STARTED);
         mediate(m);
     }
     return pid > 0 && waitpid(pid, NULL, 0) == pid;

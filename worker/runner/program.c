@@ -139,6 +139,7 @@ static enum err become(const struct program_start *s, struct lockdown *l, struct
 /* One that speaks the go protocol itself keeps the socket over its execve; for the others a mediator speaks it. */
 static _Noreturn void become_interpreter(const struct program_start *s, struct lockdown *l)
 {
+    fault_enter(FAULT_LAUNCHER);
     struct errinfo info = {0};
     const struct launcher *w = s->warm;
     char **command = launcher_command(w, s->memory);
