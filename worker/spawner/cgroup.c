@@ -81,6 +81,31 @@ static enum err make_in_tree(struct cgroup *g, const struct cgroup_tree *t, size
     return ERR_OK;
 }
 
+/* A kernel may lack one of them; that we may open no more files is another thing: the pod's end would be told wrongly. */
+static enum err open_counters(const struct cgroups *c, struct cgroup *g, struct errinfo *info)
+{
+    const struct {
+        enum cgroup_controller which;
+        const char *v1, *v2;
+        int *fd;
+    } counters[] = {
+        {CG_CPUACCT, "cpuacct.usage", "cpu.stat", &g->cpu},
+        {CG_MEMORY, "memory.oom_control", "memory.events", &g->memory},
+        {CG_MEMORY, "memory.max_usage_in_bytes", "memory.peak", &g->peak},
+    };
+    for (size_t i = 0; i < sizeof counters / sizeof counters[0]; i++) {
+        bool v2 = false;
+        int dir = dir_of(c, g, counters[i].which, &v2);
+        const char *name = v2 ? counters[i].v2 : counters[i].v1;
+        if (dir < 0)
+            continue;
+        *counters[i].fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
+        if (*counters[i].fd < 0 && (errno == EMFILE || errno == ENFILE))
+            return errinfo_set(info, ERR_SYSTEM, errno, "open %s of a cgroup", name);
+    }
+    return ERR_OK;
+}
+
 static struct cgroup *make(struct cgroups *c, struct errinfo *info)
 {
     struct cgroup *g = calloc(1, sizeof *g);
@@ -97,14 +122,9 @@ static struct cgroup *make(struct cgroups *c, struct errinfo *info)
             return NULL;
         }
     }
-    bool v2 = false;
-    int dir = dir_of(c, g, CG_CPUACCT, &v2);
-    if (dir >= 0)
-        g->cpu = openat(dir, v2 ? "cpu.stat" : "cpuacct.usage", O_RDONLY | O_CLOEXEC);
-    dir = dir_of(c, g, CG_MEMORY, &v2);
-    if (dir >= 0) {
-        g->memory = openat(dir, v2 ? "memory.events" : "memory.oom_control", O_RDONLY | O_CLOEXEC);
-        g->peak = openat(dir, v2 ? "memory.peak" : "memory.max_usage_in_bytes", O_RDONLY | O_CLOEXEC);
+    if (open_counters(c, g, info) != ERR_OK) {
+        destroy(c, g);
+        return NULL;
     }
     return g;
 }

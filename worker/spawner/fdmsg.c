@@ -36,7 +36,10 @@ enum err fdmsg_send(int sock, const void *data, size_t len, const int *fds, size
     } while (sent < 0 && errno == EINTR);
     if (sent == (ssize_t)len)
         return ERR_OK;
-    return errno == EAGAIN ? ERR_AGAIN : errno == EPIPE || errno == ECONNRESET ? ERR_CLOSED : ERR_SYSTEM;
+    return errno == EAGAIN                         ? ERR_AGAIN
+           : errno == EPIPE || errno == ECONNRESET ? ERR_CLOSED
+           : errno == ETOOMANYREFS                 ? ERR_FULL
+                                                   : ERR_SYSTEM;
 }
 
 static size_t take_fds(struct msghdr *m, int *fds)
@@ -70,10 +73,13 @@ enum err fdmsg_recv(int sock, void *data, size_t len, int *ret_fds, size_t max, 
     if (got == 0)
         return ERR_CLOSED;
     size_t n = take_fds(&m, fds);
-    if ((size_t)got != len || n > max || (m.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) {
+    bool good = (size_t)got == len && n <= max && (m.msg_flags & MSG_TRUNC) == 0;
+    /* There is room for FDMSG_MAX in the buffer: what is missing had none in the table of the process. */
+    bool lost = (m.msg_flags & MSG_CTRUNC) != 0;
+    if (!good || lost) {
         for (size_t i = 0; i < n; i++)
             close(fds[i]);
-        return ERR_PROTOCOL;
+        return good ? ERR_FULL : ERR_PROTOCOL;
     }
     if (n > 0)
         memcpy(ret_fds, fds, n * sizeof(int));

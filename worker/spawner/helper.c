@@ -258,8 +258,13 @@ static void answer(struct helper *h, enum helper_type type, uint64_t tag, int fd
 {
     struct helper_reply r = {.type = type, .tag = tag};
     snprintf(r.text, sizeof r.text, "%s", text);
-    if (fdmsg_send(h->control, &r, sizeof r, &fd, fd >= 0 ? 1 : 0, true) != ERR_OK)
+    enum err e = fdmsg_send(h->control, &r, sizeof r, &fd, fd >= 0 ? 1 : 0, true);
+    if (e == ERR_FULL && fd >= 0) { /* a pod that nobody can be given */
+        syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0);
+        answer(h, HELPER_FAILED, tag, -1, "too many descriptors are on their way");
+    } else if (e != ERR_OK) {
         _exit(0); /* the spawner is gone; PID 1's end is everybody's */
+    }
 }
 
 static void on_request(struct helper *h)
@@ -271,6 +276,10 @@ static void on_request(struct helper *h)
     enum err e = fdmsg_recv(h->control, &q, sizeof q, fds, HELPER_FDS_MAX, &n, false);
     if (e == ERR_AGAIN)
         return;
+    if (e == ERR_FULL) {
+        answer(h, HELPER_FAILED, q.tag, -1, "the helper may open no more descriptors");
+        return;
+    }
     if (e != ERR_OK || n != q.fd_count)
         _exit(e == ERR_CLOSED ? 0 : 70);
     auto_fd pidfd = -1;

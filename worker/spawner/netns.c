@@ -70,18 +70,6 @@ static bool is_untouched(const struct netns *n)
     return true;
 }
 
-/* `pid` is in it. */
-static void watch(struct netns_pool *p, struct netns *n, pid_t pid)
-{
-    for (int i = 0; i < TRACES; i++) {
-        char path[64];
-        snprintf(path, sizeof path, "/proc/%d/net/%s", (int)pid, traces[i].path);
-        n->traces[i] = open(path, O_RDONLY | O_CLOEXEC);
-    }
-    n->watched = true;
-    p->watched_n++;
-}
-
 static void unwatch(struct netns_pool *p, struct netns *n)
 {
     for (int i = 0; n->watched && i < TRACES; i++)
@@ -89,6 +77,22 @@ static void unwatch(struct netns_pool *p, struct netns *n)
             close(n->traces[i]);
     p->watched_n -= n->watched;
     n->watched = false;
+}
+
+/* `pid` is in it. Without descriptors for all traces it is not watched: what cannot be read is not taken for absent. */
+static void watch(struct netns_pool *p, struct netns *n, pid_t pid)
+{
+    bool whole = true;
+    for (int i = 0; i < TRACES; i++) {
+        char path[64];
+        snprintf(path, sizeof path, "/proc/%d/net/%s", (int)pid, traces[i].path);
+        n->traces[i] = open(path, O_RDONLY | O_CLOEXEC);
+        whole = whole && (n->traces[i] >= 0 || errno == ENOENT);
+    }
+    n->watched = true;
+    p->watched_n++;
+    if (!whole)
+        unwatch(p, n);
 }
 
 static void go(int fd)
@@ -156,7 +160,7 @@ enum err netns_enter(struct netns_pool *p, struct netns **ret, struct errinfo *i
     } else if ((e = make(p, &n, info)) != ERR_OK) {
         return e;
     }
-    if (!untouched.known)
+    if (!untouched.known && n->watched)
         learn(n);
     go(n->fd);
     *ret = n;
@@ -203,7 +207,7 @@ static void look_at(struct netns_pool *p, struct netns *n)
         watch(p, n, getpid());
         go(p->home);
     }
-    bool good = !p->checked || is_untouched(n);
+    bool good = !p->checked || (n->watched && untouched.known && is_untouched(n));
     if (p->watched_n > WATCHED_MAX) /* more pods than that live at a time */
         unwatch(p, n);
     if (good) {

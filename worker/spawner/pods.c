@@ -43,16 +43,25 @@ static void shut(int *fd)
     *fd = -1;
 }
 
-static void reply(struct spawner *s, enum spawner_reply_type type, uint64_t tag, uint64_t pod, int fd,
-                  const struct pod_usage *usage, const char *text)
+/* False: `fd` cannot be sent now, and nothing was. */
+static bool send_reply(struct spawner *s, enum spawner_reply_type type, uint64_t tag, uint64_t pod, int fd,
+                       const struct pod_usage *usage, const char *text)
 {
     struct spawner_reply r = {.magic = SPAWNER_MAGIC, .type = type, .tag = tag, .pod = pod};
     if (usage != NULL)
         r.usage = *usage;
     snprintf(r.text, sizeof r.text, "%s", text);
     /* It waits: the worker reads its replies before all else. A worker that is gone is seen elsewhere. */
-    if (s->worker >= 0 && fdmsg_send(s->worker, &r, sizeof r, &fd, fd >= 0 ? 1 : 0, true) != ERR_OK)
+    enum err e = s->worker < 0 ? ERR_OK : fdmsg_send(s->worker, &r, sizeof r, &fd, fd >= 0 ? 1 : 0, true);
+    if (e != ERR_OK && e != ERR_FULL)
         shutdown(s->worker, SHUT_RDWR);
+    return e != ERR_FULL;
+}
+
+static void reply(struct spawner *s, enum spawner_reply_type type, uint64_t tag, uint64_t pod,
+                  const struct pod_usage *usage, const char *text)
+{
+    (void)send_reply(s, type, tag, pod, -1, usage, text); /* without a descriptor it is never refused */
 }
 
 void pods_say_hello(struct spawner *s)
@@ -133,10 +142,10 @@ static void release(struct spawner *s, struct pod *p)
     p->state = POD_FREE;
 }
 
-/* Not made: nothing of it runs. */
+/* Not made: nothing of it runs, or its first process ends with the control socket. */
 static void fail(struct spawner *s, struct pod *p, const char *why)
 {
-    reply(s, SPAWNER_FAILED, p->tag, 0, -1, NULL, why);
+    reply(s, SPAWNER_FAILED, p->tag, 0, NULL, why);
     release(s, p);
 }
 
@@ -199,20 +208,21 @@ static void give_cgroup(struct spawner *s, struct pod *p, bool procs, struct fd_
 }
 
 static enum err ask_helper(struct spawner *s, struct pod *p, const struct pod_kind_row *kind,
-                           const struct spawner_request *r)
+                           const struct spawner_request *r, struct errinfo *info)
 {
     struct fd_list l = {.n = 0};
     struct helper_request q = {.type = HELPER_POD, .tag = p->id, .uid = p->uid, .limits = r->limits};
     int pair[2], ours[TEMPLATE_FD_GO] = {-1, -1, -1, -1};
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
-        return ERR_SYSTEM;
+        return errinfo_set(info, ERR_SYSTEM, errno, "make a pod's socket");
     p->worker_end = pair[0];
     give(&l, pair[1], RUNNER_FD_CONTROL);
     give_cgroup(s, p, p->template == NULL || !s->privileged, &l);
     enum err e = ERR_OK;
     if (p->template != NULL) {
         q.program = PROGRAM_FORKED;
-        e = make_program_fds(p, ours) ? ERR_OK : ERR_SYSTEM;
+        e = make_program_fds(p, ours) ? ERR_OK
+                                      : errinfo_set(info, ERR_SYSTEM, errno, "make a program's pipes");
         for (int i = 0; e == ERR_OK && i < TEMPLATE_FD_GO; i++)
             give(&l, ours[i], RUNNER_FD_STDIN + i);
     }
@@ -222,8 +232,8 @@ static enum err ask_helper(struct spawner *s, struct pod *p, const struct pod_ki
     q.fd_count = (uint32_t)l.n;
     q.enter_first = !s->privileged;
     memcpy(q.roles, l.roles, sizeof q.roles);
-    if (e == ERR_OK)
-        e = fdmsg_send(s->helper, &q, sizeof q, l.fds, l.n, true);
+    if (e == ERR_OK && (e = fdmsg_send(s->helper, &q, sizeof q, l.fds, l.n, true)) != ERR_OK)
+        (void)errinfo_set(info, e, errno, "ask the helper");
     shut(&pair[1]);
     for (int i = 0; i < TEMPLATE_FD_GO; i++)
         shut(&ours[i]);
@@ -281,7 +291,7 @@ static void on_create(struct spawner *s, const struct spawner_request *r)
     else if (p == NULL)
         snprintf(text, sizeof text, "there are %d pods already", PODS_MAX);
     if (text[0] != '\0') {
-        reply(s, SPAWNER_FAILED, r->tag, 0, -1, NULL, text);
+        reply(s, SPAWNER_FAILED, r->tag, 0, NULL, text);
         return;
     }
     size_t slot = (size_t)(p - s->pods);
@@ -295,8 +305,8 @@ static void on_create(struct spawner *s, const struct spawner_request *r)
         fail(s, p, info.text);
         return;
     }
-    if (ask_helper(s, p, pod_kind_row(kind), r) != ERR_OK) {
-        fail(s, p, "the helper cannot be asked");
+    if (ask_helper(s, p, pod_kind_row(kind), r, &info) != ERR_OK) {
+        fail(s, p, info.text);
         return;
     }
     s->making++;
@@ -315,7 +325,7 @@ static void on_limits(struct spawner *s, const struct spawner_request *r)
     else if (p->cgroup != NULL &&
              cgroup_set_limits(&s->cgroups, p->cgroup, &r->limits, s->off, &info) == ERR_OK)
         info.code = ERR_OK;
-    reply(s, info.code == ERR_OK ? SPAWNER_CHANGED : SPAWNER_FAILED, r->tag, r->pod, -1, NULL, info.text);
+    reply(s, info.code == ERR_OK ? SPAWNER_CHANGED : SPAWNER_FAILED, r->tag, r->pod, NULL, info.text);
 }
 
 static void usage_of(struct spawner *s, struct pod *p, struct pod_usage *ret)
@@ -331,9 +341,9 @@ static void on_usage(struct spawner *s, const struct spawner_request *r)
     struct pod *p = find(s, r->pod);
     usage_of(s, p, &usage);
     if (p == NULL)
-        reply(s, SPAWNER_FAILED, r->tag, r->pod, -1, NULL, "there is no such pod");
+        reply(s, SPAWNER_FAILED, r->tag, r->pod, NULL, "there is no such pod");
     else
-        reply(s, SPAWNER_USAGED, r->tag, r->pod, -1, &usage, "");
+        reply(s, SPAWNER_USAGED, r->tag, r->pod, &usage, "");
 }
 
 /* A pod that is gone already is what was wanted. */
@@ -342,7 +352,7 @@ static void on_destroy(struct spawner *s, const struct spawner_request *r)
     struct pod_usage none = {0};
     struct pod *p = find(s, r->pod);
     if (p == NULL) {
-        reply(s, SPAWNER_GONE, r->tag, r->pod, -1, &none, "");
+        reply(s, SPAWNER_GONE, r->tag, r->pod, &none, "");
         return;
     }
     p->asked = true;
@@ -380,9 +390,13 @@ void pods_on_worker(struct spawner *s)
 /* The worker gets its end of the control socket. */
 static void deliver(struct spawner *s, struct pod *p)
 {
-    p->state = POD_LIVE;
-    reply(s, SPAWNER_CREATED, p->tag, p->id, p->worker_end, NULL, "");
-    free_fds(p);
+    if (send_reply(s, SPAWNER_CREATED, p->tag, p->id, p->worker_end, NULL, "")) {
+        p->state = POD_LIVE;
+        free_fds(p);
+        return;
+    }
+    reply(s, SPAWNER_FAILED, p->tag, 0, NULL, "too many descriptors are on their way");
+    doom(s, p);
 }
 
 static void fork_into(struct spawner *s, struct pod *p)
@@ -395,7 +409,7 @@ static void fork_into(struct spawner *s, struct pod *p)
     p->state = POD_FORKING;
     if (template_fork(p->template, p->id, fds, n, groups) == ERR_OK)
         return;
-    reply(s, SPAWNER_FAILED, p->tag, 0, -1, NULL, p->template->why);
+    reply(s, SPAWNER_FAILED, p->tag, 0, NULL, p->template->why);
     doom(s, p);
 }
 
@@ -422,7 +436,10 @@ void pods_on_helper(struct spawner *s)
         enum err e = fdmsg_recv(s->helper, &r, sizeof r, fds, 1, &n, false);
         if (e == ERR_AGAIN)
             return;
-        if (e != ERR_OK) {
+        if (e == ERR_FULL) { /* fail() closes the pod's control socket, which ends it */
+            snprintf(r.text, sizeof r.text, "the spawner may open no more descriptors");
+            log_limited(LOG_WARN, "a pod was made and is given up", F_STR("why", r.text));
+        } else if (e != ERR_OK) {
             log_error("the helper is lost, and with it every pod");
             s->failed = true;
             s->stopping = true;
@@ -454,9 +471,9 @@ void pods_on_exit(struct spawner *s, uint32_t index)
         return;
     usage_of(s, p, &usage);
     if (p->state == POD_FORKING)
-        reply(s, SPAWNER_FAILED, p->tag, 0, -1, NULL, "the pod died before its program was there");
+        reply(s, SPAWNER_FAILED, p->tag, 0, NULL, "the pod died before its program was there");
     else if (p->state == POD_LIVE || p->asked)
-        reply(s, SPAWNER_GONE, p->asked ? p->tag : 0, p->id, -1, &usage, "");
+        reply(s, SPAWNER_GONE, p->asked ? p->tag : 0, p->id, &usage, "");
     release(s, p);
 }
 
@@ -468,7 +485,7 @@ static void drop_template(struct spawner *s, struct template *t, const char *why
         struct pod *p = &s->pods[i];
         if (p->state != POD_FORKING || p->template != t)
             continue;
-        reply(s, SPAWNER_FAILED, p->tag, 0, -1, NULL, t->why);
+        reply(s, SPAWNER_FAILED, p->tag, 0, NULL, t->why);
         doom(s, p);
     }
 }
@@ -494,7 +511,7 @@ void pods_on_template(struct spawner *s, struct template *t)
         if (r.type == TEMPLATE_FORKED) {
             deliver(s, p);
         } else {
-            reply(s, SPAWNER_FAILED, p->tag, 0, -1, NULL, r.text);
+            reply(s, SPAWNER_FAILED, p->tag, 0, NULL, r.text);
             doom(s, p);
         }
     }
