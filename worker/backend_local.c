@@ -137,7 +137,8 @@ static void on_created(struct local_pod *lp, const struct spawner_reply *reply, 
         return;
     }
     if (pod_connected(&lp->pod, steal_fd(fd)) != ERR_OK)
-        pod_tell_lost(&lp->pod, REASON_POD_LOST, "the spawner sent no socket to the runner");
+        pod_tell_lost(&lp->pod, REASON_POD_LOST,
+                      "the worker may open no more descriptors: it cannot take the pod's socket");
 }
 
 static void on_gone(struct local_pod *lp, const struct spawner_reply *reply)
