@@ -13,6 +13,7 @@
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <libwebsockets.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
@@ -23,7 +24,7 @@
 
 static_assert(CONN_OUT_PRE >= LWS_PRE, "libwebsockets may write so many bytes in front of a buffer");
 
-enum { TICK_MS = 500, ACCEPT_BURST = 64, ACCEPT_PAUSE_MS = 100, BACKLOG = 4096, SPARE_FILES = 64 };
+enum { TICK_MS = 500, ACCEPT_BURST = 64, ACCEPT_PAUSE_MS = 25, BACKLOG = 4096, SPARE_FILES = 64 };
 
 /* One adopted socket. */
 struct wire {
@@ -41,8 +42,10 @@ struct http_server {
     struct lws_vhost *vhost;
     struct list doomed;
     int listen_fd, port;
+    int reserve; /* a descriptor that is kept for a connection too many; -1: in use */
     unsigned max_connections;
     bool accepting, closing;
+    bool full; /* no connection is taken until the pause is over */
     unsigned open_handles;
     uv_poll_t listener;
     uv_timer_t ticker, reaper, pause;
@@ -169,7 +172,8 @@ static void peer_text(const struct sockaddr_storage *address, char out[46])
         out[0] = '\0';
 }
 
-static void adopt(struct http_server *s, int fd, const struct sockaddr_storage *address)
+/* NULL: closed. */
+static struct http_conn *adopt(struct http_server *s, int fd, const struct sockaddr_storage *address)
 {
     char peer[46];
     peer_text(address, peer);
@@ -178,7 +182,7 @@ static void adopt(struct http_server *s, int fd, const struct sockaddr_storage *
     if (conn == NULL) {
         free(w);
         close(fd);
-        return;
+        return NULL;
     }
     *w = (struct wire){.server = s, .conn = conn};
     list_init(&w->doomed);
@@ -187,11 +191,12 @@ static void adopt(struct http_server *s, int fd, const struct sockaddr_storage *
     if (wsi == NULL) { /* it has closed fd */
         conn_gone(conn);
         free(w);
-        return;
+        return NULL;
     }
     w->wsi = wsi;
     lws_set_opaque_user_data(wsi, w);
     lws_set_timeout(wsi, NO_PENDING_TIMEOUT, 0); /* deadlines are ours */
+    return conn;
 }
 
 static void stop_accepting(struct http_server *s)
@@ -201,9 +206,17 @@ static void stop_accepting(struct http_server *s)
     s->accepting = false;
 }
 
+static void keep_reserve(struct http_server *s)
+{
+    if (s->reserve < 0)
+        s->reserve = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0); /* any that is open */
+}
+
 static void on_pause_over(uv_timer_t *timer)
 {
-    maybe_accept(timer->data);
+    struct http_server *s = timer->data;
+    s->full = false;
+    maybe_accept(s);
 }
 
 /* A peer that vanished without a FIN is found after a minute. None of these changes what is answered. */
@@ -217,36 +230,62 @@ static void set_socket_options(int fd)
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
 }
 
+/* Takes a connection; `ret_conn` is NULL when it could not be kept. */
+static enum err take_connection(struct http_server *s, struct http_conn **ret_conn)
+{
+    struct sockaddr_storage address;
+    socklen_t length = sizeof address;
+    int fd = accept4(s->listen_fd, (struct sockaddr *)&address, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0)
+        return errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM ? ERR_FULL
+                                                                                         : ERR_AGAIN;
+    set_socket_options(fd);
+    *ret_conn = adopt(s, fd, &address);
+    return ERR_OK;
+}
+
+/* Who comes when nobody more can be taken is told so, with the descriptor that was kept for it, one at a time; the others wait,
+   and we do not spin on a readable listener. */
+static void turn_away(struct http_server *s, const char *why)
+{
+    struct http_conn *conn = NULL;
+    log_limited(LOG_WARN, "a connection is turned away", F_STR("cause", why));
+    if (s->reserve >= 0) {
+        close(s->reserve);
+        s->reserve = -1;
+        if (take_connection(s, &conn) == ERR_OK && conn != NULL) {
+            conn_refuse(conn, 503, "too many connections are open");
+            conn_process(conn);
+        }
+    }
+    stop_accepting(s);
+    s->full = true;
+    uv_timer_start(&s->pause, on_pause_over, ACCEPT_PAUSE_MS, 0);
+}
+
 static void on_listener(uv_poll_t *poll, int status, int events)
 {
     (void)status;
     (void)events;
     struct http_server *s = poll->data;
+    keep_reserve(s); /* comes before any connection */
     for (int i = 0; i < ACCEPT_BURST; i++) {
+        struct http_conn *conn = NULL;
         if (s->env.stats.connections >= s->max_connections) {
-            stop_accepting(s);
+            turn_away(s, "max_connections");
             return;
         }
-        struct sockaddr_storage address;
-        socklen_t length = sizeof address;
-        int fd = accept4(s->listen_fd, (struct sockaddr *)&address, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) {
-            log_limited(LOG_WARN, "cannot accept a connection", F_STR("cause", strerror(errno)));
-            stop_accepting(s); /* instead of spinning on a readable listener */
-            uv_timer_start(&s->pause, on_pause_over, ACCEPT_PAUSE_MS, 0);
+        enum err e = take_connection(s, &conn);
+        if (e == ERR_FULL)
+            turn_away(s, strerror(errno));
+        if (e != ERR_OK)
             return;
-        }
-        if (fd < 0)
-            return;
-        set_socket_options(fd);
-        adopt(s, fd, &address);
     }
 }
 
 static void maybe_accept(struct http_server *s)
 {
-    if (s->accepting || s->closing || s->env.draining || s->listen_fd < 0 ||
-        s->env.stats.connections >= s->max_connections)
+    if (s->accepting || s->closing || s->env.draining || s->listen_fd < 0 || s->full)
         return;
     s->accepting = uv_poll_start(&s->listener, UV_READABLE, on_listener) == 0;
 }
@@ -385,7 +424,7 @@ enum err http_server_open(uv_loop_t *loop, const struct http_server_options *opt
         return errinfo_set(info, ERR_NOMEM, 0, "out of memory");
     s->env = (struct conn_env){.options = *options, .ops = &wire_ops};
     s->loop = loop;
-    s->listen_fd = -1;
+    s->listen_fd = s->reserve = -1;
     list_init(&s->env.conns);
     list_init(&s->doomed);
     set_defaults(s);
@@ -398,6 +437,7 @@ enum err http_server_open(uv_loop_t *loop, const struct http_server_options *opt
         free(s); /* a context that was made without its vhost is kept: the program is about to end */
         return e;
     }
+    keep_reserve(s);
     open_handles(s);
     maybe_accept(s);
     *ret_server = s;
@@ -414,7 +454,9 @@ static void close_listener(struct http_server *s)
     stop_accepting(s);
     if (s->listen_fd >= 0)
         close(s->listen_fd);
-    s->listen_fd = -1;
+    if (s->reserve >= 0)
+        close(s->reserve);
+    s->listen_fd = s->reserve = -1;
 }
 
 void http_server_drain(struct http_server *s)

@@ -2,8 +2,8 @@
 /* HTTP/1.1 and WebSocket on the caller's uv loop. libwebsockets accepts, polls and writes (its raw role);
    head, body framing and WebSocket frames are read by the strict pure parsers http_head, chunked and
    ws_frame. One request at a time for each connection, so pipelined ones are answered in order. Everything is
-   bounded: head 16 KiB, body by the handler's limit, output by back-pressure, connections by number, every
-   phase by a deadline.
+   bounded: head 16 KiB, body by the handler's limit, output by back-pressure, connections by number (one more is
+   answered 503), every phase by a deadline.
 
      #include "io/http/server.h"
      static void on_request(void *arg, struct http_request *r) { http_reply(r, 200, "text/plain", NULL,
