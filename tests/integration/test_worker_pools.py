@@ -14,6 +14,7 @@ import plant as plants  # noqa: E402
 from test_worker_runs import run  # noqa: E402
 
 NUMPY = pathlib.Path("/usr/lib/python3/dist-packages/numpy/__init__.py")
+SHOWN, LARGE = pathlib.Path("/usr/lib/os-release"), 24 << 20
 DAMAGED = "raise RuntimeError('damaged by a test')\n"
 
 
@@ -28,12 +29,13 @@ def start(folder, command=None, **env):
 def plant(tmp_path_factory):
     """A worker in whose file system numpy is another file, which can be damaged and repaired."""
     folder = tmp_path_factory.mktemp("pools")
-    own = folder / "numpy.py"
+    own, large = folder / "numpy.py", folder / "large"
     own.write_text(DAMAGED)
-    shown = f'mount --bind {own} {NUMPY} && exec "$@"'
+    large.write_bytes(bytes(LARGE))
+    shown = f'mount --bind {own} {NUMPY} && mount --bind {large} {SHOWN} && exec "$@"'
     with start(folder / "plant", ["unshare", "--mount", "--propagation", "private", "/bin/sh", "-ec", shown, "sh"],
                POD_POOL_PY="2", POD_POOL_PY_SCIENCE="1", POD_POOL_JS="1") as made:
-        made.numpy = own
+        made.numpy, made.large = own, large
         yield made
     assert made.residue() == []
     assert made.crashes == []
@@ -90,6 +92,23 @@ def test_4_randomness_is_each_programs_own(plant):
     assert all(len(set(column)) == 4 for column in zip(*drawn))
 
 
+def forget(file):
+    """The system has nothing of it in memory."""
+    with file.open("rb") as opened:
+        os.fsync(opened.fileno())
+        os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def test_5_a_run_is_not_told_of_what_earlier_ones_read(plant):
+    """What a program reads is charged to who reads it first, and stays so: in cgroups that later pods get."""
+    for _ in range(4):
+        forget(plant.large)
+        body = run(plant, f"cat {SHOWN} | wc -c", "bash")
+        assert body["stdout"] == f"{LARGE}\n" and body["usage"]["memory_peak_bytes"] > LARGE
+    peaks = [run(plant, f"print({n})")["usage"]["memory_peak_bytes"] for n in range(24)]
+    assert max(peaks) < LARGE / 2, peaks
+
+
 def programs(plant):
     """Pids of programs that wait, by their runner's pid."""
     tree = plants.descendants(worker(plant).pid)
@@ -101,7 +120,7 @@ def is_full(plant):
     return all(pool["ready"] == pool["size"] for pool in health(plant).values() if not pool["missing"])
 
 
-def test_5_idle_pods_that_die_are_made_again(plant):
+def test_6_idle_pods_that_die_are_made_again(plant):
     plants.wait_until("the pools are full", lambda: is_full(plant), 60)
     killed = programs(plant)
     assert len(killed) >= 4
@@ -112,7 +131,7 @@ def test_5_idle_pods_that_die_are_made_again(plant):
     assert run(plant, "print(5)")["stdout"] == "5\n"
 
 
-def test_6_a_claimed_pod_that_is_dead_is_replaced(plant):
+def test_7_a_claimed_pod_that_is_dead_is_replaced(plant):
     """The runners stand still, so that nobody learns that their programs are dead before a run has claimed one."""
     plants.wait_until("the pools are full", lambda: is_full(plant), 60)
     killed = programs(plant)
@@ -139,7 +158,7 @@ def test_6_a_claimed_pod_that_is_dead_is_replaced(plant):
     assert (plants.metric(worker(plant), "millrace_pods_replaced_total") or 0) > replaced
 
 
-def test_7_pools_of_size_0_are_made_on_demand(tmp_path):
+def test_8_pools_of_size_0_are_made_on_demand(tmp_path):
     sizes = {name: "0" for name in ("POD_POOL_PY", "POD_POOL_PY_SCIENCE", "POD_POOL_JS", "POD_POOL_BASH", "POD_POOL_JAVA")}
     with start(tmp_path / "plant", **sizes) as made:
         assert all(pool["ready"] == 0 for pool in health(made).values() if pool["size"] == 0)

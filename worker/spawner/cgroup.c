@@ -15,7 +15,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { IDLE_MAX = 2048, RESIDUE_MAX = 1 << 20, RESIDUE_LOOK = 8 };
+enum { IDLE_MAX = 2048, RESIDUE_MAX = 1 << 20, IDLE_LOOK = 4, IDLE_ENOUGH = 32 };
 
 static const struct cgroup_tree *tree_of(const struct cgroups *c, enum cgroup_controller which,
                                          size_t *ret_index)
@@ -204,33 +204,66 @@ enum err cgroup_set_limits(struct cgroups *c, struct cgroup *g, const struct pod
     return ERR_OK;
 }
 
-/* A used one counts on from where its last pod ended; its page cache is given back when it has grown. False: the next pod would be
-   told of the last one's memory. */
-static bool reset(struct cgroups *c, struct cgroup *g)
+/* A used one counts on from where its last pod ended, and its peak from what is charged to it still: what earlier pods were the
+   first to read of the disk. */
+static enum err reset(struct cgroups *c, struct cgroup *g, uint64_t *ret_charged)
 {
     bool v2 = false;
     int dir = dir_of(c, g, CG_MEMORY, &v2);
+    char text[32] = "";
     g->base = g->seen;
-    if (g->uses++ == 0 || dir < 0 || v2)
-        return true;
-    if (g->uses % RESIDUE_LOOK == 0 && cgroup_read_u64(dir, "memory.usage_in_bytes") > RESIDUE_MAX)
-        cgroup_write_u64(dir, "memory.force_empty", 0);
-    return cgroup_write_u64(dir, "memory.max_usage_in_bytes", 0);
+    *ret_charged = 0;
+    if (dir < 0 || v2)
+        return ERR_OK;
+    if (!cgroup_write_u64(dir, "memory.max_usage_in_bytes", 0))
+        return ERR_SYSTEM;
+    if (g->peak >= 0 && pread(g->peak, text, sizeof text - 1, 0) > 0)
+        *ret_charged = strtoull(text, NULL, 10);
+    return ERR_OK;
+}
+
+/* The system forgets what it has read, and the next who needs it waits for the disk. */
+static enum err empty(struct cgroups *c, struct cgroup *g)
+{
+    bool v2 = false;
+    uint64_t charged = 0;
+    cgroup_write_u64(dir_of(c, g, CG_MEMORY, &v2), "memory.force_empty", 0);
+    return reset(c, g, &charged);
+}
+
+/* One that was used, or NULL: make one. The next pod would be told of the last one's memory as its own, so it is one to which
+   little is charged; where there is none among the first few, and no more are to be made, one is emptied. */
+static enum err take_idle(struct cgroups *c, struct cgroup **ret)
+{
+    struct cgroup *g = NULL;
+    uint64_t charged = UINT64_MAX;
+    enum err e = ERR_OK;
+    for (unsigned i = 0; i < IDLE_LOOK && i < c->idle_n && e == ERR_OK && charged > RESIDUE_MAX; i++) {
+        g = list_first(&c->idle, struct cgroup, node);
+        list_remove(&g->node);
+        list_append(&c->idle, &g->node);
+        e = reset(c, g, &charged);
+    }
+    bool dirty = e == ERR_OK && charged > RESIDUE_MAX;
+    if (g == NULL || (dirty && c->idle_n < IDLE_ENOUGH))
+        return ERR_OK;
+    list_remove(&g->node);
+    c->idle_n--;
+    *ret = g;
+    return dirty ? empty(c, g) : e;
 }
 
 enum err cgroup_take(struct cgroups *c, const struct pod_limits *limits, unsigned off, struct cgroup **ret,
                      struct errinfo *info)
 {
-    struct cgroup *g = list_first(&c->idle, struct cgroup, node);
-    if (g != NULL) {
-        list_remove(&g->node);
-        c->idle_n--;
-    } else {
+    struct cgroup *g = NULL;
+    enum err e = take_idle(c, &g);
+    if (e != ERR_OK)
+        e = errinfo_set(info, e, errno, "reset the cgroup");
+    else if (g == NULL)
         g = make(c, info);
-        if (g == NULL)
-            return info->code != ERR_OK ? info->code : ERR_NOMEM;
-    }
-    enum err e = reset(c, g) ? ERR_OK : errinfo_set(info, ERR_SYSTEM, errno, "reset the cgroup");
+    if (g == NULL)
+        return info->code != ERR_OK ? info->code : ERR_NOMEM;
     if (e == ERR_OK)
         e = cgroup_set_limits(c, g, limits, off, info);
     if (e == ERR_OK)

@@ -39,7 +39,6 @@ struct cgroup {
     struct pod_limits limits; /* as they are set */
     struct pod_usage base;    /* counters that cannot be set to zero, as the last pod left them */
     struct pod_usage seen;    /* as they were when last looked at */
-    unsigned uses;
 };
 
 /* Make the base directories, named `name`. `below` NULL: at the top of each hierarchy when `privileged`, else in our own
