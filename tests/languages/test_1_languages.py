@@ -167,6 +167,14 @@ def test_what_a_compiler_had_begun_is_no_file_of_the_run(plant, timeout_ms):
             assert body["files"] == [] and "refused_files" not in body, (lang, body)
 
 
+@pytest.mark.parametrize("lang,code,told", [("go", "package other\n\nfunc main() { }\n", "main package"),
+                                            ("rs", "#![crate_type = \"lib\"]\npub fn f() { }\n", "`main` function not found")])
+def test_what_compiles_to_no_program_is_an_error_of_compiling(plant, lang, code, told):
+    with Api(plant) as api:
+        body = api.exec(lang, code)
+    assert (body["job_status"], body["stage"], body["exit_code"] != 0, told in body["stderr"]) == ("completed", "compile", True, True), body
+
+
 def test_gos_library_is_compiled_ahead(plant):
     """Debian's package has it compiled, below /usr for all pods, so with an empty cache one file is compiled: the program's."""
     code = ('cat > a.go <<X\npackage main\n\nimport (\n"crypto/tls"\n"database/sql"\n"encoding/json"\n"net/http"\n"text/template"\n)\n\n'
