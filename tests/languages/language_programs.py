@@ -266,12 +266,19 @@ LIBRARIES = {
         "more": "const axios = require('axios'), async = require('async'), { v4, validate } = require('uuid');\n"
                 "if (axios.getUri({ url: 'http://a', params: { b: 1 } }) === 'http://a?b=1' && validate(v4()))\n"
                 "  async.map([1, 2], (x, done) => done(null, x + 1), (error, all) => { if (!error && all[1] === 3) console.log('fine'); });",
+        "modules": "import _ from 'lodash';\nimport axios from 'axios';\nimport async from 'async';\nimport moment from 'moment';\n"
+                   "import { v4, validate } from 'uuid';\nimport yaml from 'js-yaml';\n"
+                   "const two = await new Promise((done) => async.map([1], (x, next) => next(null, x + 1), (error, all) => done(all)));\n"
+                   "if (_.sum([1, 2]) === 3 && axios.getUri({ url: 'http://a', params: { b: 1 } }) === 'http://a?b=1' && two[0] === 2\n"
+                   "    && moment('2020-01-02').month() === 0 && validate(v4()) && yaml.load('[1]')[0] === 1) console.log('fine');",
         "standard": "const zlib = require('zlib'), crypto = require('crypto'), { execSync } = require('child_process'), { Worker } = require('worker_threads');\n"
                     "const same = zlib.gunzipSync(zlib.gzipSync('x')).toString() === 'x' && crypto.createHash('sha256').update('').digest('hex').startsWith('e3b0');\n"
                     "new Worker('require(\"worker_threads\").parentPort.postMessage(4)', { eval: true }).on('message', (m) => {\n"
                     "  if (same && m === 4 && execSync('echo x').toString() === 'x\\n') console.log('fine');\n});",
     },
     "ts": {
+        "modules": "import _ from 'lodash';\nimport yaml from 'js-yaml';\nconst sum: number = await Promise.resolve(_.sum(yaml.load('[1, 2]') as number[]));\n"
+                   "if (sum === 3) console.log('fine');",
         "packages": "import _ from 'lodash';\nimport * as crypto from 'crypto';\nenum Kind { A, B }\nclass Box<T> { constructor(private readonly v: T) {} get(): T { return this.v } }\n"
                     "const box = new Box<number>(_.sum([1, Kind.B]));\nif (box.get() === 2 && crypto.randomUUID().length === 36) console.log('fine');",
         "more": "import axios from 'axios';\nimport async from 'async';\nimport * as cheerio from 'cheerio';\nimport moment from 'moment';\n"

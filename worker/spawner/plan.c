@@ -88,6 +88,8 @@ static const struct row toolchain_rows[] = {
     {ALWAYS, {.type = OP_DIR, .path = "etc/millrace"}},
     {ALWAYS, {.type = OP_FILE, .path = "etc/millrace/transpile.js", .arg = transpile_js}},
     {ALWAYS, {.type = OP_FILE, .path = "etc/millrace/launcher.php", .arg = launcher_php}},
+    /* `import` does not look at NODE_PATH, but for this name in every folder above the program. */
+    {ALWAYS, {.type = OP_LINK, .path = "node_modules", .arg = "/usr/share/nodejs"}},
 };
 
 static bool planned(const struct plan *p, const char *path)
