@@ -12,6 +12,7 @@ import sys
 import pytest
 
 import attacks
+import attacks_names  # noqa: F401 (its rows are among the others)
 import pods as module
 from system import proc
 
