@@ -67,6 +67,8 @@ struct get {
     /* while the place in the queue is asked */
     struct buf texts;
     struct queue_job found;
+    struct str class_name;
+    int64_t in_lane;
 };
 
 static void get_end(struct get *g, enum queue_answer answer, const struct queue_job *job)
@@ -77,25 +79,60 @@ static void get_end(struct get *g, enum queue_answer answer, const struct queue_
     free(g);
 }
 
+static struct keyset keys_of(const struct get *g)
+{
+    return (struct keyset){.partition = id_partition(str_of(g->job.text), g->q->partitions),
+                           .class_name = g->class_name};
+}
+
+static void on_claimed(void *arg, const struct redis_value *v)
+{
+    struct get *g = arg;
+    int64_t waiting = g->in_lane - (v ? redis_integer(v) : 0);
+    g->found.position += waiting > 0 ? (uint64_t)waiting : 0;
+    get_end(g, QUEUE_OK, &g->found);
+}
+
+static void on_lane(void *arg, const struct redis_value *v)
+{
+    struct get *g = arg;
+    struct keyset keys = keys_of(g);
+    g->in_lane = v && v->type == REDIS_INTEGER ? v->integer : 0;
+    struct call *c = call_plain(g->q, "HGET");
+    call_key(c, &keys, "FAIR");
+    call_cstr(c, "run");
+    call_go(c, on_claimed, g);
+}
+
+/* Those that are in the lane and not claimed yet go before whatever is in the backlog. */
 static void on_rank(void *arg, const struct redis_value *v)
 {
     struct get *g = arg;
-    /* Not in the backlog: in the lane, or behind its session. */
-    g->found.position = v && v->type == REDIS_INTEGER ? (uint64_t)v->integer + 1 : 1;
-    get_end(g, QUEUE_OK, &g->found);
+    g->found.position = 1;
+    if (!v || v->type != REDIS_INTEGER) { /* not in the backlog: in the lane, or behind its session */
+        get_end(g, QUEUE_OK, &g->found);
+        return;
+    }
+    g->found.position += (uint64_t)v->integer;
+    struct keyset keys = keys_of(g);
+    struct call *c = call_plain(g->q, "XLEN");
+    call_key(c, &keys, "READY");
+    call_go(c, on_lane, g);
 }
 
 /* The views of `found` are moved to memory of our own, to outlive the reply. */
 static void keep_texts(struct get *g)
 {
-    struct str *views[] = {&g->found.tenant, &g->found.user, &g->found.lang, &g->found.status};
-    size_t at[4];
-    for (size_t i = 0; i < 4; i++) {
+    struct str *views[] = {&g->found.tenant, &g->found.user, &g->found.lang, &g->found.status,
+                           &g->class_name};
+    enum { VIEWS = sizeof views / sizeof *views };
+    size_t at[VIEWS];
+    for (size_t i = 0; i < VIEWS; i++) {
         at[i] = g->texts.len;
         buf_append_str(&g->texts, *views[i]);
         buf_append_char(&g->texts, '\0');
     }
-    for (size_t i = 0; i < 4; i++)
+    for (size_t i = 0; i < VIEWS; i++)
         *views[i] = buf_status(&g->texts) == ERR_OK ? (struct str){g->texts.data + at[i], views[i]->n}
                                                     : (struct str){0};
 }
@@ -103,13 +140,12 @@ static void keep_texts(struct get *g)
 static void ask_position(struct get *g, const struct redis_value *v)
 {
     static const char *const backlogs[QUEUE_PRIORITIES] = {"B0", "B1", "B2"};
-    struct queue *q = g->q;
-    struct keyset keys = {.partition = id_partition(str_of(g->job.text), q->partitions),
-                          .class_name = redis_text(redis_item(v, F_CLASS))};
+    g->class_name = redis_text(redis_item(v, F_CLASS));
+    struct keyset keys = keys_of(g);
     auto_buf member = BUF_INIT(512);
     buf_printf(&member, "%s %lld " STR_FMT, g->job.text, (long long)redis_integer(redis_item(v, F_COST)),
                STR_ARG(g->found.tenant));
-    struct call *c = call_plain(q, "ZRANK");
+    struct call *c = call_plain(g->q, "ZRANK");
     call_key(c, &keys, backlogs[g->found.priority < QUEUE_PRIORITIES ? g->found.priority : 0]);
     call_str(c, buf_str(&member));
     keep_texts(g);

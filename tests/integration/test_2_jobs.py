@@ -77,6 +77,36 @@ def test_a_job_is_accepted_run_and_kept(api):
     assert ended["attempt"] == 1 and ended["position"] is None
 
 
+def partition(one, partitions):
+    """As schema/PROTOCOL.md has it: FNV-1a of the id."""
+    value = 0xcbf29ce484222325
+    for byte in one.encode():
+        value = (value ^ byte) * 0x100000001b3 % (1 << 64)
+    return value % partitions
+
+
+def test_the_place_in_the_queue(make_system, cluster):
+    """Each of those that wait has a place of its own, the one in the lane the first."""
+    system = make_system(env={"WORKER_SLOTS": "1"})
+    with Api(system) as api:
+        busy = api.submit("py", "import time; time.sleep(60)")
+        wait_until("it runs", lambda: api.job(busy)["status"] == "running", 60)
+        waiting, partitions = [], 8 if cluster else 1
+        while len(waiting) < 4:
+            job = api.submit("py", "pass")
+            if partition(job, partitions) == partition(busy, partitions):
+                waiting.append(job)
+
+        def places():
+            return [api.job(job)["position"] for job in waiting]
+        wait_until("all have their places", lambda: places() == [1, 2, 3, 4])
+        assert api.delete(f"/v1/jobs/{waiting[1]}").json()["status"] == "cancelled"
+        wait_until("those behind move up", lambda: places() == [1, None, 2, 3])
+        api.delete(f"/v1/jobs/{busy}")
+        for job in waiting:
+            api.wait(job)
+
+
 def test_the_history_of_a_run(api):
     events = api.events(api.submit("py", "print('x')"))
     kinds = [event["type"] for event in events]

@@ -246,6 +246,23 @@ def test_an_ordinary_user_with_sudo(open_folder):
         as_user("up", "down")
 
 
+def test_an_ordinary_user_without_sudo_is_told_what_is_missing_once(open_folder):
+    if os.geteuid() != 0:
+        pytest.skip("needs root to become another user")
+    shutil.copytree(BIN, open_folder / "bin")
+    (open_folder / "home").mkdir()
+    os.chown(open_folder / "home", 54321, 54321)
+    # A `sudo` that lets nobody in, whatever the machine has.
+    (open_folder / "sudo").symlink_to("/bin/false")
+    done = subprocess.run(["setpriv", "--reuid", "54321", "--regid", "54321", "--clear-groups", open_folder / "bin/millrace", "up",
+                           "--port", "0"], cwd=open_folder / "home", stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          timeout=90, check=False, env={**PLAIN_ENV, "PATH": f"{open_folder}:/usr/bin:/bin",
+                                                        "HOME": str(open_folder / "home")})
+    assert done.returncode == 1
+    assert done.stderr.count("subordinate_ids    MISSING") == 1, done.stderr
+    assert "POD_ACCEPT_MISSING=" in done.stderr
+
+
 def test_programs_run_the_distributions_interpreters_whatever_is_first_on_path(make_system, tmp_path):
     others, trace = tmp_path / "others", tmp_path / "was-run"
     others.mkdir()

@@ -12,6 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <sysexits.h>
 
 static const int64_t TRIM_EVERY_NS = 10000000000;
 enum {
@@ -54,6 +56,11 @@ static void fail_start(struct up *up, const struct up_child *child, const char *
 {
     fprintf(stderr, "up: %s %d %s\n", up_part_name(child->part), child->number, why);
     up_child_log_tail(child);
+    if (WIFEXITED(child->last_status) && WEXITSTATUS(child->last_status) == EX_CONFIG)
+        fputs(
+            "\nup: root, or a user with sudo, has what is MISSING; what can be done without is accepted by name:\n"
+            "    POD_ACCEPT_MISSING=NAME,NAME ./tools/up\n",
+            stderr);
     up_stop(up, 1);
 }
 
@@ -299,7 +306,7 @@ static int supervise(struct up *up)
     enum err e = plan_children(up, &info);
     e = e ? e : up_state_make(up, &info);
     if (e == ERR_EXISTS && up->cli->detach && up_state_owner(up)) {
-        fprintf(stderr, "up: it is running already\n");
+        fprintf(stderr, "up: it is running already; see `millrace up status`\n");
         return 0;
     }
     e = e ? e : start_loop(up, &info);
@@ -348,7 +355,7 @@ static int up_start(struct up *up)
         return 1;
     }
     if (up->cli->detach && up_state_owner(up)) {
-        fprintf(stderr, "up: it is running already\n");
+        fprintf(stderr, "up: it is running already; see `millrace up status`\n");
         return 0;
     }
     if (up->cli->detach && detach(up, &parent)) {

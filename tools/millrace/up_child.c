@@ -261,6 +261,7 @@ void up_child_start(struct up_child *child)
     struct command command = {.memory = ARENA_INIT(1 << 20)};
     build_command(child, &command);
     child->started_ns = clock_mono_ns();
+    child->log_from = log_fd >= 0 ? lseek(log_fd, 0, SEEK_END) : 0;
     child->restart_at_ns = child->started_ns + (int64_t)BACKOFF_MAX_MS * 1000000; /* should the start fail */
     child->ready = false;
     if (log_fd >= 0 && !arena_status(&command.memory))
@@ -355,6 +356,7 @@ void up_child_log_tail(const struct up_child *child)
     struct stat st;
     if (fd < 0 || fstat(fd, &st))
         return;
-    ssize_t n = pread(fd, text, sizeof text, st.st_size > TAIL_BYTES ? st.st_size - TAIL_BYTES : 0);
+    off_t from = st.st_size > TAIL_BYTES ? st.st_size - TAIL_BYTES : 0;
+    ssize_t n = pread(fd, text, sizeof text, from > child->log_from ? from : child->log_from);
     fprintf(stderr, "the end of %s:\n%.*s\n", path, n > 0 ? (int)n : 0, text);
 }

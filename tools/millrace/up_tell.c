@@ -123,7 +123,7 @@ static void print_child(const json_t *child)
                        &part, "number", &number, "pid", &pid, "port", &port, "restarts", &restarts, "ready",
                        &ready, "log", &log))
         return;
-    printf("  %-7s %2d  %-9s pid %-7d port %-5d restarts %-3d %s\n", part, number,
+    printf("  %-8s %2d  %-9s pid %-7d port %-5d restarts %-3d %s\n", part, number,
            ready ? "ready" : "not ready", pid, port, restarts, log);
 }
 
