@@ -291,7 +291,8 @@ void jobruns_start(struct jobruns *runs, const struct claimed_job *job)
 {
     struct jobrun *run = calloc(1, sizeof *run);
     if (!run) {
-        log_limited(LOG_ERROR, "no memory for a job; its lease will lapse");
+        log_limited(LOG_ERROR, "no memory for a job; its lease will lapse",
+                    F_JOB(job->job.text, job->attempt));
         return;
     }
     run->magic = JOBRUN_MAGIC;
@@ -309,6 +310,7 @@ void jobruns_start(struct jobruns *runs, const struct claimed_job *job)
     runs->count++;
     metrics_add(runs->options.metrics, METRIC_JOBS_CLAIMED, 0, 0, 1);
     metrics_observe_ns(runs->options.metrics, METRIC_QUEUE_SECONDS, 0, run->queue_ms * MS_NS);
+    log_debug("an attempt begins", F_JOB(run->job.text, run->attempt), F_INT("queue_ms", run->queue_ms));
     struct errinfo info = {0};
     enum err e = read_job(run, job, &info);
     if (e == ERR_OK && run->request.state != RUN_STATE_NONE)

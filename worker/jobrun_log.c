@@ -152,7 +152,10 @@ static void count_end(struct jobrun *run)
     if (run->outcome.type == EV_FAILED)
         metrics_add(m, METRIC_JOBS_FAILED, run->outcome.reason, 0, 1);
     metrics_add(m, METRIC_OUTPUT_BYTES, 0, 0, run->facts.bytes[POD_STDOUT] + run->facts.bytes[POD_STDERR]);
-    metrics_observe_ns(m, METRIC_RUN_SECONDS, run->plan.lang, clock_mono_ns() - run->begun_ns);
+    int64_t ns = clock_mono_ns() - run->begun_ns;
+    metrics_observe_ns(m, METRIC_RUN_SECONDS, run->plan.lang, ns);
+    log_debug("an attempt has ended", F_JOB(run->job.text, run->attempt),
+              F_STR("end", event_type_name(run->outcome.type)), F_INT("ms", ns / 1000000));
 }
 
 static void set_over(struct jobrun *run)

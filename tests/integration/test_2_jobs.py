@@ -77,6 +77,20 @@ def test_a_job_is_accepted_run_and_kept(api):
     assert ended["attempt"] == 1 and ended["position"] is None
 
 
+def test_the_logs_name_job_and_attempt(make_system):
+    system = make_system(env={"LOG_LEVEL": "debug"})
+    with Api(system) as api:
+        job = api.submit("py", "pass")
+        api.wait(job)
+
+    def lines(part):
+        return [line for line in map(json.loads, (system.state / "log" / f"{part}-1.log").read_text().splitlines())
+                if line.get("job") == job]
+    wait_until("its end is logged", lambda: any(line["message"] == "an attempt has ended" for line in lines("worker")))
+    assert [(line["attempt"], line["message"]) for line in lines("worker")] == [(1, "an attempt begins"), (1, "an attempt has ended")]
+    assert lines("worker")[1]["end"] == "completed" and [line["attempt"] for line in lines("api")] == [0]
+
+
 def partition(one, partitions):
     """As schema/PROTOCOL.md has it: FNV-1a of the id."""
     value = 0xcbf29ce484222325
