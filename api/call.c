@@ -52,12 +52,13 @@ void call_reply(struct call *c, int status, const char *type, const struct http_
                 struct str body)
 {
     int64_t started = http_started_ns(c->request);
-    if (status >= 500)
+    const char *route = c->route != NULL ? c->route->pattern : "";
+    /* That it is not ready is what /ready is asked for. */
+    if (status >= 500 && (c->route == NULL || c->route->handler != HANDLER_ready))
         log_limited(LOG_WARN, "answered with an error of ours", F_INT("status", status),
-                    F_STR("request", http_request_id(c->request)));
+                    F_STR("route", route), F_STR("request", http_request_id(c->request)));
     log_debug("answered", F_STR("request", http_request_id(c->request)), F_INT("status", status),
-              F_STR("route", c->route != NULL ? c->route->pattern : ""),
-              F_STR("peer", http_peer(c->request)));
+              F_STR("route", route), F_STR("peer", http_peer(c->request)));
     http_reply(c->request, status, type, fields, body);
     count(c, status);
     observe(c, started);

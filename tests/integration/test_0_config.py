@@ -5,7 +5,10 @@ import os
 import pathlib
 import subprocess
 
+import httpx
 import pytest
+
+from system import wait_until
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BIN = pathlib.Path(os.environ.get("MILLRACE_BUILD", ROOT / "build" / "test")).resolve() / "bin"
@@ -112,3 +115,24 @@ def test_secrets_are_never_shown(tmp_path, view, form):
     refused = run(tmp_path, "config", view, *form, "--set", f"API_KEY={CANARY}")
     assert CANARY not in refused.stdout + refused.stderr
     assert view == "template" or refused.returncode == 1
+
+
+def test_an_api_without_its_store_says_the_cause_and_not_that_it_was_asked(tmp_path):
+    """Whoever asks /ready many times a second fills no log; a client's 503 is told with its route."""
+    log, port_file = tmp_path / "log", tmp_path / "port"
+    with open(log, "wb") as out, subprocess.Popen(
+            [BIN / "millrace-api", "--port-file", port_file], cwd=tmp_path, stdin=subprocess.DEVNULL, stderr=out,
+            env={"PATH": "/usr/bin:/bin", "API_KEY": CANARY, "API_HOST": "127.0.0.1", "API_PORT": "0",
+                 "REDIS_URL": "redis://127.0.0.1:1"}) as api:
+        try:
+            wait_until("it listens", lambda: port_file.exists() and port_file.read_text().strip())
+            url = f"http://127.0.0.1:{port_file.read_text().strip()}"
+            assert {httpx.get(f"{url}/ready").status_code for _ in range(20)} == {503}
+            refused = httpx.post(f"{url}/exec", json={"lang": "py", "code": "pass"}, headers={"x-api-key": CANARY}, timeout=60)
+            assert refused.status_code == 503 and refused.headers["retry-after"]
+        finally:
+            api.terminate()
+        assert api.wait(60) == 0
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert any("127.0.0.1" in line.get("why", "") or "connect" in line.get("why", "").lower() for line in lines), lines
+    assert {line["route"] for line in lines if line["message"] == "answered with an error of ours"} == {"/exec"}
