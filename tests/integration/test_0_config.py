@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 
 import httpx
@@ -136,3 +137,25 @@ def test_an_api_without_its_store_says_the_cause_and_not_that_it_was_asked(tmp_p
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert any("127.0.0.1" in line.get("why", "") or "connect" in line.get("why", "").lower() for line in lines), lines
     assert {line["route"] for line in lines if line["message"] == "answered with an error of ours"} == {"/exec"}
+
+
+def rows(name):
+    """The first text of each row of a table; of scripts.def the name."""
+    return re.findall(r'^X\((?:[A-Z0-9_]+, "([a-z_0-9]+)"|([a-z_]+),)', (ROOT / "schema" / name).read_text(), re.M)
+
+
+@pytest.mark.parametrize("table, form", [("event.def", "`{}`"), ("session_event.def", "`{}`"), ("redis/scripts.def", "**{}**")])
+def test_the_protocol_page_has_every_event_and_transition(table, form):
+    page = (ROOT / "schema/PROTOCOL.md").read_text()
+    names = [event or script for event, script in rows(table)]
+    assert len(names) > 10 and [name for name in names if form.format(name) not in page] == []
+
+
+def test_the_protocol_page_has_every_key():
+    page = (ROOT / "schema/PROTOCOL.md").read_text()
+    layout = re.findall(r'^    \{"[A-Z0-9]+", "([a-z]+:?)", (PART_[A-Z]+), "(:?[a-z0-9]*)"\}', (ROOT / "lib/queue/keys.c").read_text(), re.M)
+    named = {"PART_JOB": "<job>", "PART_SESSION": "<session>", "PART_TENANT": "<tenant>", "PART_CLASS": "<c>", "PART_IDEM": "<sha256>",
+             "PART_REQUEST": "<id>", "PART_NONE": ""}
+    keys = [(before + named[part], re.sub(r"^:b\d$", ":b<q>", after)) for before, part, after in layout]
+    assert len(keys) > 20
+    assert [a + b for a, b in keys if f"K{a}{b}`" not in page and f"<prefix>{{p00}}:{a}{b}`" not in page] == []
