@@ -502,10 +502,11 @@ static void doom_hung(struct pool *pool)
     }
 }
 
-/* Nobody asks for a pod of it any more, so nothing else would show that what kept it from being made is over. */
-static void forget_failures(struct pool *pool)
+/* Nobody asks for a pod of it any more, so nothing else would show that the cluster is back: other pools know. */
+static void forget_outage(struct pool *pool)
 {
-    if (pool->failures == 0 || pool->kind.size > 0 || pool->waiting > 0 || pool->count[POD_ST_STARTING] > 0 ||
+    if (pool->failures == 0 || pool->reason != REASON_CLUSTER_UNAVAILABLE || pool->kind.size > 0 ||
+        pool->waiting > 0 || pool->count[POD_ST_STARTING] > 0 ||
         now_ns(pool->pools) - pool->retry_ns < pause_max_ms(pool) * MS_NS)
         return;
     pool->failures = 0;
@@ -519,7 +520,7 @@ void pools_tick(struct pools *pools)
     for (size_t i = 0; i < pools->n; i++) {
         doom_hung(&pools->pool[i]);
         divert_waits(&pools->pool[i]);
-        forget_failures(&pools->pool[i]);
+        forget_outage(&pools->pool[i]);
     }
     fill(pools);
 }

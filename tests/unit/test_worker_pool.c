@@ -397,24 +397,28 @@ static void while_a_cluster_is_away_jobs_wait_for_their_patience(void **state)
     assert_int_equal(t.wait.reason, REASON_CLUSTER_UNAVAILABLE);
 }
 
-static void what_nobody_asks_for_any_more_is_no_failure(void **state)
+static void an_outage_is_forgotten_where_nobody_asks_any_more(void **state)
 {
     (void)state;
     const struct pool_kind kinds[] = {{.name = "py", .size = 0}};
+    const struct {
+        enum reason reason;
+        bool stays;
+    } rows[] = {{REASON_IMAGE_UNAVAILABLE, true}, {REASON_CLUSTER_UNAVAILABLE, false}};
     open_pools_of(true, kinds, 1);
-    struct taken t;
-    assert_null(take(&t));
-    fail_for(REASON_POD_QUOTA);
-    assert_int_equal(stats_of("py").failures, 1);
-    pools_cancel(pools, &t.wait);
-    now += 500 * MS;
-    pools_tick(pools);
-    assert_int_equal(stats_of("py").failures, 1);
-    now += 1000 * MS;
-    pools_tick(pools);
-    assert_int_equal(stats_of("py").failures, 0);
-    assert_string_equal(stats_of("py").why, "");
-    assert_true(pools_idle(pools, "py"));
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct taken t;
+        assert_null(take(&t));
+        now += 1000 * MS;
+        pools_tick(pools);
+        fail_for(rows[i].reason);
+        pools_cancel(pools, &t.wait);
+        assert_int_not_equal(stats_of("py").failures, 0);
+        now += 3000 * MS;
+        pools_tick(pools);
+        assert_int_equal(stats_of("py").failures != 0, rows[i].stays);
+        assert_int_equal(stats_of("py").why[0] != '\0', rows[i].stays);
+    }
 }
 
 static void a_remote_pods_successor_is_made_behind_a_short_run_whatever_comes(void **state)
@@ -498,7 +502,7 @@ int main(void)
         T(what_the_host_lacks_is_not_tried_and_not_a_failure),
         T(a_failing_kind_goes_down_the_chain_while_the_others_work),
         T(while_a_cluster_is_away_jobs_wait_for_their_patience),
-        T(what_nobody_asks_for_any_more_is_no_failure),
+        T(an_outage_is_forgotten_where_nobody_asks_any_more),
         T(a_remote_pods_successor_is_made_behind_a_short_run_whatever_comes),
         T(what_hangs_is_given_up),
         T(never_more_pods_than_allowed),
