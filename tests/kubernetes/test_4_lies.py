@@ -51,7 +51,7 @@ def plant(kubernetes, tmp_path_factory):
     given = kubeimages.pods_of(kubernetes, tmp_path_factory.mktemp("images"))["env"]
     kubernetes.namespace(NAMESPACE)
     kubernetes.import_images(image(folder, LIAR, BUILD / "kubernetes" / "kube_liar"),
-                             image(folder, LINKED, BUILD / "bin" / "millrace-runner", needs=["usr/bin/gcc"], link=True))
+                             image(folder, LINKED, BUILD / "bin" / "millrace-runner", needs=["usr/bin/gcc", "usr/include/stdio.h"], link=True))
     made = plants.Plant(folder / "plant", apis=1, workers=1, env={**given, **ENV})
     ready = made.wait_ready
     made.wait_ready = lambda: ready(120)
@@ -75,6 +75,12 @@ def test_a_run_is_told_why(plant, answers, lang, reason):
     """It is tried again in another pod, and each attempt has its reason: the program had not started."""
     told = events(plant, answers[lang]["job_id"])
     assert answers[lang]["job_status"] in ("dead", "failed") and reason in {event.get("reason") for event in told}, told
+
+
+@pytest.mark.parametrize("path, why", [("/mnt/data", "is a link in this image"), ("/usr/bin/ldc2", "is missing in this image")])
+def test_an_image_is_refused_by_name(plant, answers, path, why):
+    """In the log, which keeps it; /health/kubernetes has what was newest."""
+    assert answers and f"{path}: {why}" in plant.of("spawner")[0].log.read_text()
 
 
 def test_a_silent_pod_has_the_time_of_a_run(answers):
