@@ -8,6 +8,7 @@ import pathlib
 import signal
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 
@@ -19,15 +20,17 @@ from system import wait_until
 sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent.parent / part) for part in ("faults", "integration")]
 import plant as plants  # noqa: E402
 from checker import TERMINAL  # noqa: E402
+from counts import count  # noqa: E402
 from test_worker_runs import events, submit, text_of  # noqa: E402
 
 NAMESPACE, CLIENTS, SLOTS = "workers", 6, 2
+AWAY_S = count("kubernetes_away_seconds")  # the API server, at least
 CODE = "import os, sys, time\nprint(sys.argv[1], os.uname().nodename, flush=True); time.sleep(0.3); print('over')"  # a pod is called as its host
 ENV = {name: "0" for name in kubeimages.POOLS} | {
     "POD_BACKEND": "kubernetes", "K8S_NAMESPACE": NAMESPACE, "POD_POOL_PY": str(SLOTS), "K8S_LEASE_SECONDS": "3",
     "DRAIN_SECONDS": "30", "K8S_CPU_REQUEST": "10m", "K8S_MEMORY_REQUEST": "24Mi",
     "K8S_MEMORY_LIMIT": "96Mi"}  # which keeps the canaries small
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(400 + 4 * AWAY_S)
 
 
 class Load:
@@ -65,7 +68,7 @@ class Load:
         def served():
             with self.lock:
                 return set().union(*(workers_of(seen) for token, seen in self.jobs.items() if token not in known))
-        wait_until("each has served", lambda: self.errors or served() >= {process.worker_id for process in processes}, 120, 0.05)
+        wait_until("each has served", lambda: self.errors or served() >= {process.worker_id for process in processes}, 120 + 2 * AWAY_S, 0.05)
         assert self.errors == []
 
     def __enter__(self):
@@ -154,11 +157,13 @@ def load(plant, kubernetes):
         three.start()
         load.each_serves(one, two, three)
 
+        begun = time.monotonic()
         with kubernetes.away("kube-apiserver") as gone:  # silent for longer than a request has patience, then not there
             for process in (one, two, three):
                 wait_until(f"{process.name} says so", lambda process=process: "configmaps" in cluster_of(process).get("why", ""), 60, 0.2)
             gone.killed()
             was = {process: (process.pid, cluster_of(process)["lease"]) for process in (one, two, three)}
+            wait_until("it was away for so long", lambda: time.monotonic() - begun >= AWAY_S, AWAY_S + 20, 0.1)
         load.each_serves(one, two, three)  # nobody took another for dead
         assert was == {process: (process.pid, cluster_of(process)["lease"]) for process in (one, two, three)}
         assert [cluster_of(process)["swept"] + cluster_of(process)["adopted"] for process in (one, two, three)] == [0, 0, 0]
