@@ -2,16 +2,10 @@
 """From a run's deadline to the end of the last process of its pod: programs that ignore every signal, with children and
 grandchildren in sessions of their own, while another pod takes half of this machine. PID 1 tells the end only when nobody else is left
 in the pod, so its EXIT is the moment. Prints a table; exit 1 when p99 is above the goal. --runs N, --docs"""
-import argparse
 import os
-import pathlib
 import sys
-import threading
 
-TESTS = pathlib.Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(TESTS), str(TESTS / "hazards")]
-import page  # noqa: E402
-from place import Place  # noqa: E402
+from beside import benchmark, beside, quantile
 
 GOAL_MS, WALL_MS = 50, 400
 STUBBORN = """
@@ -46,39 +40,17 @@ def measure(place, runs):
     return sorted(late)
 
 
-def quantile(values, q):
-    return values[min(len(values) - 1, int(len(values) * q))]
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=110)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--docs", action="store_true", help="write the section of docs/BENCHMARKS.md")
-    options, _ = parser.parse_known_args()
-    runs, where, rows, good = 30 if options.quick else options.runs, page.machine(), [], True
-    build = pathlib.Path(os.environ.get("MILLRACE_BUILD", "build/release")).resolve()
-    for name, load in (("idle", False), ("half load", True)):
-        place, beside, stop = Place(build, True), Place(build, True), threading.Event()
-        thread = threading.Thread(target=half_load, args=(beside, stop))
-        if load:
-            thread.start()
-        late = measure(place, runs)
-        stop.set()
-        if load:
-            thread.join()
-        place.close()
-        beside.close()
+def table(runs):
+    rows, good = [], True
+    for name, load in (("idle", None), ("half load", half_load)):
+        with beside(load) as place:
+            late = measure(place, runs)
         p99 = quantile(late, 0.99)
         good = good and p99 <= GOAL_MS
         rows.append([name, *(f"{value:.1f} ms" for value in (quantile(late, 0.5), p99, late[-1])), f"{GOAL_MS} ms"])
-    text = page.table(["machine", "p50", "p99", "longest", "goal for p99"], rows)
-    print(text)
-    if options.docs:
-        page.write_section("From the deadline to the end of the last process", "tests/bench/deadline.py --docs", where,
-                           f"{runs} programs each that ignore every signal, with children and grandchildren in sessions of their own.\n\n{text}")
-    return 0 if good else 1
+    above = f"{runs} programs each that ignore every signal, with children and grandchildren in sessions of their own."
+    return ["machine", "p50", "p99", "longest", "goal for p99"], rows, above, good
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(benchmark("deadline.py", __doc__, "From the deadline to the end of the last process", 110, 30, table))

@@ -2,17 +2,10 @@
 """What a pod feels of another that burns all it may: the time of `print(1)` in a fresh pod, alone and beside programs that raise their
 priority (A70), look for names that are not there (A92), fill memory and fill their disk, each with the limits of a plain run. Prints a table and how many times the
 p99 alone it came to; exit 1 when that is more than twice. --runs N, --docs. Meaningful on an idle machine only."""
-import argparse
-import os
-import pathlib
+import functools
 import sys
-import threading
 
-TESTS = pathlib.Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(TESTS), str(TESTS / "hazards")]
-import page  # noqa: E402
-from deadline import quantile  # noqa: E402
-from place import Place  # noqa: E402
+from beside import benchmark, beside, quantile
 
 GOAL, BURN_MS = 2.0, 5000
 FIFTY = "import os\nfor i in range(50):\n    if os.fork() == 0: break\n"
@@ -35,7 +28,7 @@ for i in itertools.count():
 }
 
 
-def burn(place, code, until):
+def burn(code, place, until):
     while not until.is_set():
         place.python(code, wall_ms=BURN_MS, cpu_millis=1000)
 
@@ -50,42 +43,18 @@ def measure(place, runs):
     return sorted(times)
 
 
-def beside(place, burner, code, runs):
-    stop = threading.Event()
-    thread = threading.Thread(target=burn, args=(burner, code, stop))
-    if code:
-        thread.start()
-    times = measure(place, runs)
-    stop.set()
-    if code:
-        thread.join()
-    return times
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=500)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--docs", action="store_true", help="write the section of docs/BENCHMARKS.md")
-    options, _ = parser.parse_known_args()
-    runs, where, rows, alone = 100 if options.quick else options.runs, page.machine(), [], None
-    build = pathlib.Path(os.environ.get("MILLRACE_BUILD", "build/release")).resolve()
-    place, burner, good = Place(build, True), Place(build, True), True
+def table(runs):
+    rows, alone, good = [], None, True
     for name, code in BURNERS.items():
-        times = beside(place, burner, code, runs)
+        with beside(code and functools.partial(burn, code)) as place:
+            times = measure(place, runs)
         p99 = quantile(times, 0.99)
         alone = alone or p99
         good = good and p99 <= GOAL * alone
         rows.append([name, *(f"{value:.2f} ms" for value in (quantile(times, 0.5), p99)), f"{p99 / alone:.1f}", f"{GOAL:.0f}"])
-    place.close()
-    burner.close()
-    text = page.table(["beside it", "p50", "p99", "times alone", "goal"], rows)
-    print(text)
-    if options.docs:
-        page.write_section("A run beside a pod that burns all it may", "tests/bench/neighbour.py --docs", where,
-                           f"{runs} programs each that print 1, beside one pod with the limits of a plain run.\n\n{text}")
-    return 0 if good else 1
+    above = f"{runs} programs each that print 1, beside one pod with the limits of a plain run."
+    return ["beside it", "p50", "p99", "times alone", "goal"], rows, above, good
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(benchmark("neighbour.py", __doc__, "A run beside a pod that burns all it may", 500, 100, table))
