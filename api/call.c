@@ -194,7 +194,7 @@ static struct call *new_call(struct api *api, struct http_request *r)
 static void refuse_route(struct call *c, const struct buf *allow)
 {
     if (allow->len == 0) {
-        call_fail(c, CE_NOT_FOUND, "there is no such path");
+        call_fail(c, CE_NOT_FOUND, "there is no such path; GET /openapi.yaml has them all");
         return;
     }
     struct api_fault fault = {.error = CE_METHOD_NOT_ALLOWED};

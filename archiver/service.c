@@ -52,9 +52,12 @@ static int page_health(struct archiver *a, struct buf *out)
 
 static int page_ready(struct archiver *a, struct buf *out)
 {
-    const char *why = "ready";
+    const char *why = "";
     bool ready = archiver_ready(a, &why);
-    buf_printf(out, "{\"ready\":%s,\"why\":\"%s\"}", ready ? "true" : "false", why);
+    if (ready)
+        buf_append_cstr(out, "{\"ready\":true,\"why\":null}\n");
+    else
+        buf_printf(out, "{\"ready\":false,\"why\":\"%s\"}\n", why);
     return ready ? 200 : 503;
 }
 

@@ -307,7 +307,7 @@ def test_what_a_worker_says_of_itself(plant):
     health = json.loads(text)
     assert status == 200 and health["status"] == "ok" and health["redis"] is True
     assert health["pools"]["py"]["size"] == POOL and health["pools"]["py"]["why"] == ""
-    assert page(plant, "/ready")[0] == 200
+    assert page(plant, "/ready") == (200, '{"ready":true,"why":null}\n')
     assert page(plant, "/nothing")[0] == 404
     assert page(plant, "/health", "POST")[0] == 405
     run(plant, "print(1)")
