@@ -138,15 +138,40 @@ void log_write(enum log_level level, const char *message, const struct log_field
     }
 }
 
-bool log_limit_pass(struct log_limit *limit, uint32_t *ret_held)
+uint64_t log_cause_of(const struct log_field *fields)
+{
+    static const char *const telling[] = {"why", "cause", "what", "kind", "reply", "says", "status"};
+    uint64_t hash = STR_HASH;
+    for (const struct log_field *f = fields; f->key != NULL; f++) {
+        for (size_t i = 0; i < sizeof telling / sizeof telling[0]; i++) {
+            if (strcmp(f->key, telling[i]) != 0)
+                continue;
+            hash = str_hash(hash, str_of(f->key));
+            hash = f->text != NULL ? str_hash(hash, str_of(f->text))
+                                   : str_hash(hash, (struct str){(const char *)&f->number, sizeof f->number});
+        }
+    }
+    return hash;
+}
+
+bool log_limit_pass(struct log_limit *limit, uint64_t cause, uint32_t *ret_held)
 {
     int64_t now = clock_mono_ns();
-    if (limit->last_ns != 0 && now - limit->last_ns < 1000000000) {
-        limit->held++;
+    struct log_cause *row = &limit->row[0];
+    for (size_t i = 0; i < LOG_CAUSES_MAX; i++) {
+        struct log_cause *r = &limit->row[i];
+        if (r->last_ns != 0 && r->cause == cause) {
+            row = r;
+            break;
+        }
+        if (r->last_ns < row->last_ns)
+            row = r; /* the one that was told longest ago makes room */
+    }
+    if (row->last_ns != 0 && now - row->last_ns < 1000000000) {
+        row->held++;
         return false;
     }
-    *ret_held = limit->held;
-    limit->held = 0;
-    limit->last_ns = now;
+    *ret_held = row->held;
+    *row = (struct log_cause){.cause = cause, .last_ns = now};
     return true;
 }

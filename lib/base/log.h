@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Structured log on stderr: one JSON object a line, or readable text on a terminal (or LOG_FORMAT=text).
    Values are escaped and cut at 2 KiB; a record is one write(2). Never log a secret.
-   Repeats: log_limited() prints at most one line a second for each call site and says how many were held
-   back. */
+   Repeats: log_limited() prints at most one line a second for each cause at each call site, of at most LOG_CAUSES_MAX causes a
+   second, and says how many were held back. */
 #ifndef MILLRACE_BASE_LOG_H
 #define MILLRACE_BASE_LOG_H
 
@@ -23,16 +23,22 @@ struct log_field {
 #define F_INT(k, v)    ((struct log_field){.key = (k), .number = (int64_t)(v)})
 #define F_JOB(id, att) F_STR("job", (id)), F_INT("attempt", (att))
 
+enum { LOG_CAUSES_MAX = 4 };
 struct log_limit {
-    int64_t last_ns;
-    uint32_t held;
+    struct log_cause {
+        uint64_t cause;
+        int64_t last_ns;
+        uint32_t held;
+    } row[LOG_CAUSES_MAX];
 };
 
 /* Call once at start. `program` is a literal. */
 void log_open(const char *program, enum log_level least, bool as_text);
 void log_write(enum log_level level, const char *message, const struct log_field *fields);
+/* What the fields say of why: of the others each line of one cause may have different ones. */
+uint64_t log_cause_of(const struct log_field *fields);
 /* True when the caller may print now; *ret_held is how many were held back since. */
-bool log_limit_pass(struct log_limit *limit, uint32_t *ret_held);
+bool log_limit_pass(struct log_limit *limit, uint64_t cause, uint32_t *ret_held);
 
 #define LOG_AT(level, message, ...)                                                                          \
     log_write((level), (message), (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){.key = NULL}})
@@ -44,7 +50,8 @@ bool log_limit_pass(struct log_limit *limit, uint32_t *ret_held);
     do {                                                                                                     \
         static struct log_limit limit_;                                                                      \
         uint32_t held_;                                                                                      \
-        if (log_limit_pass(&limit_, &held_))                                                                 \
+        const struct log_field given_[] = {__VA_ARGS__ __VA_OPT__(, ){.key = NULL}};                         \
+        if (log_limit_pass(&limit_, log_cause_of(given_), &held_))                                           \
             LOG_AT((level), (message), F_INT("held_back", held_), ##__VA_ARGS__);                            \
     } while (0)
 

@@ -87,13 +87,49 @@ static void limit_counts_what_it_held(void **state)
     struct log_limit limit = {0};
     uint32_t held = 7;
     (void)state;
-    assert_true(log_limit_pass(&limit, &held));
+    assert_true(log_limit_pass(&limit, 1, &held));
     assert_int_equal(held, 0);
     for (int i = 0; i < 5; i++)
-        assert_false(log_limit_pass(&limit, &held));
-    limit.last_ns -= 1000000000; /* a second passes */
-    assert_true(log_limit_pass(&limit, &held));
+        assert_false(log_limit_pass(&limit, 1, &held));
+    limit.row[0].last_ns -= 1000000000; /* a second passes */
+    assert_true(log_limit_pass(&limit, 1, &held));
     assert_int_equal(held, 5);
+}
+
+/* A new cause is told at once, whatever was told just before; more causes than there are rows wait their second. */
+static void limit_is_for_each_cause(void **state)
+{
+    struct log_limit limit = {0};
+    uint32_t held = 7;
+    (void)state;
+    for (uint64_t cause = 1; cause <= LOG_CAUSES_MAX; cause++) {
+        assert_true(log_limit_pass(&limit, cause, &held));
+        assert_int_equal(held, 0);
+        assert_false(log_limit_pass(&limit, cause, &held));
+    }
+    for (uint64_t cause = 100; cause < 200; cause++)
+        assert_false(log_limit_pass(&limit, cause, &held));
+    for (int i = 0; i < LOG_CAUSES_MAX; i++)
+        limit.row[i].last_ns -= 1000000000;
+    assert_true(log_limit_pass(&limit, 2, &held)); /* its own row */
+    assert_int_equal(held, 1);
+    assert_true(log_limit_pass(&limit, 100, &held)); /* the oldest row, with what that held back */
+    assert_int_equal(held, 101);
+}
+
+static uint64_t cause_of(const char *why, const char *request, int64_t status)
+{
+    const struct log_field fields[] = {
+        F_STR("why", why), F_STR("request", request), F_INT("status", status), {.key = NULL}};
+    return log_cause_of(fields);
+}
+
+static void a_cause_is_what_the_fields_say_of_why(void **state)
+{
+    (void)state;
+    assert_true(cause_of("refused", "one", 503) == cause_of("refused", "two", 503));
+    assert_true(cause_of("refused", "one", 503) != cause_of("loading", "one", 503));
+    assert_true(cause_of("refused", "one", 503) != cause_of("refused", "one", 500));
 }
 
 int main(void)
@@ -105,6 +141,8 @@ int main(void)
         cmocka_unit_test(long_values_are_cut_at_a_character),
         cmocka_unit_test(below_the_level_nothing),
         cmocka_unit_test(limit_counts_what_it_held),
+        cmocka_unit_test(limit_is_for_each_cause),
+        cmocka_unit_test(a_cause_is_what_the_fields_say_of_why),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
