@@ -170,6 +170,10 @@ static void on_sent(void *arg, enum queue_answer answer)
     drop_message(s);
     if (answer == QUEUE_UNAVAILABLE)
         ws_close(s->ws, 1013, STR("the store cannot be reached; the input may be lost"));
+    else if (answer == QUEUE_CLOSED)
+        ws_close(
+            s->ws, 1008,
+            STR("stdin: this job takes no input; submit it with \"interactive\": true, or give its \"stdin\""));
     else
         ws_pause_reading(s->ws, false);
 }

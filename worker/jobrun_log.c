@@ -252,6 +252,7 @@ static void on_answer(void *arg, enum queue_answer answer)
     case QUEUE_FENCED:
     case QUEUE_CONFLICT:
     case QUEUE_NOT_FOUND:
+    case QUEUE_CLOSED:
         not_ours(run, answer);
         return;
     }

@@ -274,6 +274,7 @@ enum queue_answer answer_of(const struct redis_value *v)
         {"ok", QUEUE_OK},         {"dup", QUEUE_DUP},
         {"fenced", QUEUE_FENCED}, {"conflict", QUEUE_CONFLICT},
         {"full", QUEUE_FULL},     {"missing", QUEUE_NOT_FOUND},
+        {"closed", QUEUE_CLOSED},
     };
     struct str word = redis_text(redis_item(v, 0));
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) {

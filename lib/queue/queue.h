@@ -22,6 +22,7 @@ enum queue_answer {
     QUEUE_NOT_FOUND, /* unknown, foreign or deleted: the same */
     QUEUE_DAMAGED,   /* of a session's state: what the store has under its keys is not what should be there */
     QUEUE_UNAVAILABLE, /* Redis cannot be reached or refused; nothing is known to have happened */
+    QUEUE_CLOSED,      /* input for a job that was submitted to take none */
 };
 
 enum queue_priority { QUEUE_INTERACTIVE, QUEUE_NORMAL, QUEUE_BATCH, QUEUE_PRIORITIES };
@@ -91,7 +92,7 @@ void queue_submit(struct queue *q, const struct queue_submit *submit, queue_subm
 
 typedef void (*queue_done_cb)(void *arg, enum queue_answer answer);
 /* input, eof, signal, cancel_requested, tool_result: unfenced, while the job is not terminal (QUEUE_CONFLICT).
-   QUEUE_FULL: 64 KiB are unread. Cancel of a queued job is terminal at once. Repeated by this library when the answer
+   QUEUE_FULL: 64 KiB are unread. QUEUE_CLOSED. Cancel of a queued job is terminal at once. Repeated by this library when the answer
    was lost (it counts its sends itself; `seq` is not needed, pass 0). */
 void queue_send(struct queue *q, struct str tenant, struct id job, uint64_t seq,
                 const struct event_draft *draft, queue_done_cb cb, void *arg);

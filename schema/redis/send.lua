@@ -7,6 +7,8 @@ local act = action(j)
 if j and j.tenant ~= tenant then return {'missing'} end
 if j and tonumber(j['c:' .. sender] or 0) >= tonumber(count) then return {'dup'} end
 if act ~= 'input' then return {act} end
+-- Its program's standard input has ended already. The api writes this near the request's end, and no string can hold it unescaped.
+if kind == 'input' and string.find(call('GETRANGE', REQ, -1024, -1), '"stdin_open":false', 1, true) then return {'closed'} end
 local size = math.max(1, #b + #d)
 -- Input that the program does not read leaves room for what ends or interrupts it.
 local room = (kind == 'input' or kind == 'tool_result') and INBOX_MAX or INBOX_MAX + RESERVE

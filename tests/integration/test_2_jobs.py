@@ -8,6 +8,7 @@ import pytest
 from contract import Api, check_event
 from rawhttp import Raw, request
 from system import wait_until
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 COUNT = "import time\nfor n in range(int(__import__('sys').argv[1])):\n    print(n, flush=True)\n    time.sleep(0.05)\n"
@@ -213,6 +214,25 @@ def test_input_over_the_websocket(system, api):
         events += [json.loads(message) for message in socket]
     assert text_of(events) == "got one\ngot two\nend\n"
     assert [event["type"] for event in events if event["type"] in ("input", "eof")] == ["input", "input", "eof"]
+
+
+def test_input_to_a_job_that_takes_none_is_refused(system, api):
+    """With the field and the fix; the job itself goes on, what is no input is still taken."""
+    job = api.submit("py", "import sys, time\nprint(repr(sys.stdin.read()), '\"stdin_open\":true', flush=True)\ntime.sleep(60)")
+    with socket_of(system, job) as socket:
+        socket.send(json.dumps({"type": "stdin", "data": "one\n"}))
+        with pytest.raises(ConnectionClosed):
+            while True:
+                socket.recv(timeout=60)
+        assert socket.protocol.close_code == 1008
+        assert socket.protocol.close_reason.startswith("stdin: ") and '"interactive": true' in socket.protocol.close_reason
+    with socket_of(system, job) as socket:
+        socket.send(json.dumps({"type": "eof"}))
+        while json.loads(socket.recv(timeout=60))["type"] != "output":
+            pass
+        socket.send(json.dumps({"type": "cancel"}))
+        events = [json.loads(message) for message in socket]
+    assert events[-1]["type"] == "cancelled" and text_of(api.events(job)) == "'' \"stdin_open\":true\n"
 
 
 def test_a_signal_over_the_websocket(system, api):

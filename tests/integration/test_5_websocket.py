@@ -32,7 +32,7 @@ def client(front):
 @pytest.fixture
 def job(client):
     """A job that waits; cancelled at the end."""
-    name = client.submit("py", "print(1)")
+    name = client.submit("py", "print(1)", interactive=True)
     yield name
     client.delete(f"/v1/jobs/{name}")
 
