@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { INBOX_RETRY_FIRST_MS = 5, INBOX_RETRY_MAX_MS = 80, INBOX_PATIENCE_MS = 10000 };
+enum { INBOX_RETRY_FIRST_MS = 5, INBOX_DOUBLED_MAX = 4, INBOX_PATIENCE_MS = 10000 };
 
 struct stream {
     struct follower follower;
@@ -142,12 +142,12 @@ static void on_retry(uv_timer_t *timer)
 /* The program does not read: the client waits, and after a while is told. */
 static void wait_for_inbox(struct stream *s)
 {
-    uint64_t now = uv_now(s->retry.loop), most = INBOX_RETRY_MAX_MS;
-    uint64_t pause = (uint64_t)INBOX_RETRY_FIRST_MS << (s->tries < 4 ? s->tries : 4);
+    uint64_t now = uv_now(s->retry.loop);
+    unsigned doubled = s->tries < INBOX_DOUBLED_MAX ? s->tries : INBOX_DOUBLED_MAX;
     if (s->tries++ == 0)
         s->since_ms = now;
     if (now - s->since_ms < INBOX_PATIENCE_MS) {
-        uv_timer_start(&s->retry, on_retry, pause < most ? pause : most, 0);
+        uv_timer_start(&s->retry, on_retry, (uint64_t)INBOX_RETRY_FIRST_MS << doubled, 0);
         return;
     }
     drop_message(s);
