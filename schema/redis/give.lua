@@ -6,12 +6,5 @@ local j = load(JOB)
 local act = action(j)
 if #call('XPENDING', READY, GROUP, entry, entry, 1) == 0 then return {'dup'} end
 if act == 'conflict' and j.entry == entry and j.status == 'running' then return {'conflict'} end
-local f = load_fair()
-drop_entry(entry)
-if act == 'back' then
-    add_share(f, j.tenant, -1)
-    to_backlog(f, j.prio, j.tag, member_of(j, job))
-end
-refill(f)
-save_fair(f)
+put_back(j, job, entry, act == 'back')
 return {act == 'back' and 'ok' or act}

@@ -6,9 +6,9 @@ need_lane()
 local j = load(JOB)
 local act = action(j)
 if #call('XPENDING', READY, GROUP, entry, entry, 1) == 0 then return {'conflict'} end
-local f = load_fair()
 if act == 'take' and j.entry == entry then
     if j.attempt ~= tonumber(attempt) or j.hb ~= tonumber(hb) then return {'conflict'} end
+    local f = load_fair()
     emit(j, 'lease_lost', '{"worker":' .. cjson.encode(j.worker) .. '}', '')
     another_attempt(j, job, f, '"lease_lost"', true, tonumber(most), j.released == j.attempt)
     save(j)
@@ -18,11 +18,5 @@ if act == 'take' and j.entry == entry then
     return {'ok'}
 end
 -- Delivered and never claimed, or left behind by an end that its worker did not see.
-drop_entry(entry)
-if act == 'back' then
-    add_share(f, j.tenant, -1)
-    to_backlog(f, j.prio, j.tag, member_of(j, job))
-end
-refill(f)
-save_fair(f)
+put_back(j, job, entry, act == 'back')
 return {act == 'back' and 'ok' or 'conflict'}
