@@ -3,14 +3,17 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import sys
+import tempfile
 import urllib.request
 
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "faults"))
+sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent.parent / folder) for folder in ("faults", "hazards")]
 import plant as plants  # noqa: E402
+import set_up  # noqa: E402
 from test_worker_runs import run  # noqa: E402
 
 NUMPY = pathlib.Path("/usr/lib/python3/dist-packages/numpy/__init__.py")
@@ -167,3 +170,27 @@ def test_8_pools_of_size_0_are_made_on_demand(tmp_path):
         assert metric(made, "pool_misses_total") == 2 and metric(made, "pool_hits_total") == 0
         assert metric(made, "pod_wait_seconds_count") == 2 and metric(made, "pod_wait_seconds_count", "js") == 1
     assert made.crashes == []
+
+
+def test_9_interpreters_that_cannot_be_started_are_told_and_tried_again(tmp_path):
+    """Every step of every launcher fails; what needs none of them works meanwhile, and their languages in a cold pod."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="millrace-launchers-"))
+    folder.chmod(0o755)  # who is no one in a pod opens it too
+    sizes = {name: "0" for name in ("POD_POOL_PY_SCIENCE", "POD_POOL_TS", "POD_POOL_R", "POD_POOL_JAVA")}
+    switch = set_up.Switch(plants.ROOT, folder / "switch")
+    try:
+        switch.arm("launcher", set_up.EVERY)
+        with start(tmp_path / "plant", POD_POOL_PHP="1", POD_POOL_JS="1", **sizes, **switch.environment) as made:
+            for kind in ("php", "js"):
+                told = plants.wait_until("it was tried four times", lambda: (now := health(made)[kind])["failures"] >= 4 and now, 60)
+                assert told["ready"] == 0 and "ended before its job" in told["why"], told  # nor could it say why
+            plants.wait_until("Python alone is ready", lambda: metric(made, "pool_failing") == 0, 60)
+            assert metric(made, "pool_failing", "php") == 1
+            for lang, code in (("py", "print(7)"), ("bash", "echo 7"), ("php", "<?php echo 7, PHP_EOL;"), ("js", "console.log(7)")):
+                assert run(made, code, lang)["stdout"] == "7\n"
+            switch.disarm()
+            plants.wait_until("they are ready", lambda: all(health(made)[kind]["ready"] == 1 for kind in ("php", "js")), 120)
+            assert run(made, "<?php echo 8, PHP_EOL;", "php")["stdout"] == "8\n"
+        assert made.residue() == [] and made.crashes == []
+    finally:
+        shutil.rmtree(folder)
