@@ -90,6 +90,33 @@ def test_a_second_start_has_the_data(home):
     assert second.residue() == []
 
 
+def test_a_damaged_log_of_redis_is_told_with_its_file_and_the_fix(home):
+    """Nothing is begun anew over it. What is said is done: the job that was accepted before the damage is there."""
+    first = System(home / "a", cluster=False)
+    with Api(first) as api:
+        job = api.submit("py", "print('kept')")
+        assert api.wait(job)["result"]["stdout"] == "kept\n"
+    assert first.stop() == 0
+    folder = first.state / "redis" / "appendonlydir"
+    log, = folder.glob("*.incr.aof")
+    whole = log.read_bytes()
+    log.write_bytes(whole + b"*3\r\n$3\r\nSET\r\n$x\r\nnobody was told of this\r\n")
+    damaged = log.read_bytes()
+    refused = up("--state", first.state, "--port", "0", "--no-demo", home=home)
+    fix = f"redis-check-aof --fix {folder}/appendonly.aof.manifest"
+    assert refused.returncode == 1 and fix in refused.stderr and "nothing was changed" in refused.stderr
+    assert log.read_bytes() == damaged
+    done = subprocess.run(fix.split(), input="y\n", capture_output=True, text=True, timeout=60, check=False, env=PLAIN_ENV)
+    assert done.returncode == 0, done.stdout
+    second = System(home / "a", cluster=False, env={"API_KEY": first.key})
+    second.key = first.key
+    try:
+        with Api(second) as api:
+            assert api.job(job)["result"]["stdout"] == "kept\n"
+    finally:
+        assert second.stop() == 0
+
+
 def test_ephemeral_leaves_no_folder(home):
     system = System(home / "e", cluster=False, options=["--ephemeral"])
     assert system.state.exists()

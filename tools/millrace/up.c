@@ -55,7 +55,13 @@ static void up_stop(struct up *up, int exit_code)
 static void fail_start(struct up *up, const struct up_child *child, const char *why)
 {
     fprintf(stderr, "up: %s %d %s\n", up_part_name(child->part), child->number, why);
-    up_child_log_tail(child);
+    if (up_child_log_tail(child, "reading the append only file"))
+        fprintf(
+            stderr,
+            "\nup: what Redis kept is damaged; nothing was changed. Copy %s/redis, then cut it at the damage (what was "
+            "accepted after it is lost):\n"
+            "    redis-check-aof --fix %s/redis/appendonlydir/appendonly.aof.manifest\n",
+            up->state, up->state);
     if (WIFEXITED(child->last_status) && WEXITSTATUS(child->last_status) == EX_CONFIG)
         fputs(
             "\nup: root, or a user with sudo, has what is MISSING; what can be done without is accepted by name:\n"
@@ -100,7 +106,7 @@ static void demo_done(struct up *up, bool good)
     }
     for (size_t i = 0; i < up->count; i++)
         if (up->children[i].part == UP_WORKER)
-            up_child_log_tail(&up->children[i]);
+            (void)up_child_log_tail(&up->children[i], NULL);
     up_stop(up, 1);
 }
 

@@ -111,7 +111,8 @@ int up_children_reap(struct up *up);
 void up_child_set_ready(struct up_child *child, bool ready);
 bool up_part_ready(const struct up *up, enum up_part part);
 void up_children_trim_logs(struct up *up); /* a log that has become too long begins anew */
-void up_child_log_tail(const struct up_child *child);
+/* Prints the end of what it has written since it was started. True: `phrase` (may be NULL) stands in it. */
+bool up_child_log_tail(const struct up_child *child, const char *phrase);
 void up_child_log_path(const struct up_child *child, char out[UP_PATH_MAX]);
 
 /* up_guard.c: a spawner with root's privilege for an ordinary user. */

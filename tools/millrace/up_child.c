@@ -348,15 +348,16 @@ void up_children_trim_logs(struct up *up)
     }
 }
 
-void up_child_log_tail(const struct up_child *child)
+bool up_child_log_tail(const struct up_child *child, const char *phrase)
 {
     char path[UP_PATH_MAX], text[TAIL_BYTES];
     up_child_log_path(child, path);
     auto_fd fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     struct stat st;
     if (fd < 0 || fstat(fd, &st))
-        return;
+        return false;
     off_t from = st.st_size > TAIL_BYTES ? st.st_size - TAIL_BYTES : 0;
     ssize_t n = pread(fd, text, sizeof text, from > child->log_from ? from : child->log_from);
     fprintf(stderr, "the end of %s:\n%.*s\n", path, n > 0 ? (int)n : 0, text);
+    return phrase && n > 0 && memmem(text, (size_t)n, phrase, strlen(phrase));
 }
