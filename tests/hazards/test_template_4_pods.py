@@ -118,6 +118,30 @@ def test_science(pods):
         "True", "1 agg 3", "4 50.0", "b'\\x89PNG' ['a.png', 'main.py']"]
 
 
+# What a pod costs is pages and mappings. Here 199 and 307, 52 and 287; 366 and 491, 112 and 624 before they were looked at (docs/TEMPLATES.md).
+@pytest.mark.parametrize("kind, faults, mappings", [("py", 260, 75), ("py-science", 380, 340)])
+def test_little_is_copied(pods, kind, faults, mappings):
+    program = """stat = open("/proc/self/stat").read()
+maps = [line.split()[1] for line in open("/proc/self/maps")]
+print(stat.rpartition(")")[2].split()[7], len(maps), sum("w" in m and "x" in m for m in maps))
+"""
+    facts = pods.run(kind=kind, name="main.py", code=program, env=ENV)
+    found = tuple(map(int, facts["stdout"].split()))
+    assert found[0] < faults and found[1] < mappings and found[2] == 0, found
+
+
+def test_no_science_pod_has_anothers_random_numbers(pods):
+    program = """import multiprocessing, random, numpy
+print(numpy.random.random(), numpy.random.default_rng().random())
+print(random.random(), random.gauss(0, 1))
+print(multiprocessing.current_process().authkey[:])
+"""
+    runs = [pods.run(kind="py-science", name="main.py", code=program, env=ENV)["stdout"].splitlines() for _ in range(3)]
+    assert all(len(lines) == 3 for lines in runs), runs
+    for lines in zip(*runs):
+        assert len(set(lines)) == len(runs), lines
+
+
 @pytest.mark.parametrize("name", NODE)
 def test_node(pods, tmp_path, name):
     import subprocess

@@ -12,6 +12,13 @@ typedef struct py_object PyObject;
 typedef struct py_thread_state PyThreadState;
 typedef struct py_interpreter_state PyInterpreterState;
 
+/* The head of an object of variable size (PyVarObject). */
+struct py_var_object {
+    ptrdiff_t references;
+    void *type;
+    ptrdiff_t size;
+};
+
 enum { PYTHON_FILE_INPUT = 257 }; /* Py_file_input */
 
 extern PyObject _Py_NoneStruct; /* None itself */
@@ -41,6 +48,7 @@ PyObject *PySys_GetObject(const char *name);
 PyObject *PyObject_GetAttrString(PyObject *o, const char *name);
 int PyObject_IsTrue(PyObject *o);
 int Py_FinalizeEx(void);
+ptrdiff_t PyGC_Collect(void);
 
 PyObject *PyObject_CallFunctionObjArgs(PyObject *callable, ...);
 PyObject *PyList_New(ptrdiff_t n);

@@ -7,6 +7,7 @@
 #include "worker/templates/control.h"
 #include "worker/templates/fork_into.h"
 #include "worker/templates/huge.h"
+#include "worker/templates/mappings.h"
 #include "worker/templates/program.h"
 #include "worker/templates/python_api.h"
 #include "worker/templates/python_state.h"
@@ -17,12 +18,13 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 
 enum { EXIT_PROTOCOL = 70, EXIT_FLUSH_FAILED = 120, FINISH_SLOWLY = 1, GO_FD = 3, TEMPLATE_LIVES = 40 };
 
 /* Methods of template.py's Host. The names are the fields'. */
 #define HOOKS(X)                                                                                             \
-    X(prepare)     /* (work_dir) ahead of demand */                                                          \
+    X(prepare)     /* (work_dir) once, in the template */                                                    \
     X(fresh)       /* () a new __main__ */                                                                   \
     X(begin)       /* (path, args, env) -> globals of __main__ */                                            \
     X(exit_status) /* (SystemExit) -> status; prints what sys.exit("text") prints */                         \
@@ -34,17 +36,27 @@ enum { EXIT_PROTOCOL = 70, EXIT_FLUSH_FAILED = 120, FINISH_SLOWLY = 1, GO_FD = 3
     X(set_alarm)                                                                                             \
     X(clear) /* () lets go of what the program made */
 
-struct mt19937 {
-    uint32_t key[624];
-    int pos; /* 624: all of the key is used up */
+enum { MT19937_KEY = 624, GENERATORS_MAX = 4, LISTS_MAX = 4 };
+
+/* The state of a Mersenne twister. */
+struct generator {
+    uint32_t *key; /* MT19937_KEY of them */
+    int *pos;      /* how many are used up */
 };
 
 struct hooks {
 #define X(name) PyObject *name;
     HOOKS(X)
 #undef X
-    PyObject *streams[2];    /* the interpreter's own stdout and stderr */
-    struct mt19937 *mt19937; /* the state of numpy.random's generator, or NULL */
+    PyObject *streams[2]; /* the interpreter's own stdout and stderr */
+    struct generator generators[GENERATORS_MAX];
+    size_t generator_count;
+    PyObject *keys;                         /* bytes to be made random */
+    struct py_var_object *lists[LISTS_MAX]; /* of what is called around a fork */
+    ptrdiff_t list_sizes[LISTS_MAX];
+    size_t list_count;
+    const char *folder; /* to be made in each pod; or "" */
+    struct sigaction interrupt;
 };
 
 int millrace_serve(int control, const char *versions, PyObject *host) __attribute__((visibility("default")));
@@ -71,18 +83,38 @@ static void forget_frames(void)
     PyThreadState_Delete(spare);
 }
 
-/* The template never drew from it, and so no half of a pair of numbers is kept beside it. */
-static void reseed(struct mt19937 *state)
+static void fill_random(void *to, size_t size)
 {
-    char *at = (char *)state, *end = state == NULL ? NULL : at + sizeof state->key;
-    while (at < end) {
+    for (char *at = to, *end = at + size; at < end;) {
         ssize_t n = getrandom(at, (size_t)(end - at), 0);
         if (n <= 0)
             _exit(PROGRAM_COULD_NOT_START); /* never a known sequence */
         at += n;
     }
-    if (state != NULL)
-        state->pos = sizeof state->key / sizeof state->key[0];
+}
+
+/* The template never drew from the generators since they were seeded, and so no half of a pair of numbers is kept beside one. */
+static void reseed(const struct hooks *hooks)
+{
+    for (size_t i = 0; i < hooks->generator_count; i++) {
+        fill_random(hooks->generators[i].key, MT19937_KEY * sizeof(uint32_t));
+        *hooks->generators[i].pos = MT19937_KEY;
+    }
+    for (ptrdiff_t i = 0; i < PyList_Size(hooks->keys); i++) {
+        char *key = NULL;
+        ptrdiff_t n = 0;
+        if (PyBytes_AsStringAndSize(PyList_GetItem(hooks->keys, i), &key, &n) != 0)
+            _exit(PROGRAM_COULD_NOT_START);
+        fill_random(key, (size_t)n);
+    }
+}
+
+/* The lists of the fork hooks are empty while the template forks, and whole again in the child: only their size is changed, so that
+   nothing that they hold is touched. */
+static void set_fork_hooks(const struct hooks *hooks, bool there)
+{
+    for (size_t i = 0; i < hooks->list_count; i++)
+        hooks->lists[i]->size = there ? hooks->list_sizes[i] : 0;
 }
 
 static PyObject *strings(const struct spec_list *list, PyObject *(*make)(const char *))
@@ -214,39 +246,40 @@ static int live(const struct hooks *hooks, FILE *file, const char *path, PyObjec
     return flushed ? status : EXIT_FLUSH_FAILED;
 }
 
+/* The job of a process, a rehearsed one first: 33 KiB, too much for a stack. */
+static struct spec job;
+
 /* A whole life of the smallest program, ahead of demand, where nobody waits for it: in a child the pages that every program writes are
    copied now. It leaves nothing but a used __main__, which fresh() replaces. */
 static bool rehearse(const struct hooks *hooks, const char *folder)
 {
     static char source[] = "def f(x):\n    return x\nprint(f(''), end='')\n";
     static char variable[] = "A=a";
-    static struct spec spec;
     char path[PROGRAM_PATH_MAX];
     struct ending ending;
-    spec.env = (struct spec_list){.at = {variable}, .n = 1};
+    memset(&job, 0, sizeof job);
+    job.env = (struct spec_list){.at = {variable}, .n = 1};
     snprintf(path, sizeof path, "%s/main.py", folder);
     FILE *file = fmemopen(source, sizeof source - 1, "r");
     if (file == NULL || call(hooks->fresh, NULL, 1) != 0)
         return false;
-    PyObject *globals = begin(hooks, path, &spec);
+    PyObject *globals = begin(hooks, path, &job);
     return live(hooks, file, path, globals, NULL, &ending) == 0 && call(hooks->fresh, NULL, 1) == 0;
 }
 
 static _Noreturn void run(const struct hooks *hooks, const char *source_dir, unsigned off)
 {
-    static struct spec spec;
     char path[PROGRAM_PATH_MAX];
     char *bytes = NULL; /* lives as long as the program: its environment points into it */
     int source = -1;
     struct errinfo info = {.code = ERR_OK};
-    enum err e = program_wait(GO_FD, &spec, &bytes, &info);
+    enum err e = program_wait(GO_FD, &job, &bytes, &info);
     if (e == ERR_CLOSED)
         _exit(0);
-    if (e != ERR_OK || program_write_source(source_dir, &spec, path, &source, &info) != ERR_OK ||
-        program_set_environment(&spec.env, &info) != ERR_OK ||
-        lockdown_limits(0, &spec, off, &info) != ERR_OK)
+    if (e != ERR_OK || program_write_source(source_dir, &job, path, &source, &info) != ERR_OK ||
+        program_set_environment(&job.env, &info) != ERR_OK || lockdown_limits(0, &job, off, &info) != ERR_OK)
         give_up(&info);
-    PyObject *globals = begin(hooks, path, &spec);
+    PyObject *globals = begin(hooks, path, &job);
     FILE *file = fdopen(source, "r");
     if (file == NULL) {
         (void)errinfo_set(&info, ERR_SYSTEM, errno, "opening the source");
@@ -258,8 +291,8 @@ static _Noreturn void run(const struct hooks *hooks, const char *source_dir, uns
                                  .send = hooks->send_state,
                                  .warnings = hooks->state_warnings,
                                  .set_alarm = hooks->set_alarm};
-    const bool keeps = spec.state_max > 0;
-    if (keeps && python_state_begin(&state, &spec, globals) != ERR_OK)
+    const bool keeps = job.state_max > 0;
+    if (keeps && python_state_begin(&state, &job, globals) != ERR_OK)
         _exit(PROGRAM_COULD_NOT_START);
     struct ending ending;
     if (!keeps)
@@ -278,9 +311,13 @@ static _Noreturn void run(const struct hooks *hooks, const char *source_dir, uns
 
 static enum err get_ready(const struct hooks *hooks, const char *work_dir, struct errinfo *info)
 {
-    reseed(hooks->mt19937);
-    PyObject *dir = PyUnicode_DecodeFSDefault(work_dir);
-    if (dir == NULL || call(hooks->prepare, dir, 1) != 0 || !rehearse(hooks, work_dir))
+    set_fork_hooks(hooks, true);
+    reseed(hooks);
+    if (sigaction(SIGINT, &hooks->interrupt, NULL) != 0)
+        return errinfo_set(info, ERR_SYSTEM, errno, "setting the handler of SIGINT");
+    if (hooks->folder[0] != '\0' && mkdir(hooks->folder, 0777) != 0)
+        return errinfo_set(info, ERR_SYSTEM, errno, "making %s", hooks->folder);
+    if (!rehearse(hooks, work_dir))
         return errinfo_set(info, ERR_SYSTEM, 0, "preparing the interpreter");
     return ERR_OK;
 }
@@ -357,16 +394,20 @@ static void sort_free_chunks(void)
 static void settle_heaps(void)
 {
     enum { SMALL_MAX = 4096, POOL = 16 * 1024, POOL_HEAD = 48, OBJECT_MAX = 512, ROUNDS = 100000 };
+    enum {
+        IN_ORDER = 16
+    }; /* one after the other: more than malloc keeps at hand of a size, so it cuts them from one piece */
+    PyGC_Collect(); /* which also gives back the objects that the interpreter keeps at hand */
     malloc_trim(0);
     sort_free_chunks();
     const uintptr_t top = (uintptr_t)sbrk(0);
     for (size_t size = SMALL_MAX; size >= 24; size -= 16) {
         uintptr_t got, before = 0;
-        for (int i = 0; i < ROUNDS; i++, before = got) {
+        for (int i = 0, in_order = 0; i < ROUNDS && in_order < IN_ORDER; i++, before = got) {
             got = (uintptr_t)malloc(size);
-            if (got > top - LARGE ||
-                got - before == size + 8) /* at the top: what is left there is in order */
+            if (got > top - LARGE)
                 break;
+            in_order = got - before == size + 8 ? in_order + 1 : 0;
         }
     }
     for (size_t size = 16; size <= OBJECT_MAX; size += 16)
@@ -375,24 +416,66 @@ static void settle_heaps(void)
     sort_free_chunks();
 }
 
+static bool find_generators(PyObject *addresses, struct hooks *ret_hooks)
+{
+    const ptrdiff_t n = addresses == NULL ? -1 : PyList_Size(addresses);
+    if (n < 0 || n % 2 != 0 || n / 2 > GENERATORS_MAX)
+        return false;
+    for (ptrdiff_t i = 0; i < n; i += 2)
+        ret_hooks->generators[i / 2] =
+            (struct generator){.key = (uint32_t *)PyLong_AsLong(PyList_GetItem(addresses, i)),
+                               .pos = (int *)PyLong_AsLong(PyList_GetItem(addresses, i + 1))};
+    ret_hooks->generator_count = (size_t)n / 2;
+    return true;
+}
+
+static bool find_lists(PyObject *lists, struct hooks *ret_hooks)
+{
+    const ptrdiff_t n = lists == NULL ? -1 : PyList_Size(lists);
+    if (n < 0 || n > LISTS_MAX)
+        return false;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        PyObject *list = PyList_GetItem(lists, i);
+        ret_hooks->lists[i] = (struct py_var_object *)list;
+        ret_hooks->list_sizes[i] = PyList_Size(list);
+        if (ret_hooks->lists[i]->size != PyList_Size(list))
+            return false; /* the object is not as we know it */
+    }
+    ret_hooks->list_count = (size_t)n;
+    return true;
+}
+
 static bool find_hooks(PyObject *host, struct hooks *ret_hooks)
 {
 #define X(name) ret_hooks->name = PyObject_GetAttrString(host, #name);
     HOOKS(X)
 #undef X
-    PyObject *address = PyObject_GetAttrString(host, "mt19937");
-    ret_hooks->mt19937 = address == NULL ? NULL : (struct mt19937 *)PyLong_AsLong(address);
+    PyObject *folder = PyObject_GetAttrString(host, "folder");
+    ret_hooks->folder = folder == NULL ? NULL : PyBytes_AsString(folder);
+    ret_hooks->keys = PyObject_GetAttrString(host, "keys");
     ret_hooks->streams[0] = PySys_GetObject("stdout");
     ret_hooks->streams[1] = PySys_GetObject("stderr");
-    return PyErr_Occurred() == NULL;
+    return find_generators(PyObject_GetAttrString(host, "generators"), ret_hooks) &&
+           find_lists(PyObject_GetAttrString(host, "fork_hooks"), ret_hooks) && PyErr_Occurred() == NULL;
+}
+
+/* Once in the template, so that in a child nothing of it is left to do. */
+static bool prepare(struct hooks *hooks, const char *work_dir)
+{
+    PyObject *dir = PyUnicode_DecodeFSDefault(work_dir);
+    return dir != NULL && call(hooks->prepare, dir, 1) == 0 &&
+           sigaction(SIGINT, NULL, &hooks->interrupt) == 0;
 }
 
 /* Returns the exit status of the template; in P it does not return. */
 int millrace_serve(int control, const char *versions, PyObject *host)
 {
     static struct control_setup setup; /* 33 KiB, and P needs it too */
-    struct hooks hooks;
+    struct hooks hooks = {.generator_count = 0};
     enum err e = find_hooks(host, &hooks) ? control_read_setup(control, &setup) : ERR_INVALID;
+    if (e == ERR_OK && (!prepare(&hooks, setup.wire.work_dir) || signal(SIGINT, SIG_IGN) == SIG_ERR))
+        e = ERR_INVALID;
+    set_fork_hooks(&hooks, false);
     struct template_reply ready = {.magic = TEMPLATE_MAGIC, .type = TEMPLATE_READY};
     snprintf(ready.text, sizeof ready.text, "%s", versions);
     /* What a first life writes once (caches of methods, quickened code) is then written in no child. */
@@ -402,6 +485,7 @@ int millrace_serve(int control, const char *versions, PyObject *host)
         e = control_reply(control, &ready);
     settle_heaps();
     huge_settle();
+    mappings_settle();
     while (e == ERR_OK)
         e = serve_one(control, &hooks, &setup);
     return e == ERR_CLOSED ? 0 : EXIT_PROTOCOL;
@@ -410,9 +494,11 @@ int millrace_serve(int control, const char *versions, PyObject *host)
 /* The one program of a container, whose runner executed us locked down: no fork is left to do. Returns only when it failed. */
 int millrace_alone(const char *work_dir, PyObject *host)
 {
-    struct hooks hooks;
+    struct hooks hooks = {.generator_count = 0};
     struct errinfo info = {.code = ERR_OK};
     enum err e = find_hooks(host, &hooks) ? ERR_OK : errinfo_set(&info, ERR_INVALID, 0, "finding the hooks");
+    if (e == ERR_OK && !prepare(&hooks, work_dir))
+        e = errinfo_set(&info, ERR_SYSTEM, 0, "preparing the interpreter");
     if (e == ERR_OK) {
         forget_frames();
         e = get_ready(&hooks, work_dir, &info);

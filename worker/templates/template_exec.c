@@ -29,6 +29,7 @@ static const char *const environment[] = {
     "NUMEXPR_NUM_THREADS=1",
     "MPLBACKEND=Agg",
     "MPLCONFIGDIR=/tmp/matplotlib",
+    "LD_BIND_NOW=1",              /* once in the template, and not in each child */
     "LD_PRELOAD=/proc/self/fd/5", /* LIBRARY_FD: its memory is the interpreter's from the first object on */
     NULL,
 };

@@ -90,20 +90,25 @@ def standard_streams():
     os.close(writer)
 
 
-def reseed_random(random):
-    random.seed()
-
-
-# numpy.random's own seed() would copy a MiB of pages in each child: the C half writes the state of its generator instead,
-# which is `uint32_t key[624]; int pos;` where the address says.
+# The state of a Mersenne twister is 624 numbers, and how many of them are used up. The C half writes them in each child: seeding would
+# run code whose pages the child must copy (numpy's: a MiB).
 MT19937_KEY = 624 * 4
 
 
-def mt19937_address():
-    """Of the state of numpy.random's global generator; 0 where numpy is not loaded, or is not as we know it."""
-    random = sys.modules.get("numpy.random")
-    if random is None:
-        return 0
+def random_state(random):
+    """(address of the numbers, of the count) of the module's generator. CPython has them behind the object's head."""
+    import ctypes
+    random.seed()
+    address = id(random._inst) + object.__basicsize__
+    *key, pos = random.getstate()[1]
+    wanted = struct.pack("=i624I", pos, *key)
+    if ctypes.string_at(address, len(wanted)) != wanted:
+        raise RuntimeError("random keeps its state in a way that is not known")
+    return address + 4, address
+
+
+def numpy_random_state(random):
+    """The same of numpy's: `uint32_t key[624]; int pos;` where the address says."""
     import ctypes
     random.seed()
     address = random.mtrand._rand._bit_generator.ctypes.state_address
@@ -111,30 +116,38 @@ def mt19937_address():
     wanted = key.tobytes() + pos.to_bytes(4, sys.byteorder)
     if name != "MT19937" or ctypes.string_at(address, MT19937_KEY + 4) != wanted:
         raise RuntimeError("numpy.random keeps its state in a way that is not known")
-    return address
-
-
-def reseed_tempfile(tempfile):
-    tempfile._name_sequence = None
-    tempfile.tempdir = None
-
-
-def reseed_multiprocessing(process):
-    process._current_process._config["authkey"] = process.AuthenticationString(os.urandom(32))
-
-
-def reseed_uuid(uuid):
-    uuid._last_timestamp = None
+    return address, address + MT19937_KEY
 
 
 # Everything here that the template has loaded is made different in each child. OpenSSL takes its seed from the kernel at the first
 # use, and the template uses it never.
-RESEED = {
-    "random": reseed_random,
-    "tempfile": reseed_tempfile,
-    "multiprocessing.process": reseed_multiprocessing,
-    "uuid": reseed_uuid,
-}
+GENERATORS = {"random": random_state, "numpy.random": numpy_random_state}
+
+
+def forget_tempfile(tempfile):
+    tempfile._name_sequence = None
+    tempfile.tempdir = None
+
+
+def forget_uuid(uuid):
+    uuid._last_timestamp = None
+
+
+# Once, after the template's own last use.
+FORGET = {"tempfile": forget_tempfile, "uuid": forget_uuid}
+
+
+def loaded(table):
+    return [f(sys.modules[name]) for name, f in table.items() if name in sys.modules]
+
+
+def authentication_keys():
+    """What the C half writes over with random bytes."""
+    process = sys.modules.get("multiprocessing.process")
+    if process is None:
+        return []
+    key = process._current_process._config["authkey"] = process.AuthenticationString(bytes(32))
+    return [key]
 
 
 def clear_names(names):
@@ -145,20 +158,18 @@ def clear_names(names):
                 names[key] = None
 
 
-def take_fork_hooks():
-    """What os.register_at_fork() was given, taken away for the template's own forks: [(list, content)].
+def fork_hooks():
+    """The interpreter's own lists of what os.register_at_fork() was given. The C half has them empty for the template's forks.
 
     The hooks remake locks and idents after a fork from among threads. The template has one thread, holds no lock and keeps its ident;
-    and running them costs each child more pages than anything else. `random` is reseeded by us. The lists are the
-    interpreter's own; where one is not found, its hooks simply run."""
-    taken = []
+    and running them costs each child more pages than anything else. `random` is reseeded by us. Where a list is not found,
+    its hooks simply run."""
+    found = {}
     for hook in (threading._after_fork, logging._acquireLock, logging._releaseLock):
         for hooks in gc.get_referrers(hook):
             if type(hooks) is list and all(map(callable, hooks)):
-                taken.append((hooks, hooks[:]))
-    for hooks, _ in taken:
-        hooks.clear()
-    return taken
+                found[id(hooks)] = hooks
+    return list(found.values())
 
 
 def take_exits():
@@ -185,34 +196,29 @@ class Host:
     def __init__(self, alone):
         self.modules = sys.modules
         self.main_loader = importlib.machinery.SourceFileLoader("__main__", "")
-        self.mt19937 = mt19937_address()
-        self.reseed = [(f, sys.modules[name]) for name, f in RESEED.items() if name in sys.modules]
+        self.generators = [address for state in loaded(GENERATORS) for address in state]
+        self.keys = authentication_keys()
         self.streams = (sys.stdin, sys.stdout, sys.stderr)
         self.shutdown = threading._shutdown
         self.baseline = None
         self.work = ""
-        self.fork_hooks = None
+        self.fork_hooks = []
         self.run_exits = atexit._run_exitfuncs
         self.own_exits = take_exits()
         self.exits = atexit._ncallbacks() if len(self.own_exits) == atexit._ncallbacks() else -1
         self.no_threads = self.thread_marks()
         self.collections = 0
         # Where matplotlib found a place to write; a pod has its own /tmp.
-        self.folders = [os.environ["MPLCONFIGDIR"]] if "matplotlib" in sys.modules else []
+        self.folder = os.environb[b"MPLCONFIGDIR"] if "matplotlib" in sys.modules else b""
         self.state = State()
         self.state.warm_up(alone)
         self.state.later_modules = self.later_modules
         self.capture, self.state_warnings, self.set_alarm = self.state.capture, self.state.warnings, self.state.set_alarm
 
     def prepare(self, work_dir):
-        """Ahead of demand, locked down: become a fresh interpreter."""
-        for hooks, content in self.fork_hooks:
-            hooks[:] = content
-        for reseed, module in self.reseed:
-            reseed(module)
-        for folder in self.folders:
-            os.mkdir(folder)
-        _signal.signal(signal.SIGINT, signal.default_int_handler)  # signal.signal() copies 67 pages
+        """In the template, for all its children: what a fresh interpreter in `work_dir` has."""
+        loaded(FORGET)
+        _signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.path.insert(0, work_dir)
         self.work = self.state.work = work_dir + "/"
         gc.enable()
@@ -370,11 +376,11 @@ def start():
     assert_one_thread()
     versions = f"python {sys.version.split()[0]}; set {options.set}"
     host.baseline = frozenset(sys.modules)
-    host.fork_hooks = take_fork_hooks()
+    host.fork_hooks = fork_hooks()
     gc.collect()
     gc.freeze()
     if options.alone:
-        host.folders = []  # it is in the /tmp where matplotlib made them
+        host.folder = b""  # it is in the /tmp where matplotlib made it
         return lambda: alone(options.alone.encode(), host)
     return lambda: serve(CONTROL_FD, versions.encode(), host)
 

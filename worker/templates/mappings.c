@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/templates/mappings.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum { MAPPINGS_MAX = 4096 };
+
+struct mapping {
+    uintptr_t from, to;
+    unsigned long offset, file; /* file: its inode; 0: none */
+    char access[5];             /* "r-xp" */
+    bool common;                /* of the interpreter or the C library: what every program runs */
+};
+
+/* A line of /proc/self/maps (proc(5)): from-to access offset major:minor inode name. */
+static bool read_mapping(const char *line, struct mapping *ret)
+{
+    char *at;
+    *ret = (struct mapping){.from = strtoul(line, &at, 16)};
+    if (*at != '-')
+        return false;
+    ret->to = strtoul(at + 1, &at, 16);
+    if (strlen(at) < sizeof ret->access + 1)
+        return false;
+    memcpy(ret->access, at + 1, sizeof ret->access - 1);
+    ret->offset = strtoul(at + sizeof ret->access, &at, 16);
+    at = strchr(at, ':');
+    if (at == NULL)
+        return false;
+    (void)strtoul(at + 1, &at, 16);
+    ret->file = strtoul(at, NULL, 10);
+    const char *name = strrchr(line, '/');
+    ret->common = name != NULL && (strncmp(name, "/python3", 8) == 0 || strncmp(name, "/libc.so", 8) == 0);
+    return true;
+}
+
+static size_t read_mappings(struct mapping *all)
+{
+    char line[4352]; /* a path and what stands before it */
+    size_t n = 0;
+    FILE *maps = fopen("/proc/self/maps", "re");
+    while (maps != NULL && n < MAPPINGS_MAX && fgets(line, sizeof line, maps) != NULL)
+        n += read_mapping(line, &all[n]);
+    if (maps != NULL)
+        fclose(maps);
+    return n;
+}
+
+static bool is(const struct mapping *m, const char *access)
+{
+    return strcmp(m->access, access) == 0;
+}
+
+/* The next piece of the same file, side by side in memory. */
+static bool follows(const struct mapping *before, const struct mapping *m)
+{
+    return m->file == before->file && m->from == before->to;
+}
+
+static bool continues(const struct mapping *before, const struct mapping *m)
+{
+    return follows(before, m) && m->offset == before->offset + (before->to - before->from);
+}
+
+static bool protect(uintptr_t from, uintptr_t to, int access)
+{
+    return mprotect((void *)from, to - from, access) == 0;
+}
+
+/* A fork copies the entries of a mapping only when a page of it is not the file's any more: of the others each child faults in again what
+   it reads. So one byte is written, with what it is. All of the mapping is made writable for it: a part would stay one of its own. */
+static void share_entries(uintptr_t from, uintptr_t to)
+{
+    volatile char *byte = (volatile char *)from;
+    if (!protect(from, to, PROT_READ | PROT_WRITE | PROT_EXEC))
+        return;
+    *byte = *byte;
+    if (!protect(from, to, PROT_READ | PROT_EXEC))
+        abort(); /* a program's text must not stay writable */
+}
+
+/* The pieces of one file from all[0] on, of at most n; returns how many. Nothing is lost where a call is refused: the pieces stay. */
+static size_t join(const struct mapping *all, size_t n)
+{
+    bool runs = is(&all[0], "r-xp");
+    size_t text = 1;
+    for (; text < n && continues(&all[text - 1], &all[text]); text++) {
+        if (!is(&all[text], "r--p") && !is(&all[text], "r-xp"))
+            break;
+        if (is(&all[text - 1], "r--p") && is(&all[text], "r--p"))
+            break; /* two alike are kept apart only where one was writable before */
+        runs = runs || is(&all[text], "r-xp");
+    }
+    if (!runs || (!is(&all[0], "r--p") && !is(&all[0], "r-xp")))
+        return 1;
+    const uintptr_t from = all[0].from, to = all[text - 1].to;
+    if (protect(from, to, PROT_READ | PROT_EXEC) && all[0].common)
+        share_entries(from, to);
+    /* What the loader wrote and then protected, before what stays writable. */
+    if (text + 1 < n && follows(&all[text - 1], &all[text]) && is(&all[text], "r--p") &&
+        follows(&all[text], &all[text + 1]) && is(&all[text + 1], "rw-p"))
+        (void)protect(all[text].from, all[text].to, PROT_READ | PROT_WRITE);
+    return text;
+}
+
+void mappings_settle(void)
+{
+    const size_t size = MAPPINGS_MAX * sizeof(struct mapping);
+    struct mapping *all = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (all == MAP_FAILED)
+        return;
+    const size_t n = read_mappings(all);
+    for (size_t i = 0; i < n;)
+        i += all[i].file != 0 ? join(&all[i], n - i) : 1;
+    munmap(all, size);
+}
