@@ -104,7 +104,7 @@ class Process:
 
 
 class Plant:
-    def __init__(self, directory, apis=2, workers=2, preset=None, env=None, redis=True, redis_args=(), cluster=False):
+    def __init__(self, directory, apis=2, workers=2, preset=None, env=None, redis=True, redis_args=(), cluster=False, proxy=None):
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         self.dir = pathlib.Path(directory)
         self.dir.mkdir(parents=True, exist_ok=True)
@@ -112,6 +112,8 @@ class Plant:
         self.bin = build / "bin"
         self.api_key = "test-" + secrets.token_hex(16)
         self.redis_port = free_port()
+        if proxy:
+            proxy.server.upstream = self.redis_port
         self.cluster = cluster
         self.children_before = set(descendants(os.getpid()))
         self.mounts_before = self.mounts()
@@ -121,7 +123,7 @@ class Plant:
         self.lock = threading.Lock()
         self.stopping = threading.Event()
         self.env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(self.dir), "TMPDIR": str(self.dir),
-                    "REDIS_URL": f"redis://127.0.0.1:{self.redis_port}", "API_KEY": self.api_key,
+                    "REDIS_URL": proxy.url if proxy else f"redis://127.0.0.1:{self.redis_port}", "API_KEY": self.api_key,
                     "API_HOST": "127.0.0.1", "OBJECT_STORE_PATH": str(self.dir / "objects"), "LOG_FORMAT": "json", "MILLRACE_PROFILE": "development",
                     "POD_POOL_PY_SCIENCE": "0", "POD_POOL_TS": "0", "POD_POOL_PHP": "0", "POD_POOL_R": "0",  # quicker to start
                     "LEASE_SECONDS": "2", "HEARTBEAT_SECONDS": "0.4", "DRAIN_SECONDS": "10",

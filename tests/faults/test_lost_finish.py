@@ -38,8 +38,7 @@ def proxy():
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory, proxy, objects):
     made = Scene(tmp_path_factory.mktemp("lost"), apis=1, workers=1,
-                 env={"REDIS_URL": proxy.url, "OBJECT_STORE_PATH": str(objects), "POD_POOL_PY": "2", "POD_POOL_JS": "0", "POD_POOL_BASH": "0"})
-    proxy.server.upstream = made.plant.redis_port
+                 proxy=proxy, env={"OBJECT_STORE_PATH": str(objects), "POD_POOL_PY": "2", "POD_POOL_JS": "0", "POD_POOL_BASH": "0"})
     made.plant.__enter__()
     yield made
     assert made.finish() == []

@@ -71,6 +71,28 @@ def test_a_stopped_worker_whose_job_has_ended(scene, repeat):
     assert kinds_of(events).count("completed") == 1
 
 
+def test_a_stopped_api_goes_on(scene):
+    """Readers wait at it while the job ends: they get the rest of it when it goes on, over the same connections."""
+    api = scene.plant.of("api")[0]
+    body, expect = steps("gamma", 20)
+
+    async def play():
+        client, seen = scene.client(), {how: [] for how in ("ws", "sse", "poll")}
+        job = await client.submit("k1", body, expect)
+        readers = [asyncio.create_task(scene.client(api).follow(job, how, seen[how].append)) for how in seen]
+        for events in seen.values():
+            await saw(events, "output")
+        os.kill(api.pid, signal.SIGSTOP)
+        try:
+            await scene.client(scene.plant.of("api")[1]).follow(job, "sse")
+        finally:
+            os.kill(api.pid, signal.SIGCONT)
+        await asyncio.gather(*readers)
+        return list(seen.values())
+    first, second, third = scene.run(play())
+    assert kinds_of(first)[-1] == "completed" and first == second == third
+
+
 def memory_of(pid):
     with open(f"/proc/{pid}/smaps_rollup", encoding="utf-8") as file:
         return next(int(line.split()[1]) * 1024 for line in file if line.startswith("Rss:"))

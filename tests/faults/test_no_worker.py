@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""No worker is there for a while: jobs wait, too many are refused, and then all are run, the oldest first."""
+import json
+
+import wire
+from plant import wait_until
+from scene import steps
+
+QUEUE_MAX = 20
+
+
+def test_jobs_wait_for_workers(make_scene):
+    scene = make_scene(env={"QUEUE_MAX_JOBS": str(QUEUE_MAX), "QUEUE_MAX_JOBS_PER_TENANT": str(QUEUE_MAX)})
+    workers = scene.plant.of("spawner")
+    for worker in workers:
+        scene.plant.hold(worker)
+        scene.plant.kill(worker)
+    wait_until("all workers are dead", lambda: not any(worker.alive() for worker in workers))
+
+    async def fill():
+        client, jobs = scene.client(), []
+        for n in range(QUEUE_MAX):
+            body, expect = steps(f"job{n}", 1)
+            jobs.append(await client.submit(f"k{n}", body, expect))
+        body, _ = steps("one too many", 1)
+        refused = await wire.request(scene.plant.urls[0], "POST", "/v1/jobs", {**client.headers, "Content-Type": "application/json"},
+                                     json.dumps(body).encode())
+        places = [(await client.get(f"/v1/jobs/{job}"))["position"] for job in jobs]
+        return jobs, refused, places
+    jobs, refused, places = scene.run(fill())
+    assert refused.status == 429 and int(refused.headers["retry-after"]) > 0, refused
+    assert places == list(range(1, QUEUE_MAX + 1))
+    for worker in workers:
+        scene.plant.release(worker)
+
+    async def drain():
+        claimed = []
+        for job in jobs:
+            events = await scene.client().follow(job, "poll")
+            assert events[-1]["type"] == "completed"
+            claimed.append(next(event["time"] for event in events if event["type"] == "claimed"))
+        return claimed
+    claimed = scene.run(drain())
+    assert claimed == sorted(claimed)
