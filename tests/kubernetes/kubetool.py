@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """kube_tool (kube_tool.c), spoken to: commands run side by side, what they tell is kept by their ids."""
-import collections
 import json
 import queue
 import subprocess
@@ -16,7 +15,7 @@ class Tool:
         env = {**PLAIN_ENV, **{name: str(value) for name, value in settings.items()}}
         self.process = subprocess.Popen([TOOL], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE, text=True)
-        self.told = collections.defaultdict(queue.Queue)
+        self.told = {}
         self.next = 0
         self.reader = threading.Thread(target=self.read, daemon=True)
         self.reader.start()
@@ -30,9 +29,11 @@ class Tool:
         self.next += 1
         text = " ".join("-" if word is None else json.dumps(word, separators=(",", ":")) if isinstance(word, dict) else str(word)
                         for word in words)
-        self.process.stdin.write(f"c{self.next} {text}\n")
+        name = f"c{self.next}"
+        self.told[name] = queue.Queue()  # before the reader can have an answer to put there
+        self.process.stdin.write(f"{name} {text}\n")
         self.process.stdin.flush()
-        return f"c{self.next}"
+        return name
 
     def cancel(self, name):
         self.process.stdin.write(f"{name} cancel\n")
