@@ -123,6 +123,29 @@ static void test_size_is_bounded(void **state)
     assert_int_equal(chunked_decode(&over, STR("ffffffffffffffff\r\nx"), &out, &used), ERR_PROTOCOL);
 }
 
+/* Whether the next bytes make it known that the body will have more than `max`. */
+static bool exceeds_after(struct chunked *c, const char *text, uint64_t max)
+{
+    auto_buf out = BUF_INIT(64);
+    size_t used = 0;
+    assert_int_equal(chunked_decode(c, str_of(text), &out, &used), ERR_AGAIN);
+    return chunked_exceeds(c, max);
+}
+
+static void test_a_size_counts_when_its_line_is_whole(void **state)
+{
+    (void)state;
+    struct chunked c = {0};
+    assert_false(exceeds_after(&c, "ffffff", 7));
+    assert_false(exceeds_after(&c, "\r", 7));
+    assert_true(exceeds_after(&c, "\n", 7));
+    c = (struct chunked){0};
+    assert_false(exceeds_after(&c, "4\r\nab", 7));
+    assert_false(exceeds_after(&c, "cd\r\n", 7));
+    assert_false(exceeds_after(&c, "3\r\n", 7));
+    assert_true(chunked_exceeds(&c, 6));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -131,6 +154,7 @@ int main(void)
         cmocka_unit_test(test_bad),
         cmocka_unit_test(test_overhead_is_bounded),
         cmocka_unit_test(test_size_is_bounded),
+        cmocka_unit_test(test_a_size_counts_when_its_line_is_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

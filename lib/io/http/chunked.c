@@ -104,3 +104,8 @@ enum err chunked_decode(struct chunked *c, struct str in, struct buf *out, size_
     *ret_used = at;
     return e;
 }
+
+bool chunked_exceeds(const struct chunked *c, uint64_t max)
+{
+    return c->payload + (c->state == CH_DATA ? c->left : 0) > max;
+}

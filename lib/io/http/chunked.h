@@ -22,4 +22,7 @@ struct chunked {
    needed. ERR_PROTOCOL: refused. ERR_FULL: `out` is full (buf_status). */
 MUST_CHECK enum err chunked_decode(struct chunked *c, struct str in, struct buf *out, size_t *ret_used);
 
+/* The payload so far and what the present chunk says that is to come are more than `max`. A size line that is not whole says nothing. */
+bool chunked_exceeds(const struct chunked *c, uint64_t max);
+
 #endif

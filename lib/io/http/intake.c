@@ -92,8 +92,7 @@ static enum err move_body(struct http_conn *c, struct http_request *r)
         enum err e = chunked_decode(&r->chunked, buf_str(&c->in), &r->body, &used);
         buf_consume(&c->in, used);
         /* A chunk says how long it will be: what cannot fit is not waited for. */
-        bool large = r->chunked.payload + r->chunked.left > r->max_body;
-        return large && (e == ERR_OK || e == ERR_AGAIN) ? ERR_FULL : e;
+        return (e == ERR_OK || e == ERR_AGAIN) && chunked_exceeds(&r->chunked, r->max_body) ? ERR_FULL : e;
     }
     size_t n = c->in.len < r->body_left ? c->in.len : (size_t)r->body_left;
     buf_append(&r->body, c->in.data, n);
