@@ -25,19 +25,22 @@ class Tool:
             told = json.loads(line)
             self.told[told["id"]].put(told)
 
-    def begin(self, *words):
+    def begin(self, *words, flush=True):
+        """With flush=False it is sent together with what comes next."""
         self.next += 1
         text = " ".join("-" if word is None else json.dumps(word, separators=(",", ":")) if isinstance(word, dict) else str(word)
                         for word in words)
         name = f"c{self.next}"
         self.told[name] = queue.Queue()  # before the reader can have an answer to put there
         self.process.stdin.write(f"{name} {text}\n")
-        self.process.stdin.flush()
+        if flush:
+            self.process.stdin.flush()
         return name
 
-    def cancel(self, name):
+    def cancel(self, name, flush=True):
         self.process.stdin.write(f"{name} cancel\n")
-        self.process.stdin.flush()
+        if flush:
+            self.process.stdin.flush()
 
     def end(self, name, timeout=60):
         return self.told[name].get(timeout=timeout)

@@ -159,9 +159,9 @@ def test_a_watch_can_close_itself(tool, sandbox):
 
 
 def test_a_cancelled_call_says_nothing(tool, sandbox):
-    calls = [tool.begin("list", "pods", sandbox, None, 10, None) for _ in range(20)]
-    for one in calls:
-        tool.cancel(one)
+    calls = [tool.begin("list", "pods", sandbox, None, 10, None, flush=False) for _ in range(20)]
+    for one in calls:  # in one piece with the calls: no answer can come before
+        tool.cancel(one, flush=False)
     assert tool("version")["reason"] == "OK"
     assert tool("stats")["waiting"] == 0 and tool("stats")["in_flight"] == 0
 
