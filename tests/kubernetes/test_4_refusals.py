@@ -16,7 +16,7 @@ from system import wait_until
 
 sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent.parent / part) for part in ("faults", "integration")]
 import plant as plants  # noqa: E402
-from test_worker_runs import call, run  # noqa: E402
+from test_worker_runs import call, events, run, submit  # noqa: E402
 
 NAMESPACE, FULL = "refusals", "refusals-full"
 WAY = "refusals-way"  # of the one worker that is well: what the others leave is not its to sweep
@@ -57,6 +57,11 @@ def health(process):
         return json.load(answer)
     except OSError:
         return {"status": "away", "why": "", "cluster": {}, "pools": {"py": {"reason": "", "why": "", "ready": 0}}}
+
+
+def page(process, path):
+    with urllib.request.urlopen(process.url + path, timeout=10) as answer:
+        return json.load(answer)
 
 
 def account_without(kubernetes, path, verb):
@@ -142,9 +147,21 @@ def test_what_the_canary_found(workers):
     worker = workers["proxied"]
     canary = wait_until("it answers", lambda: health(worker)["cluster"].get("canary", {}).get("answered") and health(worker)["cluster"]["canary"], 120, 0.2)
     assert [(row["name"], row["accepted"]) for row in canary["missing"]] == [("pids_limit", True), ("network_policy", True)]
-    with urllib.request.urlopen(worker.url + "/health", timeout=10) as answer:
-        assert json.load(answer)["isolation"] == "pids_limit,network_policy"
+    assert page(worker, "/health")["isolation"] == "pids_limit,network_policy"
     wait_until("pods are used", lambda: health(worker)["pools"]["py"]["ready"] == 1, 120, 0.2)
+
+
+def test_what_was_accepted_is_told(workers):
+    """Of what is missing only what is needed has to be accepted; who did not accept it does not say that he did."""
+    plant, accepts, refuses = workers["plant"], workers["proxied"], workers["limit"]
+    for worker in (accepts, refuses):
+        wait_until("the canary answered", lambda: health(worker)["cluster"].get("canary", {}).get("answered"), 120, 0.2)
+    assert [page(worker, "/health")["accepted_gaps"] for worker in (accepts, refuses)] == [["pids_limit"], []]
+
+    def told():
+        return call(plant, "GET", "/health")[1]["accepted_gaps"]
+    all_of = wait_until("the api knows it", lambda: accepts.worker_id in told() and told(), 60, 0.2)
+    assert all_of[accepts.worker_id] == ["pids_limit"] and refuses.worker_id not in all_of
 
 
 def test_every_setting_is_in_the_pod(workers, kubernetes):
@@ -221,6 +238,14 @@ def test_a_job_costs_two_requests(workers, only, kubernetes, way):
     assert {method for method, path, _ in done if "/pods" not in path} <= {"PATCH"}, done
     after = health(worker)["cluster"]
     assert (after["made"] - before["made"], after["deleted"] - before["deleted"]) == (4, 4)
+
+
+def test_every_result_says_what_was_accepted(workers, only):
+    plant = workers["plant"]
+    assert run(plant, "print(1)")["accepted_gaps"] == ["pids_limit"]
+    late = run(plant, "while True: pass", timeout_ms=300)
+    assert (late["timed_out"], late["accepted_gaps"]) == (True, ["pids_limit"])
+    assert events(plant, submit(plant, "print(2)"))[-1]["accepted_gaps"] == ["pids_limit"]
 
 
 def test_a_job_that_finds_no_pod_waits_for_the_api_server_so_long(workers, only, way):

@@ -39,7 +39,9 @@ def told(plant, page):
 def test_nothing_is_missing(plant):
     canary = told(plant, "/health/kubernetes")["cluster"]["canary"]
     assert (canary["answered"], canary["why"], canary["missing"]) == (True, "", [])
-    assert told(plant, "/health")["isolation"] == ""
+    worker = told(plant, "/health")
+    assert (worker["isolation"], worker["accepted_gaps"]) == ("", [])
+    assert "accepted_gaps" not in run(plant, "print(1)")
 
 
 def test_the_kubelets_limit_holds_for_a_program(plant):
