@@ -258,7 +258,7 @@ static bool rehearse(const struct hooks *hooks, const char *folder)
     char path[PROGRAM_PATH_MAX];
     struct ending ending;
     memset(&job, 0, sizeof job);
-    job.env = (struct spec_list){.at = {variable}, .n = 1};
+    job.env.at[job.env.n++] = variable;
     snprintf(path, sizeof path, "%s/main.py", folder);
     FILE *file = fmemopen(source, sizeof source - 1, "r");
     if (file == NULL || call(hooks->fresh, NULL, 1) != 0)

@@ -202,7 +202,7 @@ class Host:
         self.shutdown = threading._shutdown
         self.baseline = None
         self.work = ""
-        self.fork_hooks = []
+        self.fork_hooks = fork_hooks()
         self.run_exits = atexit._run_exitfuncs
         self.own_exits = take_exits()
         self.exits = atexit._ncallbacks() if len(self.own_exits) == atexit._ncallbacks() else -1
@@ -376,7 +376,6 @@ def start():
     assert_one_thread()
     versions = f"python {sys.version.split()[0]}; set {options.set}"
     host.baseline = frozenset(sys.modules)
-    host.fork_hooks = fork_hooks()
     gc.collect()
     gc.freeze()
     if options.alone:
