@@ -21,7 +21,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 import backend  # noqa: E402
 import stale  # noqa: E402
-from system import free_port, proc, wait_until  # noqa: E402
+from system import BUILD, free_port, proc, wait_until  # noqa: E402
 
 PR_SET_CHILD_SUBREAPER = 36
 KINDS = ("api", "worker", "spawner", "redis")
@@ -108,7 +108,7 @@ class Plant:
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         self.dir = pathlib.Path(directory)
         self.dir.mkdir(parents=True, exist_ok=True)
-        build = ROOT / "build" / preset if preset else pathlib.Path(os.environ.get("MILLRACE_BUILD", ROOT / "build" / "test"))
+        build = ROOT / "build" / preset if preset else BUILD
         self.bin = build / "bin"
         self.api_key = "test-" + secrets.token_hex(16)
         self.redis_port = free_port()
@@ -237,6 +237,16 @@ class Plant:
         with self.lock:
             process.expected = True
             os.kill(process.pid, sig)
+
+    def down(self, process):
+        """Killed, gone, and not started again before it is released."""
+        self.hold(process)
+        self.kill(process)
+        process.popen.wait()
+
+    def newest_log(self):
+        """The part of Redis' append-only file that is being written."""
+        return max((self.dir / "redis" / "appendonlydir").glob("*.incr.aof"), key=lambda path: path.stat().st_mtime)
 
     def kill_worker(self, process, sig=signal.SIGKILL):
         """Its spawner ends too, and the supervisor starts both again."""

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-import os
 import pathlib
 import signal
 import sys
@@ -13,18 +12,17 @@ import forkpod  # noqa: E402
 import place as place_module  # noqa: E402
 import pods as pods_module  # noqa: E402
 import stale  # noqa: E402
+from system import BUILD  # noqa: E402
 
 # What runs the tests in the background may ignore some signals, and every child would too. A handler is not inherited over an exec.
 for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
     if signal.getsignal(number) == signal.SIG_IGN:
         signal.signal(number, lambda *_: None)
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-
 
 @pytest.fixture(scope="session")
 def build():
-    return pathlib.Path(os.environ.get("MILLRACE_BUILD", ROOT / "build" / "test"))
+    return BUILD
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`millrace config` and the start of every program: settings from all sources, refused by name, secrets never shown."""
 import json
-import os
 import pathlib
 import re
 import subprocess
@@ -9,10 +8,10 @@ import subprocess
 import httpx
 import pytest
 
-from system import wait_until
+from system import BUILD, wait_until
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-BIN = pathlib.Path(os.environ.get("MILLRACE_BUILD", ROOT / "build" / "test")).resolve() / "bin"
+BIN = BUILD / "bin"
 CANARY = "canary-canary-canary"
 
 
