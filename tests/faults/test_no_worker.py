@@ -3,7 +3,6 @@
 import json
 
 import wire
-from plant import wait_until
 from scene import steps
 
 QUEUE_MAX = 20
@@ -13,9 +12,7 @@ def test_jobs_wait_for_workers(make_scene):
     scene = make_scene(env={"QUEUE_MAX_JOBS": str(QUEUE_MAX), "QUEUE_MAX_JOBS_PER_TENANT": str(QUEUE_MAX)})
     workers = scene.plant.of("spawner")
     for worker in workers:
-        scene.plant.hold(worker)
-        scene.plant.kill(worker)
-    wait_until("all workers are dead", lambda: not any(worker.alive() for worker in workers))
+        scene.plant.down(worker)
 
     async def fill():
         client, jobs = scene.client(), []

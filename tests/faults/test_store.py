@@ -44,9 +44,7 @@ def test_an_empty_store_is_refused(make_scene):
     redis, = scene.plant.of("redis")
     body, expect = steps("alpha", 2)
     scene.run(scene.client().execute("k1", body, expect))
-    scene.plant.hold(redis)
-    scene.plant.kill(redis)
-    redis.popen.wait()
+    scene.plant.down(redis)
     data, away = scene.plant.dir / "redis", scene.plant.dir / "away"
     data.rename(away)
     data.mkdir()
@@ -59,9 +57,7 @@ def test_an_empty_store_is_refused(make_scene):
         assert post(process, scene.plant.api_key) == 503
     # Nothing of ours was written into the wrong volume.
     assert scene.plant.redis().dbsize() == 0
-    scene.plant.hold(redis)
-    scene.plant.kill(redis)
-    redis.popen.wait()
+    scene.plant.down(redis)
     for file in data.rglob("*"):
         if file.is_file():
             file.unlink()
@@ -75,18 +71,11 @@ def test_an_empty_store_is_refused(make_scene):
     assert again["stdout"] == expect
 
 
-def newest_log(data):
-    """The part of the append-only file that is being written."""
-    return max((data / "appendonlydir").glob("*.incr.aof"), key=lambda path: path.stat().st_mtime)
-
-
 def downed(scene):
     """Redis killed, and not started again yet; the part of its append-only file."""
     redis, = scene.plant.of("redis")
-    scene.plant.hold(redis)
-    scene.plant.kill(redis)
-    redis.popen.wait()
-    return redis, newest_log(scene.plant.dir / "redis")
+    scene.plant.down(redis)
+    return redis, scene.plant.newest_log()
 
 
 def test_a_log_of_redis_with_a_flipped_byte(make_scene):

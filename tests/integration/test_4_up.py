@@ -73,14 +73,24 @@ def test_secrets_are_kept_from_others(home):
     assert "NOAUTH" in refused.stdout + refused.stderr
 
 
-def test_a_second_start_has_the_data(home):
+def stopped_with_a_job(home):
     first = System(home / "a", cluster=False)
     with Api(first) as api:
         job = api.submit("py", "print('kept')")
         assert api.wait(job)["result"]["stdout"] == "kept\n"
     assert first.stop() == 0
+    return first, job
+
+
+def started_again(first, home):
     second = System(home / "a", cluster=False, env={"API_KEY": first.key})
     second.key = first.key
+    return second
+
+
+def test_a_second_start_has_the_data(home):
+    first, job = stopped_with_a_job(home)
+    second = started_again(first, home)
     try:
         with Api(second) as api:
             assert api.job(job)["result"]["stdout"] == "kept\n"
@@ -92,11 +102,7 @@ def test_a_second_start_has_the_data(home):
 
 def test_a_damaged_log_of_redis_is_told_with_its_file_and_the_fix(home):
     """Nothing is begun anew over it. What is said is done: the job that was accepted before the damage is there."""
-    first = System(home / "a", cluster=False)
-    with Api(first) as api:
-        job = api.submit("py", "print('kept')")
-        assert api.wait(job)["result"]["stdout"] == "kept\n"
-    assert first.stop() == 0
+    first, job = stopped_with_a_job(home)
     folder = first.state / "redis" / "appendonlydir"
     log, = folder.glob("*.incr.aof")
     whole = log.read_bytes()
@@ -108,8 +114,7 @@ def test_a_damaged_log_of_redis_is_told_with_its_file_and_the_fix(home):
     assert log.read_bytes() == damaged
     done = subprocess.run(fix.split(), input="y\n", capture_output=True, text=True, timeout=60, check=False, env=PLAIN_ENV)
     assert done.returncode == 0, done.stdout
-    second = System(home / "a", cluster=False, env={"API_KEY": first.key})
-    second.key = first.key
+    second = started_again(first, home)
     try:
         with Api(second) as api:
             assert api.job(job)["result"]["stdout"] == "kept\n"
