@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/body.h"
 
+#include "schema/limits.h"
+
 #include <assert.h>
 #include <stdlib.h>
 
@@ -28,7 +30,7 @@ static void free_work(struct body_work *w)
 static void parse(uv_work_t *work)
 {
     struct body_work *w = work->data;
-    w->e = json_parse(buf_str(&w->text), &w->root, &w->info);
+    w->e = json_parse_clamped(buf_str(&w->text), limit_fields, &w->root, &w->info);
 }
 
 static void start_next(struct api *api);
@@ -85,7 +87,7 @@ enum err body_json(struct call *c, json_t **ret_root, struct errinfo *info)
 {
     struct body_work *w = c->body;
     if (w == NULL)
-        return json_parse(http_body(c->request), ret_root, info);
+        return json_parse_clamped(http_body(c->request), limit_fields, ret_root, info);
     c->body = NULL;
     enum err e = w->e;
     *info = w->info;

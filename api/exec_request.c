@@ -534,7 +534,7 @@ enum err exec_request_parse(struct str body, const struct exec_rules *rules, str
 {
     struct errinfo info;
     auto_json root = NULL;
-    if (json_parse(body, &root, &info) != ERR_OK)
+    if (json_parse_clamped(body, limit_fields, &root, &info) != ERR_OK)
         return api_fault_set(fault, CE_BAD_JSON, "%s", info.text);
     return exec_request_read(root, body.n, rules, ret_request, fault);
 }

@@ -20,6 +20,14 @@ static const struct limit_row rows[] = {
 #undef X
 };
 
+const char *const limit_fields[] = {
+#define X(symbol, field, canonical, fallback, min, max, scale, unit, setting, help) field,
+#include "schema/limits.def"
+#undef X
+    "timeout",
+    NULL,
+};
+
 const struct limit_row *limit_row(enum limit limit)
 {
     assert((unsigned)limit < LIMIT_COUNT);

@@ -22,6 +22,9 @@ struct limit_row {
     const char *setting;   /* name of that field */
 };
 
+/* The fields of all rows, and the contract's `timeout`; ends with NULL. For json_parse_clamped(). */
+extern const char *const limit_fields[];
+
 /* By configuration: what a request gets and may ask for at most, in canonical units. */
 struct limit_bounds {
     int64_t fallback[LIMIT_COUNT], max[LIMIT_COUNT];

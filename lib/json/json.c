@@ -12,9 +12,18 @@ void json_start(void)
 
 enum err json_parse(struct str text, json_t **ret_value, struct errinfo *info)
 {
-    enum err e = json_scan(text, JSON_MAX_DEPTH, info);
+    return json_parse_clamped(text, NULL, ret_value, info);
+}
+
+enum err json_parse_clamped(struct str text, const char *const *members, json_t **ret_value,
+                            struct errinfo *info)
+{
+    auto_buf copy = BUF_INIT(text.n);
+    enum err e = json_scan(text, JSON_MAX_DEPTH, members, &copy, info);
     if (e != ERR_OK)
         return e;
+    if (copy.len > 0)
+        text = buf_str(&copy);
     if (text.n == 0)
         return errinfo_set(info, ERR_INVALID, 0, "not valid JSON: the text is empty");
     json_error_t why;

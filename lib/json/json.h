@@ -15,9 +15,12 @@ enum { JSON_MAX_DEPTH = 64 };
 void json_start(void);
 
 /* Parse one complete document (surrounding white space allowed, nothing else). The result is owned by the
-   caller (json_decref). ERR_INVALID with a sentence and position in `info`; ERR_RANGE: a number (422 where
-   the rest is 400); ERR_NOMEM. */
+   caller (json_decref). ERR_INVALID with a sentence and position in `info`; ERR_RANGE: a number; ERR_NOMEM. */
 MUST_CHECK enum err json_parse(struct str text, json_t **ret_value, struct errinfo *info);
+/* The same, but numbers of these members of the root (ends with NULL) are never too large: they become the nearest within 64 bits, or
+   of 1e308, so that who reads the member can say its own range, or bring it into that. */
+MUST_CHECK enum err json_parse_clamped(struct str text, const char *const *members, json_t **ret_value,
+                                       struct errinfo *info);
 
 /* Compact text of `value` into `out`. ERR_FULL when it does not fit. */
 MUST_CHECK enum err json_write(const json_t *value, struct buf *out);

@@ -13,6 +13,8 @@ struct scan {
     size_t at;
     unsigned depth, max_depth, values;
     struct str key; /* raw text of the last key */
+    const char *const *clamped;
+    struct buf *copy;
     struct errinfo *info;
 };
 
@@ -122,6 +124,47 @@ static enum err refuse_number(const struct scan *s, size_t start)
                        s->key.p, key > 0 ? ": " : "", start);
 }
 
+static bool is_clamped(const struct scan *s)
+{
+    for (const char *const *name = s->clamped; s->depth == 1 && name != NULL && *name != NULL; name++)
+        if (str_eq(s->key, str_of(*name)))
+            return true;
+    return false;
+}
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/* As JSON has it, for a number that jansson will not see: strtod() takes leading zeros and bare points too. */
+static bool is_well_formed(const char *number)
+{
+    const char *first = number + (number[0] == '-'), *point = strchr(number, '.');
+    char *end;
+    (void)strtod(number, &end); /* its form, not its value */
+    return *end == '\0' && is_digit(first[0]) && !(first[0] == '0' && is_digit(first[1])) &&
+           (point == NULL || is_digit(point[1]));
+}
+
+/* The nearest that is not; none of the four is longer than a number that is. */
+static enum err out_of_range(struct scan *s, size_t start, const char *number, bool real)
+{
+    bool negative = number[0] == '-';
+    const char *nearest = real       ? negative ? "-1e308" : "1e308"
+                          : negative ? "-9223372036854775808"
+                                     : "9223372036854775807";
+    if (!is_clamped(s) || !is_well_formed(number))
+        return refuse_number(s, start);
+    if (s->copy->len == 0)
+        buf_append_str(s->copy, s->text);
+    if (buf_status(s->copy) != ERR_OK)
+        return errinfo_set(s->info, ERR_NOMEM, 0, "out of memory");
+    memset(s->copy->data + start, ' ', s->at - start);
+    memcpy(s->copy->data + start, nearest, strlen(nearest));
+    return ERR_OK;
+}
+
 /* At a digit or '-'. Its form is jansson's business, its range ours. */
 static enum err scan_number(struct scan *s)
 {
@@ -135,12 +178,11 @@ static enum err scan_number(struct scan *s)
     struct str number = {.p = s->text.p + start, .n = s->at - start};
     if (number.n > JSON_NUMBER_MAX)
         return refuse_number(s, start);
-    int64_t integer;
-    if (!real)
-        return str_to_i64(number, &integer) == ERR_RANGE ? refuse_number(s, start) : ERR_OK;
     memcpy(copy, number.p, number.n);
     copy[number.n] = '\0';
-    return isinf(strtod(copy, NULL)) ? refuse_number(s, start) : ERR_OK;
+    int64_t integer;
+    bool outside = real ? isinf(strtod(copy, NULL)) : str_to_i64(number, &integer) == ERR_RANGE;
+    return outside ? out_of_range(s, start, copy, real) : ERR_OK;
 }
 
 static enum err scan_token(struct scan *s)
@@ -161,9 +203,10 @@ static enum err scan_token(struct scan *s)
     return ERR_OK;
 }
 
-enum err json_scan(struct str text, unsigned max_depth, struct errinfo *info)
+enum err json_scan(struct str text, unsigned max_depth, const char *const *clamped, struct buf *copy,
+                   struct errinfo *info)
 {
-    struct scan s = {.text = text, .max_depth = max_depth, .info = info};
+    struct scan s = {.text = text, .max_depth = max_depth, .clamped = clamped, .copy = copy, .info = info};
     if (!utf8_valid(text))
         return errinfo_set(info, ERR_INVALID, 0, "not acceptable JSON: the text is not UTF-8");
     if (text.n > 0 &&

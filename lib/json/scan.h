@@ -5,7 +5,7 @@
 #ifndef MILLRACE_JSON_SCAN_H
 #define MILLRACE_JSON_SCAN_H
 
-#include "base/str.h"
+#include "base/buf.h"
 
 enum {
     JSON_NUMBER_MAX = 400,        /* characters of a number; a double needs 17 significant ones */
@@ -13,7 +13,9 @@ enum {
 };
 
 /* ERR_INVALID, or ERR_RANGE for a number outside 64 bits or the finite doubles. The sentence names the place,
-   and the key where there is one. */
-MUST_CHECK enum err json_scan(struct str text, unsigned max_depth, struct errinfo *info);
+   and the key where there is one. Numbers of the root's members `clamped` (NULL: of none) are brought into that range instead:
+   then `copy`, empty before, is the text with those numbers. */
+MUST_CHECK enum err json_scan(struct str text, unsigned max_depth, const char *const *clamped,
+                              struct buf *copy, struct errinfo *info);
 
 #endif

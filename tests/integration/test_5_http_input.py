@@ -2,6 +2,7 @@
 """Bad input over HTTP (FAULTS c1, c2): a 4xx of the documented shape, or an end of the connection; never a 5xx, nothing
 queued, and nothing behind a malformed request is ever run."""
 import json
+import re
 import socket
 
 import pytest
@@ -242,7 +243,9 @@ BAD_JSON = [b"", b"{", b"{}x", b"{} {}", b"{'a':1}", b'{"a":1,}', b"// x\n{}", b
             b'{"a":1.}', b'{"a":+1}', b'{"a":0x1}', b"\xff", b'{"lang":"py","lang":"js","code":"x"}',
             b'{"lang":"py","\\u006cang":"js","code":"x"}', b'{"lang":"py","code":"\\ud800"}',
             b'{"lang":"py","code":"\\udc00\\ud800"}', b'{"lang":"py","code":"\xc3"}', b"[" * 100000,
-            b'{"a":' * 100000, b'{"lang":"py","code":"x","timeout":1e400}', b'{"a\\u0000":1}']
+            b'{"a":' * 100000, b'{"lang":"py","code":"x","args":[1e400]}',
+            b'{"lang":"py","code":"x","args":[99999999999999999999]}', b'{"lang":"py","code":"x","env":{"timeout_ms":99999999999999999999}}',
+            b'{"a\\u0000":1}']
 
 
 @pytest.mark.parametrize("place", range(len(BAD_JSON)))
@@ -281,6 +284,20 @@ def test_a_bad_field_is_named(front, client, place):
     assert answer.status_code == status, answer.text
     told = check_error(answer.content, status)["details"][0]
     assert told["field"] == field and told["message"], told
+
+
+LIMITS = re.findall(r'^X\(\w+, "(\w+)"', (ROOT / "schema" / "limits.def").read_text(), re.M)
+
+
+@pytest.mark.parametrize("path", ["/exec", "/v1/jobs"])
+@pytest.mark.parametrize("value", ["99999999999999999999999", "-99999999999999999999999", "1e400", "-1e400"])
+def test_limits_that_no_integer_holds_are_told_the_range(front, client, path, value):
+    assert len(LIMITS) == 8
+    for field in LIMITS:
+        answer = client.post(path, content=f'{{"lang":"py","code":"x","{field}":{value}}}', headers={"content-type": "application/json"})
+        assert answer.status_code == 422, answer.text
+        told = check_error(answer.content, 422)["details"][0]
+        assert told["field"] == field and re.search(r"must be an integer from \d+ to \d+", told["message"]), told
 
 
 @pytest.mark.parametrize("field,value", [("args", [1]), ("args", [None]), ("session_id", "../../x"), ("session_id", "a\nb"),

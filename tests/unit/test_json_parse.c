@@ -242,6 +242,54 @@ static void numbers_out_of_range_are_told_apart(void **state)
     assert_int_equal(parse((struct str){.p = digits, .n = sizeof digits}, &info), ERR_RANGE);
 }
 
+static void numbers_of_clamped_members_become_the_nearest(void **state)
+{
+    static const char *const members[] = {"a", "b", NULL};
+    static const struct {
+        const char *text, *want;
+    } rows[] = {
+        {"{\"a\": 9223372036854775808}", "{\"a\":9223372036854775807}"},
+        {"{\"c\":[1],\"b\":-99999999999999999999999}", "{\"c\":[1],\"b\":-9223372036854775808}"},
+        {"{\"a\":1e400,\"b\":-2.5E+0309,\"c\":7}", "{\"a\":1e308,\"b\":-1e308,\"c\":7}"},
+        {"{\"a\":2e308}", "{\"a\":1e308}"},
+        {"{\"a\":9223372036854775807,\"b\":-0.5}", "{\"a\":9223372036854775807,\"b\":-0.5}"},
+    };
+    /* another member, not of the root, nobody's member, or not of JSON's form */
+    static const char *const refused_still[] = {
+        "{\"c\":99999999999999999999}",
+        "{\"c\":1e400}",
+        "{\"a\":[99999999999999999999]}",
+        "{\"c\":{\"a\":99999999999999999999}}",
+        "[99999999999999999999]",
+        "99999999999999999999",
+        "{\"a\":099999999999999999999}",
+        "{\"a\":99999999999999999999-9}",
+        "{\"a\":01e400}",
+        "{\"a\":-.1e400}",
+        "{\"a\":1.e400}",
+        "{\"a\":1e400.5}",
+        "{\"a\":-099999999999999999999}",
+        "{\"a\":99999999999999999999,\"a\":1}",
+        "{\"a\":1,99999999999999999999}",
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        auto_json got = NULL;
+        auto_json want = NULL;
+        struct errinfo info = {0};
+        assert_int_equal(json_parse(str_of(rows[i].want), &want, NULL), ERR_OK);
+        if (json_parse_clamped(str_of(rows[i].text), members, &got, &info) != ERR_OK ||
+            !json_equal(got, want))
+            fail_msg("%s: %s", rows[i].text, info.text);
+    }
+    for (size_t i = 0; i < sizeof refused_still / sizeof refused_still[0]; i++) {
+        json_t *value = NULL;
+        if (json_parse_clamped(str_of(refused_still[i]), members, &value, NULL) == ERR_OK)
+            fail_msg("%s was not refused", refused_still[i]);
+        assert_null(value);
+    }
+}
+
 static void *parse_deep(void *arg)
 {
     struct str *text = arg;
@@ -384,6 +432,7 @@ int main(void)
         cmocka_unit_test(yes),
         cmocka_unit_test(no),
         cmocka_unit_test(numbers_out_of_range_are_told_apart),
+        cmocka_unit_test(numbers_of_clamped_members_become_the_nearest),
         cmocka_unit_test(depth_at_its_bound),
         cmocka_unit_test(values_are_bounded),
         cmocka_unit_test(deep_on_a_small_stack),
