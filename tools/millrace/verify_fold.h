@@ -5,7 +5,7 @@
 
 #include "base/id.h"
 #include "schema/event.h"
-#include "tools/millrace/verify.h"
+#include "tools/millrace/verify_look.h"
 
 /* What the log says. Texts are cut to what an honest one needs. */
 struct folded {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Lists, records and counters: nothing may be in them that no job accounts for. */
 #include "base/id.h"
-#include "tools/millrace/verify.h"
+#include "tools/millrace/verify_look.h"
 
 #include <stdio.h>
 #include <string.h>

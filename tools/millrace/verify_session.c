@@ -4,7 +4,7 @@
 #include "base/id.h"
 #include "io/state_blob.h"
 #include "queue/session.h"
-#include "tools/millrace/verify.h"
+#include "tools/millrace/verify_look.h"
 #include "json/json.h"
 
 #include <inttypes.h>
