@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "worker/kube_internal.h"
 #include "worker/kube_reasons.h"
+#include "worker/pool_plan.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -77,6 +78,7 @@ static void failed(struct kubernetes *k, enum reason reason, const char *why)
         log_warn("the canary pod gave no answer", F_STR("why", why));
     c->reason = reason;
     c->over = true;
+    c->turn += reason == REASON_IMAGE_UNAVAILABLE;
     c->retry_ns = kube_now() + (SECOND_NS << doublings);
     kube_text(c->why, sizeof c->why, why);
 }
@@ -162,6 +164,17 @@ static void on_created(void *arg, const struct kube_result *result)
     failed(k, kube_answer_reason(result->reason), result->message);
 }
 
+/* Python's image; where it cannot be had, that of each other kind that has a pool in its turn. */
+static const char *kind_of_canary(const struct kubernetes *k)
+{
+    struct pool_kind kinds[POOL_KINDS_MAX];
+    size_t n = pool_plan_images(k->options.config, kinds), pools = 1;
+    for (size_t i = 1; i < n; i++)
+        if (kinds[i].size > 0)
+            kinds[pools++] = kinds[i];
+    return kinds[k->canary.turn % pools].name;
+}
+
 static void make(struct kubernetes *k)
 {
     struct kube_canary *c = &k->canary;
@@ -169,7 +182,7 @@ static void make(struct kubernetes *k)
     auto_buf body = BUF_INIT(SPEC_MAX);
     struct kube_ref ref = {.kind = KUBE_KIND_POD, .ns = k->ns, .name = c->name};
     struct kube_pod_plan plan = {.name = c->name,
-                                 .kind = "py", /* nothing runs here before Python can */
+                                 .kind = kind_of_canary(k),
                                  .deployment = k->deployment,
                                  .worker = k->worker,
                                  .lease = k->own->name,

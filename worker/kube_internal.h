@@ -68,6 +68,7 @@ struct kube_canary {
     bool answered;              /* `missing` is known */
     unsigned missing, accepted; /* bits of enum canary_row */
     unsigned failures;
+    unsigned turn; /* whose image it has: counts those that could not be had */
     int64_t since_ns, retry_ns, delete_ns;
     enum reason reason;       /* with `why` */
     char why[KUBE_WHY_MAX];   /* it was refused, or gave no answer yet; "" */

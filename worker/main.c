@@ -47,7 +47,7 @@ bool worker_ready(const struct worker *w, const char **ret_why)
 unsigned worker_free_slots(const struct worker *w)
 {
     size_t used = jobruns_count(w->runs) - jobruns_waiting(w->runs);
-    if (w->stopping || used >= w->slots || !pools_idle(w->pools, "py"))
+    if (w->stopping || used >= w->slots || !pools_take_jobs(w->pools))
         return 0;
     unsigned room = pools_room(w->pools, "py"), slots = w->slots - (unsigned)used;
     return room < slots ? room : slots;
@@ -77,7 +77,7 @@ static void begin_consuming(struct worker *w)
     struct consumer_callbacks callbacks = {
         .on_job = on_job, .on_input = on_input, .on_fenced = on_fenced, .arg = w};
     w->consuming = true;
-    log_info("ready: Python can run", F_INT("slots", w->slots));
+    log_info("takes jobs", F_INT("slots", w->slots));
     queue_consume(w->queue, str_of(w->name), classes, 1, &callbacks);
 }
 
@@ -85,7 +85,7 @@ static void tell_slots(struct worker *w)
 {
     if (w->stopping || !w->queue || !w->runs)
         return;
-    if (!w->consuming && pools_idle(w->pools, "py"))
+    if (!w->consuming && pools_take_jobs(w->pools))
         begin_consuming(w);
     if (w->consuming)
         queue_consume_slots(w->queue, worker_free_slots(w));
@@ -222,6 +222,8 @@ static void on_tick(uv_timer_t *timer)
     struct worker *w = timer->data;
     pools_tick(w->pools);
     jobruns_tick(w->runs);
+    if (pools_take_jobs(w->pools) || jobruns_count(w->runs) > 0)
+        w->took_ns = clock_mono_ns();
     if (!w->stopping) {
         tell_offer(w);
         tell_slots(w);
@@ -454,6 +456,7 @@ int main(int argc, char **argv)
         log_error("cannot start", F_STR("why", info.text));
         return 1;
     }
+    w.took_ns = clock_mono_ns();
     metrics_set(w.metrics, METRIC_START_TIME, 0, clock_wall_ms() / 1000);
     log_info("worker started", F_STR("worker", w.name), F_INT("port", http_server_port(w.http)),
              F_INT("slots", w.slots));

@@ -502,11 +502,13 @@ static void doom_hung(struct pool *pool)
     }
 }
 
-/* Nobody asks for a pod of it any more, so nothing else would show that the cluster is back: other pools know. */
+/* Nobody asks for a pod of it any more, so nothing else would show that the cluster is back: other pools know. Of the first kind
+   nobody asks while it fails (pools_take_jobs), so there whatever it was may be over. */
 static void forget_outage(struct pool *pool)
 {
-    if (pool->failures == 0 || pool->reason != REASON_CLUSTER_UNAVAILABLE || pool->kind.size > 0 ||
-        pool->waiting > 0 || pool->count[POD_ST_STARTING] > 0 ||
+    bool first = pool == &pool->pools->pool[0];
+    if (pool->failures == 0 || (pool->reason != REASON_CLUSTER_UNAVAILABLE && !first) ||
+        pool->kind.size > 0 || pool->waiting > 0 || pool->count[POD_ST_STARTING] > 0 ||
         now_ns(pool->pools) - pool->retry_ns < pause_max_ms(pool) * MS_NS)
         return;
     pool->failures = 0;
@@ -550,6 +552,21 @@ bool pools_idle(const struct pools *pools, const char *kind)
         if (p->count[POD_ST_IDLE] > 0 || ((p->proved || p->kind.size == 0) && p->failures == 0))
             return true;
         return !can_make(p) && p->kind.fallback && pools_idle(pools, p->kind.fallback);
+    }
+    return false;
+}
+
+bool pools_take_jobs(const struct pools *pools)
+{
+    const struct pool *first = &pools->pool[0];
+    if (pools_idle(pools, first->kind.name))
+        return true;
+    if (first->reason != REASON_IMAGE_UNAVAILABLE || first->failures < POOL_GIVE_UP)
+        return false;
+    for (size_t i = 1; i < pools->n; i++) {
+        const struct pool *p = &pools->pool[i];
+        if (p->count[POD_ST_IDLE] > 0 || (p->proved && p->failures == 0))
+            return true;
     }
     return false;
 }

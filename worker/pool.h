@@ -100,6 +100,9 @@ void pools_tick(struct pools *pools);
 
 size_t pools_count(const struct pools *pools);                /* pods that are not gone */
 bool pools_idle(const struct pools *pools, const char *kind); /* one is ready, or can be made */
+/* Jobs of all languages come by one way. What keeps the first kind from being made mostly keeps all: then they wait in the queue, where another
+   worker may have them. But where its image alone cannot be had and pods of others are there, theirs go on, and its own are told. */
+bool pools_take_jobs(const struct pools *pools);
 /* How many more jobs of this kind to take: those that could start at once, and one for which a pod is then made on
    demand (and counted as a miss). UINT_MAX where all are made so. */
 unsigned pools_room(const struct pools *pools, const char *kind);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/service.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "schema/languages.h"
 #include "worker/spawner/kinds.h"
@@ -195,12 +196,17 @@ void worker_write_health(const struct worker *w, struct buf *out)
         buf_append_cstr(out, "{\"status\":\"error\"}");
 }
 
-/* failing: no pod can be made; degraded: those of some language cannot, and its pool says why. */
+/* failing: no pod can be made, or no job is taken; degraded: those of some language cannot, and its pool says why. stuck: no job was
+   taken for longer than jobs wait for the cluster. */
 static json_t *kubernetes_json(const struct worker *w)
 {
     struct pool_stats stats[POOL_KINDS_MAX];
     size_t n = pools_stats(w->pools, stats, POOL_KINDS_MAX);
-    const char *why = kubernetes_why_not(w->backend), *status = why ? "failing" : "ok";
+    const char *why = kubernetes_why_not(w->backend);
+    if (!why && !pools_take_jobs(w->pools))
+        why = text_or_null(stats[0].why);
+    const char *status = why ? "failing" : "ok";
+    bool stuck = why && clock_mono_ns() - w->took_ns > w->config.k8s_cluster_patience_ms * 1000000;
     for (size_t i = 0; i < n && !why; i++)
         if (*stats[i].why)
             status = "degraded";
@@ -209,8 +215,8 @@ static json_t *kubernetes_json(const struct worker *w)
     kubernetes_health(w->backend, &health);
     if (json_parse(buf_str(&health), &cluster, NULL) != ERR_OK)
         cluster = json_object();
-    return json_pack("{s:s, s:s, s:o, s:o}", "status", status, "why", why ? why : "", "cluster", cluster,
-                     "pools", pools_json(w));
+    return json_pack("{s:s, s:s, s:b, s:o, s:o}", "status", status, "why", why ? why : "", "stuck", stuck,
+                     "cluster", cluster, "pools", pools_json(w));
 }
 
 void worker_write_offer(const struct worker *w, struct buf *out)

@@ -46,6 +46,7 @@ struct worker {
     bool consuming, stopping, closing;
     bool spawner_lost;
     int64_t stop_ns; /* when jobs are handed back */
+    int64_t took_ns; /* when jobs could be taken or ran last, or the start */
     char redis_why[256];
 };
 

@@ -400,25 +400,54 @@ static void while_a_cluster_is_away_jobs_wait_for_their_patience(void **state)
 static void an_outage_is_forgotten_where_nobody_asks_any_more(void **state)
 {
     (void)state;
-    const struct pool_kind kinds[] = {{.name = "py", .size = 0}};
+    const struct pool_kind kinds[] = {{.name = "py", .size = 0}, {.name = "js", .size = 0}};
     const struct {
+        const char *kind;
         enum reason reason;
         bool stays;
-    } rows[] = {{REASON_IMAGE_UNAVAILABLE, true}, {REASON_CLUSTER_UNAVAILABLE, false}};
-    open_pools_of(true, kinds, 1);
+    } rows[] = {{"js", REASON_IMAGE_UNAVAILABLE, true},
+                {"js", REASON_CLUSTER_UNAVAILABLE, false},
+                {"py", REASON_CLUSTER_UNAVAILABLE, false},
+                {"py", REASON_POD_QUOTA, false}}; /* which kept all jobs away */
+    open_pools_of(true, kinds, 2);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct taken t;
-        assert_null(take(&t));
+        t = (struct taken){.wait = {.got = on_got, .arg = &t}};
+        assert_null(pools_take(pools, rows[i].kind, &t.wait));
         now += 1000 * MS;
         pools_tick(pools);
         fail_for(rows[i].reason);
         pools_cancel(pools, &t.wait);
-        assert_int_not_equal(stats_of("py").failures, 0);
+        assert_int_not_equal(stats_of(rows[i].kind).failures, 0);
+        assert_int_equal(pools_take_jobs(pools), strcmp(rows[i].kind, "py") != 0);
         now += 3000 * MS;
         pools_tick(pools);
-        assert_int_equal(stats_of("py").failures != 0, rows[i].stays);
-        assert_int_equal(stats_of("py").why[0] != '\0', rows[i].stays);
+        assert_int_equal(stats_of(rows[i].kind).failures != 0, rows[i].stays);
+        assert_int_equal(stats_of(rows[i].kind).why[0] != '\0', rows[i].stays);
+        assert_true(pools_take_jobs(pools));
     }
+}
+
+static void jobs_are_taken_without_the_first_kinds_image(void **state)
+{
+    (void)state;
+    const struct pool_kind kinds[] = {{.name = "py", .size = 1}, {.name = "js", .size = 1, .later = true}};
+    const enum reason reasons[] = {REASON_POD_QUOTA, REASON_IMAGE_UNAVAILABLE};
+    open_pools_of(true, kinds, 2);
+    for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++)
+        for (int failures = 0; failures < POOL_GIVE_UP; failures++) {
+            assert_false(pools_take_jobs(pools));
+            fail_for(reasons[i]);
+            now += 1000 * MS;
+            pools_tick(pools);
+        }
+    assert_false(pools_take_jobs(pools)); /* no pod shows that there are any */
+    for (size_t i = 0; i < fake.count; i++)
+        if (fake.pods[i].alive && !fake.pods[i].destroyed && strcmp(fake.pods[i].kind, "js") == 0)
+            fake_says(&fake.pods[i], POD_READY);
+    assert_true(pools_take_jobs(pools));
+    fail_for(REASON_POD_QUOTA);
+    assert_false(pools_take_jobs(pools));
 }
 
 static void a_remote_pods_successor_is_made_behind_a_short_run_whatever_comes(void **state)
@@ -503,6 +532,7 @@ int main(void)
         T(a_failing_kind_goes_down_the_chain_while_the_others_work),
         T(while_a_cluster_is_away_jobs_wait_for_their_patience),
         T(an_outage_is_forgotten_where_nobody_asks_any_more),
+        T(jobs_are_taken_without_the_first_kinds_image),
         T(a_remote_pods_successor_is_made_behind_a_short_run_whatever_comes),
         T(what_hangs_is_given_up),
         T(never_more_pods_than_allowed),
