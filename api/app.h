@@ -34,6 +34,7 @@ struct api {
     uv_timer_t ask;
     bool asking;
     struct list calls;     /* requests not yet answered */
+    struct list runs;      /* synchronous ones that wait for their end */
     struct list followers; /* streams and long-polls */
     struct list unparsed;  /* large bodies that wait (body.c) */
     unsigned parsing;      /* those that the pool has */
@@ -109,7 +110,7 @@ void call_check_owner(struct call *c, call_handler next);
 
 /* The projection as clients see it: {job_id, session_id, status, ...}, left open for more members ("}" is
  * missing). */
-void job_write(const struct queue_job *job, struct buf *out);
+void job_write(const struct api *api, const struct queue_job *job, struct buf *out);
 
 /* Streams and long-polls end, with what they have, because this process leaves. */
 void followers_drain(struct api *api);
@@ -125,6 +126,8 @@ typedef void (*exec_next)(struct call *c, struct exec_request *request);
 void exec_settle_session(struct call *c, struct exec_request *request, bool strict, exec_next next);
 /* Idempotency-Key, or {NULL, 0}. False: it is malformed and the client was told. */
 bool exec_idempotency_key(struct call *c, struct str *ret_key);
+/* No worker takes jobs (offers.h): the runs that wait for one are told so, and cancelled unless they go on without their client. */
+void exec_tell_stuck(struct api *api);
 /* Cancels a job whose client left before its answer; a failure is logged. */
 void exec_abandon(struct api *api, struct str tenant, struct id job);
 /* A UUID, as clients give their programmatic requests. */

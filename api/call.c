@@ -314,7 +314,7 @@ static void write_time(struct buf *out, const char *name, int64_t ms)
         buf_printf(out, ",\"%s\":null", name);
 }
 
-void job_write(const struct queue_job *job, struct buf *out)
+void job_write(const struct api *api, const struct queue_job *job, struct buf *out)
 {
     static const char *const priorities[QUEUE_PRIORITIES] = {"interactive", "normal", "batch"};
     buf_printf(out,
@@ -329,4 +329,8 @@ void job_write(const struct queue_job *job, struct buf *out)
         buf_printf(out, ",\"position\":%" PRIu64, job->position);
     else
         buf_append_cstr(out, ",\"position\":null");
+    if (job->position > 0 && api->offers.stuck[0] != '\0') {
+        buf_append_cstr(out, ",\"why\":");
+        json_write_string(out, str_of(api->offers.stuck));
+    }
 }

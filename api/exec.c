@@ -11,7 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { RETRY_STUCK_MS = 10000 };
+
 struct exec_run {
+    struct list link;
     struct api *api;
     struct call *call; /* NULL once the client is gone */
     struct str tenant;
@@ -145,6 +148,7 @@ void exec_accepted(const struct api *api, enum language lang, enum queue_priorit
 
 static void free_run(struct exec_run *run)
 {
+    list_remove(&run->link);
     if (run->reader != NULL)
         log_reader_close(run->reader);
     view_free(&run->view);
@@ -214,6 +218,23 @@ static void on_event(void *arg, enum reader_state state, const struct event *eve
     }
 }
 
+void exec_tell_stuck(struct api *api)
+{
+    list_each(run, &api->runs, struct exec_run, link)
+    {
+        if (run->call == NULL || run->reader == NULL || run->view.status != VIEW_QUEUED)
+            continue;
+        struct api_fault fault;
+        if (api_fault_set(&fault, CE_NO_PODS, "no worker can run programs at present: %s",
+                          api->offers.stuck) != ERR_OK)
+            fault.retry_after_ms = RETRY_STUCK_MS;
+        if (!run->keep)
+            exec_abandon(api, run->tenant, run->view.job);
+        call_refuse(run->call, &fault);
+        free_run(run);
+    }
+}
+
 /* `existing`: an earlier job under the same Idempotency-Key, perhaps submitted elsewhere. */
 static void follow(struct exec_run *run, const struct queue_submitted *result)
 {
@@ -267,6 +288,7 @@ static void begin(struct call *c, struct exec_request *taken)
     }
     *run =
         (struct exec_run){.api = c->api, .call = c, .tenant = c->tenant, .keep = request.detach || key.n > 0};
+    list_append(&c->api->runs, &run->link);
     run->lang = request.lang;
     run->priority = request.priority;
     c->context = run;

@@ -195,7 +195,7 @@ static void on_job(void *arg, enum queue_answer answer, const struct queue_job *
         call_queue_failed(arrive(w), QUEUE_NOT_FOUND, 0);
         return;
     }
-    job_write(job, &w->text);
+    job_write(w->api, job, &w->text);
     if (!status_ended(job->status)) {
         buf_append_cstr(&w->text, ",\"result\":null");
         reply_job(w);
@@ -222,7 +222,7 @@ static void on_after_cancel(void *arg, enum queue_answer answer, const struct qu
     struct waiting *w = arg;
     if (failed(w, answer))
         return;
-    job_write(job, &w->text);
+    job_write(w->api, job, &w->text);
     w->status = status_ended(job->status) ? 200 : 202;
     reply_job(w);
 }
@@ -277,7 +277,7 @@ static void on_list(void *arg, enum queue_answer answer, const struct queue_job 
             continue;
         buf_append_cstr(&body, comma);
         comma = ",";
-        job_write(&jobs[i], &body);
+        job_write(c->api, &jobs[i], &body);
         buf_append_char(&body, '}');
     }
     buf_append_cstr(&body, "],\"next_cursor\":");

@@ -48,6 +48,15 @@ static void take_kubernetes(struct offers *o, struct str worker, json_t *root)
     json_object_setn(o->kubernetes, worker.p, worker.n, told);
 }
 
+/* Of several workers the last. */
+static bool take_stuck(struct offers *o, json_t *root)
+{
+    const json_t *told = json_object_get(root, QUEUE_OFFER_KUBERNETES);
+    const char *why = json_string_value(json_object_get(told, "why"));
+    snprintf(o->stuck, sizeof o->stuck, "%s", why ? why : "");
+    return json_is_true(json_object_get(told, "stuck"));
+}
+
 static bool all_texts(const json_t *array)
 {
     for (size_t i = 0; i < json_array_size(array); i++)
@@ -69,6 +78,7 @@ static void take_gaps(struct offers *o, struct str worker, json_t *root)
 void offers_update(struct offers *o, const struct queue_offered *list, size_t count)
 {
     offers_free(o);
+    bool stuck = true;
     for (size_t i = 0; i < count; i++) {
         auto_json root = NULL;
         if (json_parse(list[i].text, &root, NULL) != ERR_OK || !json_is_object(root))
@@ -77,9 +87,12 @@ void offers_update(struct offers *o, const struct queue_offered *list, size_t co
         take(o, list[i].worker, root);
         take_kubernetes(o, list[i].worker, root);
         take_gaps(o, list[i].worker, root);
+        stuck &= take_stuck(o, root);
         if (o->first == NULL)
             o->first = json_incref(root);
     }
+    if (!stuck)
+        o->stuck[0] = '\0';
 }
 
 void offers_free(struct offers *o)

@@ -16,7 +16,8 @@ struct offers {
     const char
         *refused[LANG_COUNT]; /* why it cannot be run and what to install; NULL: it can, or nobody told */
     char why[LANG_COUNT][OFFER_WHY_MAX];
-    json_t *first; /* what one of them told; owned */
+    char stuck[OFFER_WHY_MAX]; /* why no worker takes jobs, since longer than jobs wait for a cluster; "" */
+    json_t *first;             /* what one of them told; owned */
     json_t *
         gaps; /* by the worker's name, where there are any: the defences that its pods lack, as accepted; owned; or NULL */
     json_t *

@@ -134,6 +134,32 @@ static void the_health_of_clusters_is_that_of_all_workers_together(void **state)
     offers_free(&o);
 }
 
+static void runs_are_stuck_where_no_worker_takes_any(void **state)
+{
+    struct offers o = {.told = false};
+    static const char stuck[] =
+        "{\"kubernetes\":{\"status\":\"failing\",\"why\":\"no room\",\"stuck\":true}}",
+                      fails[] =
+                          "{\"kubernetes\":{\"status\":\"failing\",\"why\":\"no room\",\"stuck\":false}}";
+    const struct {
+        struct queue_offered list[2];
+        const char *why;
+    } cases[] = {
+        {{offered("a", stuck), offered("b", stuck)}, "no room"},
+        {{offered("a", stuck), offered("b", fails)}, ""},
+        {{offered("a", full), offered("b", stuck)}, ""},
+        {{offered("a", "3"), offered("b", "{\"kubernetes\":{\"stuck\":true}}")}, ""},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        offers_update(&o, cases[i].list, 2);
+        assert_string_equal(o.stuck, cases[i].why);
+    }
+    offers_update(&o, NULL, 0); /* none is there: one may come */
+    assert_string_equal(o.stuck, "");
+    offers_free(&o);
+}
+
 static void gaps_are_told_by_worker(void **state)
 {
     struct offers o = {.told = false};
@@ -160,6 +186,7 @@ int main(void)
         cmocka_unit_test(a_language_is_there_when_every_worker_has_it),
         cmocka_unit_test(an_older_worker_lacks_what_it_does_not_know),
         cmocka_unit_test(strange_offers_do_no_harm),
+        cmocka_unit_test(runs_are_stuck_where_no_worker_takes_any),
         cmocka_unit_test(gaps_are_told_by_worker),
     };
     make_texts();
