@@ -33,11 +33,13 @@ enum {
 
 bool worker_ready(const struct worker *w, const char **ret_why)
 {
+    const char *no_pods = w->kubernetes ? worker_why_no_pods(w) : NULL;
     const char *why = w->stopping                   ? "the worker drains"
                       : !w->hello && !w->kubernetes ? "the spawner has not answered"
                       : !queue_ready(w->queue)      ? "Redis cannot be used"
-                      : !pools_idle(w->pools, "py") ? "no Python pod is ready yet"
-                                                    : NULL;
+                      : pools_idle(w->pools, "py")  ? NULL
+                      : no_pods                     ? no_pods
+                                                    : "no Python pod is ready yet";
     if (ret_why && why)
         *ret_why = why;
     return why == NULL;

@@ -196,16 +196,22 @@ void worker_write_health(const struct worker *w, struct buf *out)
         buf_append_cstr(out, "{\"status\":\"error\"}");
 }
 
+const char *worker_why_no_pods(const struct worker *w)
+{
+    struct pool_stats first;
+    const char *why = kubernetes_why_not(w->backend);
+    if (!why && !pools_take_jobs(w->pools) && pools_stats(w->pools, &first, 1) == 1)
+        why = text_or_null(first.why);
+    return why;
+}
+
 /* failing: no pod can be made, or no job is taken; degraded: those of some language cannot, and its pool says why. stuck: no job was
    taken for longer than jobs wait for the cluster. */
 static json_t *kubernetes_json(const struct worker *w)
 {
     struct pool_stats stats[POOL_KINDS_MAX];
     size_t n = pools_stats(w->pools, stats, POOL_KINDS_MAX);
-    const char *why = kubernetes_why_not(w->backend);
-    if (!why && !pools_take_jobs(w->pools))
-        why = text_or_null(stats[0].why);
-    const char *status = why ? "failing" : "ok";
+    const char *why = worker_why_no_pods(w), *status = why ? "failing" : "ok";
     bool stuck = why && clock_mono_ns() - w->took_ns > w->config.k8s_cluster_patience_ms * 1000000;
     for (size_t i = 0; i < n && !why; i++)
         if (*stats[i].why)
@@ -257,8 +263,11 @@ static int page_ready(struct worker *w, struct buf *out)
     bool ready = worker_ready(w, &why);
     if (ready)
         buf_append_cstr(out, "{\"ready\":true,\"why\":null}\n");
-    else
-        buf_printf(out, "{\"ready\":false,\"why\":\"%s\"}\n", why);
+    else {
+        buf_append_cstr(out, "{\"ready\":false,\"why\":");
+        json_write_string(out, str_of(why));
+        buf_append_cstr(out, "}\n");
+    }
     return ready ? 200 : 503;
 }
 
@@ -277,7 +286,7 @@ static int page_kubernetes(struct worker *w, struct buf *out)
     auto_json root = kubernetes_json(w);
     if (!root || json_write(root, out) != ERR_OK)
         buf_append_cstr(out, "{\"status\":\"error\"}");
-    return kubernetes_why_not(w->backend) ? 503 : 200;
+    return worker_why_no_pods(w) ? 503 : 200;
 }
 
 #define JSON_TYPE "application/json"

@@ -50,8 +50,10 @@ struct worker {
     char redis_why[256];
 };
 
-/* Python can run and the log can be reached. `why` (may be NULL) gets a static text when not. */
+/* Python can run and the log can be reached. `why` (may be NULL) gets one line when not, the worker's. */
 bool worker_ready(const struct worker *w, const char **ret_why);
+/* Why the cluster gives no pods to take jobs for, one line; NULL: nothing is known to be wrong. */
+const char *worker_why_no_pods(const struct worker *w);
 unsigned worker_free_slots(const struct worker *w);
 
 /* The defences that this host, or the cluster, lacks and that were accepted by name, a JSON array; NULL: there is none. */

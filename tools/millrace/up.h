@@ -55,6 +55,7 @@ struct up_child {
     off_t log_from; /* where in its log its last start begins */
     bool ready;     /* was ready once since it was started */
     bool probing;   /* an answer to "are you ready" is awaited */
+    char why[256];  /* it is not ready, as it said last while up was starting; "" */
     int last_status;
 };
 

@@ -1,13 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/clock.h"
 #include "tools/millrace/up.h"
+#include "json/json.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { PROBE_TIMEOUT_MS = 2000, REPLY_MAX = 256 };
+enum { PROBE_TIMEOUT_MS = 2000, REPLY_MAX = 256, LATE_MS = 5000 };
 
 /* ---- programs of ours: GET /ready; MinIO has another path ---- */
+
+/* A start that takes its time says what it waits for. */
+static void tell_why(struct up_child *child, struct str body)
+{
+    auto_json page = NULL;
+    const struct up *up = child->up;
+    if (up->phase != UP_STARTING || clock_mono_ns() - up->began_ns < LATE_MS * 1000000LL ||
+        json_parse(body, &page, NULL) != ERR_OK)
+        return;
+    const char *why = json_string_value(json_object_get(page, "why"));
+    if (!why || strncmp(why, child->why, sizeof child->why - 1) == 0)
+        return;
+    snprintf(child->why, sizeof child->why, "%s", why);
+    fprintf(stderr, "up: %s %d is not ready yet: %s\n", up_part_name(child->part), child->number, child->why);
+}
 
 static void on_ready(void *arg, enum err e, const char *why, const struct http_answer *answer)
 {
@@ -15,6 +32,8 @@ static void on_ready(void *arg, enum err e, const char *why, const struct http_a
     struct up_child *child = arg;
     child->probing = false;
     up_child_set_ready(child, !e && answer->status == 200);
+    if (!e && !child->ready && child->part != UP_MINIO)
+        tell_why(child, answer->body);
 }
 
 static void probe_http(struct up_child *child)

@@ -98,8 +98,11 @@ void up_print_welcome(const struct up *up)
         port, up->key, up->state, port, up->key, up->bin,
         up->cli->state || up->cli->ephemeral ? " --state " : "",
         up->cli->state || up->cli->ephemeral ? up->state : "");
-    printf(up->cli->detach ? "It runs in the background; `millrace up down` stops it.\n"
-                           : "Ctrl-C stops it.\n");
+    if (up->cli->detach)
+        printf("It runs in the background; `millrace up down%s%s` stops it.\n",
+               up->cli->state ? " --state " : "", up->cli->state ? up->state : "");
+    else
+        puts("Ctrl-C stops it.");
     fflush(stdout);
 }
 
