@@ -4,7 +4,7 @@
    The key is the hash of everything that the compiler's work depends on: the tenant (so no tenant gets another's program, and
    none can tell what another compiled), the language, the compiler and the state of the system's packages, the command, the
    environment, the source, and the name and hash of every input file. The program is taken by PID 1 after the compiler has
-   ended and before any of the user's code runs, so only compiling a source can make the entry of that source. */
+   ended (or waits, see runner.h: taking) and before any of the user's code runs, so only compiling a source can make the entry of that source. */
 #include "worker/jobrun_internal.h"
 
 #include "base/clock.h"
@@ -119,7 +119,7 @@ void jobrun_compile_look(struct jobrun *run)
 {
     struct compile_cache *cache = run->runs->options.compiled;
     const struct language_row *lang = language_row(run->plan.lang);
-    if (run->compile || !cache || !lang->compile || lang->out || *lang->warm || /* its interpreter compiles */
+    if (run->compile || !cache || !lang->compile || lang->out || /* no file of its own */
         compile_cache_room(cache) == 0 || tells_time(run->request.code))
         return;
     struct run_compile *c = calloc(1, sizeof *c);

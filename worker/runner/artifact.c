@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Nothing else runs in the pod while the program comes or goes: before START there is only a program of ours that waits, and
-   between compiling and running every process but PID 1 is dead. So what is kept is what the compiler made, and no user's
-   code had a hand in it. */
+   between compiling and running every process but PID 1 is dead, or it is an interpreter that waits for us. So what is kept is
+   what the compiler made, and no user's code had a hand in it. */
 #include "worker/runner/pod_fds.h"
 #include "worker/runner/runner.h"
 

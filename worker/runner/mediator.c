@@ -68,7 +68,8 @@ static bool write_list(int fd, const struct spec_list *list)
 static bool write_program(int fd, const struct spec *spec)
 {
     size_t args = spec->program_args.n;
-    return spec->source_name != NULL && spec->argv.n > args && write_text(fd, spec->source_name) &&
+    return spec->source_name != NULL && spec->argv.n > args &&
+           write_text(fd, spec->compile_argv.n > 0 ? spec->source_name : "") &&
            write_text(fd, spec->argv.at[spec->argv.n - args - 1]);
 }
 
@@ -94,8 +95,22 @@ static enum err hand_over(const struct mediator *m, const struct spec *spec, str
         return e;
     bool good = !m->launcher->appended || write_all(LAUNCHER_FD, spec->source.p, spec->source.n);
     good = good && write_text(m->job, count) && (!compiles || write_program(m->job, spec)) &&
-           write_list(m->job, &spec->program_args) && write_list(m->job, &spec->env);
+           write_list(m->job, &spec->program_args) && write_list(m->job, &spec->env) &&
+           (!compiles || write_text(m->job, ""));
     return good ? ERR_OK : errinfo_set(info, ERR_SYSTEM, errno, "hand the job to the interpreter");
+}
+
+/* How compiling ended. The interpreter goes on with a program that is kept when the runner has taken that. */
+static void tell_compiled(const struct mediator *m)
+{
+    char status = next_status(m), none;
+    if (status == 'C')
+        tell(m, PROGRAM_COMPILE_FAILED, "");
+    if (status != 'K')
+        return;
+    tell(m, PROGRAM_COMPILED, "");
+    while (read(GO_FD, &none, 1) < 0 && errno == EINTR)
+        ;
 }
 
 static _Noreturn void mediate(const struct mediator *m)
@@ -119,11 +134,8 @@ static _Noreturn void mediate(const struct mediator *m)
         _exit(JOB_NOT_STARTED);
     }
     fault_user_code();
-    if (m->launcher->compiles) {
-        close(m->job);
-        if (next_status(m) == 'C')
-            tell(m, PROGRAM_COMPILE_FAILED, "");
-    }
+    if (m->launcher->compiles && spec.compile_argv.n > 0)
+        tell_compiled(m);
     _exit(
         0); /* the end of the job lets the interpreter go on, that of the go socket says that the program runs */
 }

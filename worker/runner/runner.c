@@ -271,6 +271,10 @@ void runner_on_go(struct runner *r)
             runner_say_ready(r);
     } else if (whole && m.error == PROGRAM_COMPILE_FAILED && r->state == RUN_STARTING && r->warm != NULL) {
         r->compile = true; /* its end is the end of the compile step, and there is no second one */
+    } else if (whole && m.error == PROGRAM_COMPILED && r->state == RUN_STARTING && r->warm != NULL) {
+        r->taking = true;
+        r->state = RUN_RUNNING; /* so that its output is read: as yet the compiler's */
+        (void)artifact_open(r); /* when that fails nothing is kept */
     } else if (r->state == RUN_STARTING && (r->state_run.kept ? whole && m.error == 0 : n == 0)) {
         if (!r->state_run.kept)
             close_go(r);
@@ -314,6 +318,20 @@ static void second_stage(struct runner *r)
         return;
     }
     r->state = RUN_PREPARING;
+}
+
+/* What the compiler said is told, and the interpreter still waits: the program goes to the worker, and then it may run. */
+static void take_program(struct runner *r)
+{
+    if (!r->taking || !r->drained || r->state != RUN_RUNNING)
+        return;
+    enum err e = artifact_send(r);
+    if (e == ERR_AGAIN)
+        return;
+    runner_must(e);
+    say_exit(r, FRAME_STAGE, &(struct frame_exit){.wall_ns = (uint64_t)(clock_mono_ns() - r->started_ns)});
+    r->taking = false;
+    close_go(r);
 }
 
 /* What the whole pod used since the release. The worker need not ask for it then. */
@@ -526,7 +544,7 @@ static void turn(struct runner *r)
     struct pollfd p[P_COUNT] = {
         [P_CONTROL] = {.fd = r->channel.fd, .events = control},
         [P_SIGNALS] = {.fd = r->signals, .events = POLLIN},
-        [P_GO] = {.fd = state_listens(r) ? r->go : -1, .events = POLLIN},
+        [P_GO] = {.fd = state_listens(r) && !r->taking ? r->go : -1, .events = POLLIN},
         [P_IN] = {.fd = running && r->held.len > 0 ? r->in : -1, .events = POLLOUT},
         [P_OUT] = {.fd = running && idle && !r->over_output ? r->out[0] : -1, .events = POLLIN},
         [P_ERR] = {.fd = running && idle && !r->over_output ? r->out[1] : -1, .events = POLLIN},
@@ -547,6 +565,7 @@ static void turn(struct runner *r)
         orders_take(r);
     }
     pump(r);
+    take_program(r);
     if (r->tools != NULL)
         pump_tools(r);
     check_clocks(r);

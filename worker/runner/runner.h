@@ -54,6 +54,7 @@ struct runner {
     bool out_first;    /* which of the two is read first: they take turns */
     pid_t main;        /* 0 until the program told */
     bool compile;      /* the compile step runs */
+    bool taking;       /* the interpreter has compiled, and waits until we have the program */
     bool second;       /* the run behind it */
     bool started_told; /* STARTED was said */
     bool children_gone;

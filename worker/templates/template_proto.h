@@ -27,6 +27,9 @@ enum {
     /* As `error` of a second program_ready, after the run specification: the interpreter compiled the program, and failed.
        It then closes its end, tells why on standard error, and exits with the compiler's status, which is not 0. */
     PROGRAM_COMPILE_FAILED = -1,
+    /* The same, and it was compiled: the program's file (POD_PROGRAM) and what the compiler said on standard error are there. None of the
+       user's code runs until the runner closes its end, and by then it has taken both. */
+    PROGRAM_COMPILED = -2,
     TEMPLATE_MAGIC = 0x4d525450,
     TEMPLATE_VERSION = 2,
     TEMPLATE_TEXT_MAX = 256,

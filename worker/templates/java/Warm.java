@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // A warm Java: started as `java --source 17 FILE` with this as the file, in its pod ahead of demand, with its compiler loaded and
-// used. It waits for its job, compiles the program, and hands it to enter.c, which runs it as java does. The class path is
-// that of the libraries; the program's own classes come from .classes and the working directory, as for a cold one. See
-// worker/runner/mediator.h; the first two args are the source file and the class with main().
+// used. It waits for its job, compiles the program into a jar (or finds the jar that an earlier run's was kept as), and hands it to
+// enter.c, which runs it as java does. The class path is that of the libraries; the program's own classes come from .program, the
+// jar, and the working directory; javac by itself makes a folder of that name. See worker/runner/mediator.h; the first two args are
+// the source file and the class with main().
 
 import java.io.BufferedInputStream;
+import java.io.ByteArrayOutputStream;
 import java.io.FileInputStream;
 import java.io.FileOutputStream;
 import java.io.IOException;
+import java.io.InputStream;
 import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.lang.reflect.InvocationTargetException;
@@ -20,6 +23,9 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.TimeZone;
+import java.util.zip.Deflater;
+import java.util.zip.ZipEntry;
+import java.util.zip.ZipOutputStream;
 import javax.tools.JavaCompiler;
 import javax.tools.StandardJavaFileManager;
 import javax.tools.StandardLocation;
@@ -28,6 +34,7 @@ import javax.tools.ToolProvider;
 public class Warm {
     static final String LIBRARY = "/proc/self/fd/6", JOB = "/proc/self/fd/7", STATUS = "/proc/self/fd/8";
     static final Path WORK = Path.of("").toAbsolutePath();
+    static final int TOLD_MAX = 4096; // bytes that every pipe holds while nobody reads it
 
     /* Uses what programs use, so that javac and the parts of the runtime that it needs are loaded and partly compiled. */
     static final String SAMPLE = """
@@ -74,6 +81,12 @@ public class Warm {
     /* Runs the program in a thread that is as java's first; ours ends, and the process when all of the program's have. */
     static native void enter(Class<?> program, String[] args);
 
+    static native void leaveWith(Runnable hook);
+
+    static class Leaver implements Runnable {
+        public native void run();
+    }
+
     static ClassLoader loader;
 
     /* What enter.c calls first in the program's thread. */
@@ -85,30 +98,45 @@ public class Warm {
     final StandardJavaFileManager files = compiler.getStandardFileManager(null, null, StandardCharsets.UTF_8);
     final String libraries = System.getProperty("java.class.path");
 
-    void lookIn(Path folder) throws IOException {
+    void lookIn(Path folder, Path classes) throws IOException {
         List<Path> path = new ArrayList<>(List.of(folder));
         for (String jar : libraries.split(":")) path.add(Path.of(jar));
         files.setLocationFromPaths(StandardLocation.CLASS_PATH, path);
-        files.setLocationFromPaths(StandardLocation.CLASS_OUTPUT, List.of(Files.createDirectories(folder.resolve(".classes"))));
+        files.setLocationFromPaths(StandardLocation.CLASS_OUTPUT, List.of(classes));
     }
 
-    boolean compile(String source, StringWriter told) {
+    /* Everything that is in `folder`, which is gone then. */
+    static void pack(Path folder, Path jar) throws IOException {
+        try (var out = new ZipOutputStream(Files.newOutputStream(jar)); var all = Files.walk(folder)) {
+            out.setLevel(Deflater.BEST_SPEED);
+            for (Path path : all.sorted((a, b) -> b.compareTo(a)).toList()) {
+                if (!Files.isDirectory(path)) {
+                    out.putNextEntry(new ZipEntry(folder.relativize(path).toString()));
+                    Files.copy(path, out);
+                }
+                Files.delete(path);
+            }
+        }
+    }
+
+    boolean compile(Path folder, String source, Path jar, StringWriter told) throws IOException {
+        Path classes = Files.createTempDirectory("classes");
+        lookIn(folder, classes);
         var units = files.getJavaFileObjects(Path.of(source));
-        return compiler.getTask(new PrintWriter(told), files, null, List.of(), null, units).call();
+        boolean good = compiler.getTask(new PrintWriter(told), files, null, List.of(), null, units).call();
+        if (good) pack(classes, jar);
+        return good;
     }
 
     void warmUp() throws Exception {
-        Path folder = Files.createTempDirectory("warm"), source = folder.resolve("WarmSample.java"), classes = folder.resolve(".classes");
+        Path folder = Files.createTempDirectory("warm"), source = folder.resolve("WarmSample.java"), jar = folder.resolve(".program");
         Files.writeString(source, SAMPLE);
-        lookIn(folder);
         var told = new StringWriter();
-        if (!compile(source.toString(), told)) throw new IllegalStateException(told.toString());
-        try (var loader = new URLClassLoader(new URL[] {classes.toUri().toURL()})) {
+        if (!compile(folder, source.toString(), jar, told)) throw new IllegalStateException(told.toString());
+        try (var loader = new URLClassLoader(new URL[] {jar.toUri().toURL()})) {
             loader.loadClass("WarmSample").getMethod("text", String[].class).invoke(null, (Object) new String[0]);
         }
-        try (var all = Files.walk(folder)) {
-            for (Path path : all.sorted((a, b) -> b.compareTo(a)).toList()) Files.delete(path);
-        }
+        for (Path path : List.of(source, jar, folder)) Files.delete(path);
         System.gc();
     }
 
@@ -118,19 +146,25 @@ public class Warm {
         }
     }
 
-    /* The fields of the job, which are as many as `count` says; what is behind them is the environment. */
-    static List<String> take(byte[] job) {
-        List<String> texts = new ArrayList<>();
-        int at = 0;
-        for (int left = 1; left > 0; left--) {
-            int end = at;
-            while (job[end] != 0) end++;
-            texts.add(new String(job, at, end - at, StandardCharsets.UTF_8));
-            at = end + 1;
-            if (texts.size() == 1) left += Integer.parseInt(texts.get(0));
+    /* Null: the job ends. */
+    static byte[] text(InputStream job) throws IOException {
+        var bytes = new ByteArrayOutputStream();
+        int c;
+        while ((c = job.read()) > 0) bytes.write(c);
+        return c < 0 ? null : bytes.toByteArray();
+    }
+
+    /* The args, whose number is `count`; behind them is the environment, and an empty text. */
+    static List<String> take(int count, InputStream job) throws IOException {
+        List<String> args = new ArrayList<>();
+        for (int i = 0; i < count; i++) args.add(new String(text(job), StandardCharsets.UTF_8));
+        var variables = new ByteArrayOutputStream();
+        for (byte[] one = text(job); one != null && one.length > 0; one = text(job)) {
+            variables.write(one);
+            variables.write(0);
         }
-        environment(Arrays.copyOfRange(job, at, job.length));
-        return texts.subList(1, texts.size());
+        environment(variables.toByteArray());
+        return args;
     }
 
     /* As java's own launcher, which has the words for what is wrong with a main(), and ends the process then. */
@@ -155,34 +189,42 @@ public class Warm {
         return program;
     }
 
-    void run(List<String> texts) throws Exception {
+    /* The end of the job says that PID 1 has the jar: what is kept for later runs was there before the program could change it. */
+    void compileFor(InputStream job, String source, Path jar) throws IOException {
         var told = new StringWriter();
-        String source = texts.get(0), name = texts.get(1);
-        lookIn(WORK);
-        if (!compile(source, told)) {
-            say('C'); // what is written before may fill a pipe that nobody reads yet
+        if (!compile(WORK, source, jar, told)) {
+            say('C');
             System.err.print(told);
             System.exit(1);
         }
-        System.setProperty("java.class.path", ".classes:" + WORK + ":" + libraries);
+        boolean kept = told.toString().getBytes(StandardCharsets.UTF_8).length <= TOLD_MAX;
+        if (!kept) say('R');
+        System.err.print(told);
+        if (kept) say('K');
+        while (kept && job.read() >= 0) { }
+    }
+
+    void run(List<String> texts, InputStream job) throws Exception {
+        String source = texts.get(0), name = texts.get(1);
+        Path jar = WORK.resolve(".program");
+        if (!source.isEmpty()) compileFor(job, source, jar);
+        job.close();
+        System.setProperty("java.class.path", String.join(":", jar.toString(), WORK.toString(), libraries));
         System.setProperty("sun.java.command", String.join(" ", texts.subList(1, texts.size())));
         System.clearProperty("user.timezone");
         TimeZone.setDefault(null); // TZ may be another now
-        loader = new URLClassLoader(new URL[] {WORK.resolve(".classes").toUri().toURL(), WORK.toUri().toURL()});
-        say('R');
-        System.err.print(told);
-        enter(mainClass(name), texts.subList(2, texts.size()).toArray(String[]::new));
+        loader = new URLClassLoader(new URL[] {jar.toUri().toURL(), WORK.toUri().toURL()});
+        enter(mainClass(name), texts.subList(2, texts.size()).toArray(new String[0]));
     }
 
     public static void main(String[] none) throws Exception {
         System.load(LIBRARY);
         var warm = new Warm();
         warm.warmUp();
+        leaveWith(new Leaver());
         say('r');
-        byte[] job;
-        try (var in = new BufferedInputStream(new FileInputStream(JOB))) {
-            job = in.readAllBytes();
-        }
-        if (job.length > 0) warm.run(take(job));
+        var job = new BufferedInputStream(new FileInputStream(JOB));
+        byte[] count = text(job);
+        if (count != null) warm.run(take(Integer.parseInt(new String(count, StandardCharsets.UTF_8)), job), job);
     }
 }

@@ -41,7 +41,11 @@ struct vm_functions {
 };
 
 struct env_functions {
-    void *skipped_0[21];
+    void *skipped_0[6];
+    object (*find_class)(struct env_functions **env, const char *name); /* 6 */
+    void *skipped_7[10];
+    void (*exception_clear)(struct env_functions **env); /* 17 */
+    void *skipped_18[3];
     object (*new_global_ref)(struct env_functions **env, object o); /* 21 */
     void *skipped_22[91];
     void *(*get_static_method_id)(struct env_functions **env, object c, const char *name,
@@ -62,6 +66,8 @@ struct env_functions {
 
 void Java_Warm_environment(struct env_functions **env, object warm, object texts);
 void Java_Warm_enter(struct env_functions **env, object warm, object program, object args);
+void Java_Warm_leaveWith(struct env_functions **env, object warm, object hook);
+void Java_Warm_00024Leaver_run(struct env_functions **env, object hook);
 
 void Java_Warm_environment(struct env_functions **env, object warm, object texts)
 {
@@ -82,6 +88,8 @@ static struct {
     struct vm_functions **vm;
     object warm, class, args;
     sem_t begun;
+    pthread_t leaver; /* java's own first thread, which ends the process when all others have ended */
+    bool entered;
     volatile bool failed;
 } program;
 
@@ -91,6 +99,32 @@ static void at_end(int status, void *none)
     (void)none;
     if (status == 0 && program.failed)
         _exit(FAILED);
+}
+
+/* Of the hooks that java runs at its end this is the last: behind the program's own and the files that are deleted at the end. A java
+   without it ends as it would. */
+void Java_Warm_leaveWith(struct env_functions **env, object warm, object hook)
+{
+    enum { LAST_SLOT = 9 };
+    (void)warm;
+    object shutdown = (*env)->find_class(env, "java/lang/Shutdown");
+    void *add = shutdown == NULL
+                    ? NULL
+                    : (*env)->get_static_method_id(env, shutdown, "add", "(IZLjava/lang/Runnable;)V");
+    if (add != NULL)
+        (*env)->call_static_void_method_a(env, shutdown, add,
+                                          (const value[]){{.j = LAST_SLOT}, {.j = false}, {.l = hook}});
+    (*env)->exception_clear(env);
+}
+
+/* All threads of the program have ended and nothing is left to do: java would wait here, 10 ms at a time, for compilers that nobody
+   needs any more. When System.exit() came to it another thread is here, and the status is not known. */
+void Java_Warm_00024Leaver_run(struct env_functions **env, object hook)
+{
+    (void)env;
+    (void)hook;
+    if (program.entered && pthread_equal(pthread_self(), program.leaver))
+        _exit(program.failed ? FAILED : 0);
 }
 
 /* As the first thread of java, which has no Java frame below main(); detaching tells what it threw. */
@@ -122,6 +156,8 @@ void Java_Warm_enter(struct env_functions **env, object warm, object class, obje
     program.warm = (*env)->new_global_ref(env, warm);
     program.class = (*env)->new_global_ref(env, class);
     program.args = (*env)->new_global_ref(env, args);
+    program.leaver = pthread_self();
+    program.entered = true;
     if ((*env)->get_java_vm(env, &program.vm) != 0 || on_exit(at_end, NULL) != 0 ||
         sem_init(&program.begun, 0, 0) != 0 || pthread_attr_init(&attributes) != 0 ||
         pthread_attr_setstacksize(&attributes, STACK_BYTES) != 0 ||
