@@ -412,7 +412,7 @@ void kube_close(struct kube *k, void (*closed)(void *arg), void *arg)
     k->closed = closed;
     k->closed_arg = arg;
     while (!list_empty(&k->watches))
-        kube_watch_free(kube_watch_of(k->watches.next));
+        kube_watch_close(kube_watch_of(k->watches.next));
     list_each(waiting, &k->waiting, struct kube_call, link)
     {
         call_unlink(waiting);

@@ -80,7 +80,6 @@ void kube_status_of(enum err e, const char *why, const struct http_answer *answe
                     struct kube_status *ret_status);
 
 /* watch.c */
-void kube_watch_free(struct kube_watch *w);
 void kube_watch_credentials(struct kube_watch *w); /* a plug-in has ended */
 struct kube_watch *kube_watch_of(struct list *link);
 

@@ -455,7 +455,7 @@ static void on_handle_closed(uv_handle_t *handle)
     watch_release(w);
 }
 
-void kube_watch_free(struct kube_watch *w)
+void kube_watch_close(struct kube_watch *w)
 {
     if (w->closed)
         return;
@@ -467,9 +467,4 @@ void kube_watch_free(struct kube_watch *w)
     stop_stream(w);
     uv_close((uv_handle_t *)&w->timer, on_handle_closed);
     uv_close((uv_handle_t *)&w->work, on_handle_closed);
-}
-
-void kube_watch_close(struct kube_watch *w)
-{
-    kube_watch_free(w);
 }
