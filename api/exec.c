@@ -131,6 +131,7 @@ void exec_fill_submit(const struct call *c, const struct exec_request *request, 
         .max_ordered = request->hint[0] != '\0' ? (unsigned)c->api->config.workspace_queue_max : 0,
         .sync = sync,
         .cost_ms = EXEC_COST_MS,
+        .wait_ms = request->queue_ms,
     };
 }
 

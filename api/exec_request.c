@@ -494,6 +494,7 @@ static enum err read_all(struct draft *d, struct exec_request *request)
         e = take_files(d);
     if (e == ERR_OK)
         e = take_limits(d, request->lang);
+    request->queue_ms = d->limits[LIMIT_QUEUE];
     if (e == ERR_OK)
         e = take_session(d, &request->session);
     if (e == ERR_OK)

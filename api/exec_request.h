@@ -46,6 +46,7 @@ struct exec_request {
     bool state;                   /* the run uses its session's state */
     char hint[EXEC_HINT_MAX + 1]; /* of the workspace that it uses; "": none */
     int64_t if_state_version;     /* -1: any */
+    int64_t queue_ms;             /* the longest wait for a worker */
 };
 
 /* ERR_INVALID: `fault` says why; *ret_request is untouched. `size`: bytes of the text that `root` was. */

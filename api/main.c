@@ -8,6 +8,7 @@
 #include "base/slice.h"
 #include "io/program.h"
 #include "queue/state.h"
+#include "schema/reasons.h"
 #include "json/json.h"
 
 #include <fcntl.h>
@@ -96,12 +97,21 @@ static void on_offers(void *arg, enum queue_answer answer, const struct queue_of
         exec_tell_stuck(api);
 }
 
+/* A job was not run, for it waited too long. */
+static void on_overdue(void *arg, struct id job)
+{
+    struct api *api = arg;
+    metrics_add(api->metrics, METRIC_JOBS_FAILED, REASON_QUEUE_TIMEOUT, 0, 1);
+    log_limited(LOG_WARN, "no worker took a job in time", F_JOB(job.text, 0));
+}
+
 static void on_ask(uv_timer_t *timer)
 {
     struct api *api = timer->data;
     if (api->asking || api->draining || !queue_ready(api->queue))
         return;
     api->asking = true;
+    queue_look_overdue(api->queue, on_overdue, api);
     queue_offers(api->queue, on_offers, api);
 }
 

@@ -142,13 +142,22 @@ static enum job_answer delete (const struct job *job, const struct job_input *in
     (void)job; (void)d; return in->due ? JOB_OK : JOB_CONFLICT;
 }
 
+static enum job_answer lapse(const struct job *job, const struct job_input *in, struct job_decision *d)
+{
+    (void)job;
+    if (!in->due)
+        return JOB_CONFLICT;
+    add(d, EV_FAILED);
+    return JOB_OK;
+}
+
 typedef enum job_answer (*guard_fn)(const struct job *job, const struct job_input *in,
                                     struct job_decision *d);
 static const guard_fn guards[] = {
     [JOB_DO_accept] = accept,   [JOB_DO_start] = start, [JOB_DO_again] = again, [JOB_DO_step] = step,
     [JOB_DO_over] = step,       [JOB_DO_beat] = beat,   [JOB_DO_input] = input, [JOB_DO_end] = end,
     [JOB_DO_request] = request, [JOB_DO_hand] = hand,   [JOB_DO_take] = take,   [JOB_DO_back] = back,
-    [JOB_DO_delete] = delete,
+    [JOB_DO_delete] = delete,   [JOB_DO_lapse] = lapse,
 };
 
 static const enum job_answer answers[] = {

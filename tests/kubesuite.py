@@ -49,6 +49,7 @@ ROWS = {
         "test_output_arrives_while_the_program_runs[ws]", "test_input_over_the_websocket", "test_a_signal_over_the_websocket",
         "test_cancel_over_the_websocket_keeps_the_output", "test_cancel_of_a_running_job", "test_a_client_that_goes_away_cancels_its_run"),
     "integration/test_2_judge.py": some("test_verdicts[wrong_answer]"),
+    "integration/test_2_waiting.py": never("about the queue: what waits has no pod"),
     "integration/test_3_cli.py": never(NO_PROGRAM),
     "integration/test_3_cli_tls.py": never(NO_PROGRAM),
     "integration/test_3_redis_tls.py": never(NO_PROGRAM),

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-enum { FULL_RETRY_MS = 1000 };
+enum { FULL_RETRY_MS = 1000, WAIT_MS = 86400 * 1000 };
 
 /* ---- submit ------------------------------------------------------------------------------------------------------- */
 
@@ -146,6 +146,7 @@ static struct call *submit_call(struct queue *q, const struct submission *s,
     call_str(c, buf_str(&queued_d));
     call_str(c, keys->idem);
     call_int(c, submit->max_ordered);
+    call_int(c, submit->wait_ms ? submit->wait_ms : WAIT_MS);
     return c;
 }
 

@@ -17,6 +17,7 @@ static const struct {
     {"ORDER", "s:", PART_SESSION, ":order"},
     {"COUNT", "count", PART_NONE, ""},
     {"DUE", "due", PART_NONE, ""},
+    {"WAITING", "waiting", PART_NONE, ""},
     {"FAIR", "c:", PART_CLASS, ":fair"},
     {"B0", "c:", PART_CLASS, ":b0"},
     {"B1", "c:", PART_CLASS, ":b1"},

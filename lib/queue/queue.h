@@ -78,6 +78,7 @@ struct queue_submit {
     unsigned
         max_ordered; /* QUEUE_FULL when so many ordered jobs of the session are there; 0: no bound but the tenant's */
     uint32_t cost_ms; /* for virtual finish time; corrected at finish */
+    int64_t wait_ms;  /* the longest wait for a worker, above 0 */
 };
 
 struct queue_submitted {
@@ -89,6 +90,11 @@ struct queue_submitted {
 };
 typedef void (*queue_submit_cb)(void *arg, enum queue_answer answer, const struct queue_submitted *result);
 void queue_submit(struct queue *q, const struct queue_submit *submit, queue_submit_cb cb, void *arg);
+
+/* Fails jobs that have waited for a worker longer than their wait_ms: at most 128 of each partition a call, `cb` for each. To be
+   repeated. */
+typedef void (*queue_overdue_cb)(void *arg, struct id job);
+void queue_look_overdue(struct queue *q, queue_overdue_cb cb, void *arg);
 
 typedef void (*queue_done_cb)(void *arg, enum queue_answer answer);
 /* input, eof, signal, cancel_requested, tool_result: unfenced, while the job is not terminal (QUEUE_CONFLICT).

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- The client wants it ended. ARGV[4]: the events' JSON object (the reason).
 local job, prefix, tenant, d = unpack(ARGV)
-need(COUNT, 'hash', DUE, 'zset', ORDER, 'list')
+need(COUNT, 'hash', DUE, 'zset', ORDER, 'list', WAITING, 'zset')
 need_lane()
 local j = load(JOB)
 local act = action(j)
@@ -18,20 +18,8 @@ if act == 'request' then
 end
 if act ~= 'end' then return {act} end
 local f = load_fair()
-local waits = false
-if j.ordered == '1' then
-    local first = call('LINDEX', ORDER, 0)
-    waits = not first or string.match(first, '^%S+') ~= job
-end
 emit(j, 'cancelled', d, '')
--- Behind others of its session, in the backlog, or in the lane; there its entry stays and its claim finds it ended.
-if not waits then
-    if call('ZREM', backlog(j.prio), member_of(j, job)) == 1 then
-        set_fair(f, 'w', f.w - 1)
-    else
-        add_share(f, j.tenant, -1)
-    end
-end
+leave_queue(j, job, f)
 close(j, job, f, 'cancelled')
 save(j)
 refill(f)

@@ -15,6 +15,7 @@ if act == 'again' then
 end
 -- An entry that is no longer pending for this worker was given to another: a lease on it would be watched by nobody.
 if #call('XPENDING', READY, GROUP, entry, entry, 1, worker) == 0 then return {'fenced'} end
+need(WAITING, 'zset')
 if capacity ~= '' then need(WORKERS, 'hash') end
 if act ~= 'start' then
     drop_entry(entry)

@@ -5,7 +5,7 @@ local cost, worker, capacity, process, free = tonumber(ARGV[6]), ARGV[7], ARGV[8
 local j = load(JOB)
 local refused = refuse_step(j, attempt, n)
 if refused then return {refused} end
-need(COUNT, 'hash', DUE, 'zset', READY, 'stream')
+need(COUNT, 'hash', DUE, 'zset', READY, 'stream', WAITING, 'zset')
 if j.ordered == '1' then need(ORDER, 'list', B0, 'zset', B1, 'zset', B2, 'zset') end
 if capacity ~= '' then need(WORKERS, 'hash') end
 local f = load_fair(j.tenant, j.prio)

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- A lapsed lease is taken over: only if entry, attempt and heartbeat counter are still the ones seen.
 local job, prefix, entry, attempt, hb, most = unpack(ARGV)
-need(COUNT, 'hash', DUE, 'zset', ORDER, 'list')
+need(COUNT, 'hash', DUE, 'zset', ORDER, 'list', WAITING, 'zset')
 need_lane()
 local j = load(JOB)
 local act = action(j)

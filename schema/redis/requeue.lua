@@ -2,7 +2,7 @@
 -- The owner hands a claimed job back. ARGV[4]: the reason as a JSON string, [5]: counts as an attempt without a
 -- result, [6]: how many of those there may be, [7]: the program was released.
 local job, prefix, attempt, why, counts, most, released, worker, capacity = unpack(ARGV)
-need(COUNT, 'hash', DUE, 'zset', ORDER, 'list', WORKERS, 'hash')
+need(COUNT, 'hash', DUE, 'zset', ORDER, 'list', WAITING, 'zset', WORKERS, 'hash')
 need_lane()
 local j = load(JOB)
 local act = action(j)

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Accepts a job, or says why not.
 local job, prefix, session, tenant, user, class, prio, lang, request, hash, sync, retry, ordered, cost, ttl, max_jobs,
-      max_tenant, max_bytes, submitted, queued, idem, max_ordered = unpack(ARGV)
+      max_tenant, max_bytes, submitted, queued, idem, max_ordered, wait = unpack(ARGV)
 if idem ~= '' then
     local known = call('HMGET', IDEM, 'job', 'session', 'eid', 'pos', 'hash')
     if known[1] then
@@ -37,6 +37,7 @@ if max_ordered ~= '0' and call('LLEN', ORDER) >= tonumber(max_ordered) then retu
 local first = ordered == '1' and call('EXISTS', ORDER) == 0 -- nothing of its session is before it
 local direct = (ordered == '0' or first) and f.w == 0 and room > 0 and may_take(f, tenant)
 local handed = direct and may_hand(f, room, prefix)
+need(WAITING, 'zset')
 if not direct then need(backlog(q), 'zset') end
 
 call('ZADD', TENANT, now(), job)
@@ -78,9 +79,10 @@ if handed then
     j.user, j.session, j.lang, j.class, j.retry, j.created, j.ins, j.ordered = user, session, lang, class, retry, now(), 0, ordered
     hand_begin(j, f, entry, request)
 end
+if j.status == 'queued' then call('ZADD', WAITING, text(now() + wait), job) end
 local fields = {'tenant', tenant, 'user', user, 'session', session, 'lang', lang, 'class', class, 'prio', prio, 'cost', cost,
                 'created', text(now()), 'retry', retry, 'ordered', ordered, 'tag', tag, 'ttl', ttl, 'eid', eid, 'pos', pos,
-                'bytes', stored}
+                'bytes', stored, 'wait', wait}
 local function field_if(name, value)
     if value == '' then return end
     fields[#fields + 1] = name

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { COMMANDS = 400, LOG_MAX = 1024 };
+enum { COMMANDS = 400, LOG_MAX = 1024, WAIT_MS = 1000000 };
 
 static unsigned long seed = 1, rounds = 8;
 
@@ -95,6 +95,7 @@ static void send_submit(struct subject *s, struct call *c, const struct job_inpu
     call_cstr(c, "{\"position\":");
     call_cstr(c, "");
     call_int(c, 0);
+    call_int(c, WAIT_MS);
 }
 
 static void send_drafts(struct call *c, const struct job_input *in)
@@ -199,6 +200,31 @@ static void send_expire(struct subject *s, struct call *c, const struct job_inpu
     call_int(c, in->due);
 }
 
+static void on_placed(void *arg, const struct redis_value *v)
+{
+    struct subject *s = arg;
+    assert_non_null(v);
+    s->done = true;
+}
+
+/* Its time has come, or has not: set in the list of those that wait, where it is in it. */
+static void set_waiting(struct subject *s, bool due)
+{
+    struct keyset keys = keys_of(s);
+    struct call *c = call_plain(s->w->api, "ZADD");
+    call_key(c, &keys, "WAITING");
+    call_cstr(c, "XX");
+    call_int(c, due ? 1 : clock_wall_ms() + WAIT_MS);
+    call_cstr(c, s->job.text);
+    finish_call(s, c, 0, on_placed);
+}
+
+static void send_overdue(struct subject *s, struct call *c, const struct job_input *in)
+{
+    (void)in;
+    common(c, s);
+}
+
 static void run_script(struct subject *s, const struct job_input *in)
 {
     static const struct {
@@ -216,9 +242,12 @@ static void run_script(struct subject *s, const struct job_input *in)
         [JOB_CMD_reap] = {SCRIPT_reap, send_reap},
         [JOB_CMD_give] = {SCRIPT_give, send_give},
         [JOB_CMD_expire] = {SCRIPT_expire, send_expire},
+        [JOB_CMD_overdue] = {SCRIPT_overdue, send_overdue},
     };
     struct keyset keys = keys_of(s);
     bool beats = in->command == JOB_CMD_heartbeat;
+    if (in->command == JOB_CMD_overdue)
+        set_waiting(s, in->due);
     struct call *c = call_script(s->w->api, table[in->command].script, &keys, true);
     table[in->command].send(s, c, in);
     finish_call(s, c, beats ? 1 : 0, beats ? on_beat : on_script);

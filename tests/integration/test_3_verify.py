@@ -82,6 +82,7 @@ PLANTED = {
     "bytes": lambda s, j: s.hincrby(key(s, f"*j:{j['late']}"), "bytes", 1),
     "seq": lambda s, j: s.xdel(key(s, f"*j:{j['good']}:log"), s.xrange(key(s, f"*j:{j['good']}:log"))[3][0]),
     "due": lambda s, j: [s.zrem(due, j["cancelled"]) for due in s.scan_iter(match="*}:due")],
+    "waiting: it is in it": lambda s, j: s.zadd(key(s, f"*j:{j['good']}").split("j:")[0] + "waiting", {j["good"]: 4e12}),
     "list of its tenant": lambda s, j: [s.zrem(t, j["cancelled"]) for t in s.scan_iter(match="*}:t:default")],
     "does not exist": lambda s, j: s.zadd(next(s.scan_iter(match="*}:due")), {"A" * 21: 4e12}),
     "record names": lambda s, j: s.hset(next(k for k in s.scan_iter(match="*}:i:*") if s.hget(k, "job") == j["bad"]),
@@ -102,6 +103,7 @@ def test_a_planted_difference_is_found(system, store, jobs, what):
     done = verify(system)
     for name in changed:
         store.restore(name, 0, before[name], replace=True)
+    store.delete(*[k for k in store.scan_iter(match="*", count=1000) if ":store" not in k and k not in before] or ["none"])
     assert done.returncode == 1 and what in done.stdout, done
     assert verify(system).returncode == 0
 

@@ -222,6 +222,15 @@ static void count(struct checked *c, const char *key, const char *field, int64_t
     tally_add(&c->v->expected, name, change);
 }
 
+/* Its time to give up waiting is set while it waits. A job of before there was such a time has no `wait`. */
+static void check_waiting(struct checked *c, bool queued)
+{
+    auto_arena memory = ARENA_INIT(1 << 20);
+    const char *is = ask_text(c->v, &memory, "ZSCORE", verify_key(c->v, 1, "waiting"), c->job);
+    if (!c->v->failed && (is != NULL) != (queued && held_int(c, "wait") > 0))
+        verify_differs(c->v, c->key, "waiting: it is %sin it and %s", is ? "" : "not ", c->f.status);
+}
+
 static void check_places(struct checked *c)
 {
     auto_arena memory = ARENA_INIT(1 << 20);
@@ -246,6 +255,7 @@ static void check_places(struct checked *c)
     check_score(c, "list of its tenant", verify_key(v, 1, "t:%s", tenant), c->job, true, c->f.created);
     if (ordered && (place >= 0) == c->f.over)
         verify_differs(v, c->key, "order of its session: place %lld", place);
+    check_waiting(c, !running && !c->f.over);
     if (running)
         check_running(c, class_name);
     else if (!c->f.over)

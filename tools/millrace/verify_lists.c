@@ -161,6 +161,7 @@ static const struct kind {
     {"sweep", "", nothing},
     {"drop", "", nothing},
     {"due", "", check_zset},
+    {"waiting", "", check_zset},
     {"packs", "", nothing},
     {"count", "", add_counters},
     {"c:", ":b0", check_zset},

@@ -19,5 +19,6 @@ local function another_attempt(j, job, f, why, counts, most, released)
         emit(j, 'retried', '{"reason":' .. why .. '}', '')
         set(j, 'status', 'queued')
         to_backlog(f, j.prio, j.tag, member_of(j, job))
+        if j.wait > 0 then call('ZADD', WAITING, text(now() + j.wait), job) end
     end
 end

@@ -2,6 +2,7 @@
 -- The beginning of an attempt: `claimed`, and what its owner is told.
 local function begin(j, f, entry, worker, process)
     set(j, 'status', 'running')
+    if (j.wait or 0) > 0 then call('ZREM', WAITING, (string.match(JOB, '[^:]+$'))) end
     set(j, 'attempt', j.attempt + 1)
     set(j, 'n', 0)
     set(j, 'hb', 0)

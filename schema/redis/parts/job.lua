@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- The job's projection. NUMBERS are 0 when absent. Changes go through set(); save() writes them in one command.
 local NUMBERS = {'prio', 'cost', 'attempt', 'seq', 'n', 'ms', 'created', 'finished', 'hb', 'fails', 'tag', 'ttl', 'ins',
-                 'inb', 'bytes', 'owed', 'released'}
+                 'inb', 'bytes', 'owed', 'released', 'wait'}
 
 local function load(key)
     return load_hash(key, NUMBERS)
