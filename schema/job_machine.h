@@ -10,8 +10,8 @@ enum job_state { JOB_none, JOB_queued, JOB_running, JOB_terminal, JOB_STATES };
 
 #define JOB_COMMANDS(X)                                                                                      \
     X(submit)                                                                                                \
-    X(claim) X(append) X(finish) X(heartbeat) X(send) X(cancel) X(requeue) X(reap) X(give) X(expire)         \
-        X(overdue)
+    X(claim)                                                                                                 \
+    X(append) X(finish) X(heartbeat) X(send) X(cancel) X(requeue) X(reap) X(give) X(expire) X(overdue)
 enum job_command {
 #define X(name) JOB_CMD_##name,
     JOB_COMMANDS(X)

@@ -3,6 +3,7 @@
 import pytest
 from contract import Api
 from system import wait_until
+from test_2_jobs import partition
 from test_3_verify import verify
 
 SLEEP = "import time\nprint('on', flush=True)\ntime.sleep(600)\n"
@@ -65,6 +66,14 @@ def test_the_range_is_told(busy):
         answer = api.post("/v1/jobs", json={"lang": "py", "code": "1", "queue_timeout_ms": value})
         assert answer.status_code == 422, answer.text
         assert "queue_timeout_ms" in answer.text and "from 1 to 600000" in answer.text
+
+
+def test_the_command_line_passes_it_on(busy, tmp_path):
+    system, _, holder, _ = busy
+    key = next(key for key in map(str, range(1000)) if partition(f"default\0{key}", 8) == partition(holder, 8))
+    (tmp_path / "hello.py").write_text("print('hello')")
+    done = system.millrace("run", "--queue-timeout-ms", "1", "--idempotency-key", key, "--no-stdin", tmp_path / "hello.py")
+    assert done.returncode == 125 and "no worker took" in done.stderr.lower(), done
 
 
 def test_what_was_taken_in_time_runs_on(make_system):

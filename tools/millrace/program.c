@@ -111,6 +111,8 @@ enum err program_body(const struct cli *cli, bool interactive, struct buf *out, 
     e = write_texts(cli, out, info);
     if (cli->timeout_ms.given)
         buf_printf(out, ",\"timeout_ms\":%lld", (long long)cli->timeout_ms.value);
+    if (cli->queue_timeout_ms.given)
+        buf_printf(out, ",\"queue_timeout_ms\":%lld", (long long)cli->queue_timeout_ms.value);
     buf_printf(out, ",\"retry\":%s,\"interactive\":%s,\"priority\":\"%s\"}", cli->no_retry ? "false" : "true",
                interactive ? "true" : "false", cli->command == CMD_RUN ? "interactive" : "normal");
     if (!e && buf_status(out))
