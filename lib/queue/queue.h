@@ -91,7 +91,7 @@ struct queue_submitted {
 typedef void (*queue_submit_cb)(void *arg, enum queue_answer answer, const struct queue_submitted *result);
 void queue_submit(struct queue *q, const struct queue_submit *submit, queue_submit_cb cb, void *arg);
 
-/* Fails jobs that have waited for a worker longer than their wait_ms: at most 128 of each partition a call, `cb` for each. To be
+/* Fails jobs that have waited for a worker longer than their wait_ms: at most 512 of each partition a call, `cb` for each. To be
    repeated. */
 typedef void (*queue_overdue_cb)(void *arg, struct id job);
 void queue_look_overdue(struct queue *q, queue_overdue_cb cb, void *arg);

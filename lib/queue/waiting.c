@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-enum { BATCH = 128 };
+enum { BATCH = 512 };
 
 struct overdue {
     struct queue *q;
