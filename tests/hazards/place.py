@@ -20,6 +20,7 @@ CONTROLLERS = ("memory", "pids", "cpu", "cpuacct")
 SESSIONS_MAX = 6
 # Without it a template's child can do nothing: it has no id in its pod but the one that it is given with it.
 FORKLESS = {"no_capabilities"}
+IDLE_ENOUGH = 32  # worker/spawner/cgroup.c
 GRACE_S = 20  # for what ends after the worker was told that the pod is gone
 
 
@@ -42,8 +43,9 @@ def readable(path):
 
 
 def mounts_of(process):
-    """Without those of container engines that other tests start meanwhile (`tests/containerengines.py`)."""
-    return "".join(line for line in readable(f"/proc/{process}/mountinfo").splitlines(True) if "/engine-" not in line)
+    """Without those of what else may start meanwhile: container engines (`tests/containerengines.py`), `tools/soak fresh`."""
+    lines = readable(f"/proc/{process}/mountinfo").splitlines(True)
+    return "".join(line for line in lines if "/engine-" not in line and "/fresh-debian." not in line)
 
 
 def of_the_host():
@@ -68,8 +70,9 @@ class Session:
         self.process = subprocess.Popen(place.command(self.state), env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=self.log)
         self.host_before = of_the_host()
-        # What the first pods of a spawner leave for the next: idle cgroups (of two pods at a time), a started template.
-        self.run([module.PYTHON, "-c", ""], kind="cold", count=2, hold_pods=True)
+        # What the first pods of a spawner leave for the next: idle cgroups (of two pods at a time, and where most runs are as many as
+        # there may be, for a cgroup that files were read in is left lying for another), a started template.
+        self.run([module.PYTHON, "-c", ""], kind="cold", count=2 if off else IDLE_ENOUGH + 2, hold_pods=True)
         if not FORKLESS & set(off):
             self.normal()
         self.before = self.settled()
@@ -86,16 +89,17 @@ class Session:
         data = b"".join(os.fsencode(a) + b"\0" for a in request)
         self.process.stdin.write(b"%d\n" % len(data) + data)
         self.process.stdin.flush()
-        until = time.monotonic() + timeout
-        while self.buffer.count(b"\n") < count:
+        until, parts, ends = time.monotonic() + timeout, [self.buffer], self.buffer.count(b"\n")
+        while ends < count:
             ready, _, _ = select.select([self.process.stdout], [], [], max(0, until - time.monotonic()))
             more = os.read(self.process.stdout.fileno(), 1 << 20) if ready else b""
             if not more:
                 self.process.kill()
                 self.log.seek(0)
                 raise AssertionError(f"no answer: {self.log.read().decode(errors='replace')[-2000:]}")
-            self.buffer += more
-        *lines, self.buffer = self.buffer.split(b"\n", count)
+            parts.append(more)
+            ends += more.count(b"\n")
+        *lines, self.buffer = b"".join(parts).split(b"\n", count)
         return [module.decoded(line) for line in lines]
 
     def processes(self):
@@ -227,7 +231,7 @@ class Place:
         return self.run(module.PYTHON, "-I", "-c", code, *args, **options)
 
     def warm(self, code, *args, **options):
-        return self.run(*args, kind="py", name="main.py", code=code, **options)
+        return self.run(*args, code=code, **{"kind": "py", "name": "main.py"} | options)
 
     def bash(self, script, *args, **options):
         return self.run("/bin/bash", "-c", script, "bash", *args, **options)
