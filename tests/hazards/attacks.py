@@ -649,6 +649,9 @@ json.dumps = os._exit = sys.exit = atexit._run_exitfuncs = lambda *a: None
 atexit.register(lambda: os.write(1, b"frame"))
 raise SystemExit(9)
 """)
+attack("A49", "exit 0 with an error text", lambda f: (f["stdout"], f["stderr"], f["exit"]["exit_code"]) == (b"", b"error\n", 0), """
+print("error", file=sys.stderr)
+""")
 attack("A150", "just written, then executed", says(0), """
 import shutil, subprocess
 bad = 0

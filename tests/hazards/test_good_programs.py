@@ -68,6 +68,19 @@ def test_good_programs(service):
     assert set().union(*(p.sections for p in programs if p.lang == "py")) >= NAMED
 
 
+@pytest.mark.timeout(3600)
+def test_good_programs_without_privilege(rootless):
+    """In pods of a spawner that is nobody: every section of the languages that run in a process of their own, and more by chance."""
+    programs = good.generate(max(count("good_programs") // 2, sum(len(good.sections(l)) for l in TRACED)), SEED, list(TRACED))
+    for program in programs:
+        command = TRACED[program.lang]
+        options = dict(name=command[1], code=program.code, wall_ms=60000, memory=1 << 30, work_inodes=65536)
+        facts = rootless.warm(**options) if program.lang == "py" else rootless.run(*command, kind="cold", **options)
+        assert (facts["stdout"], facts["stderr"], facts["exit"]["exit_code"]) == (b"good\n", b"", 0), (program, facts)
+        rootless.check()
+    print(f"\ngood programs: {len(programs)} without privilege, seed {SEED}")
+
+
 def traced(folder, program, number):
     home = folder / str(number)
     home.mkdir()
