@@ -12,6 +12,7 @@ Needs root and the images of tools/images (Python). One cluster, made by tests/k
 import argparse
 import concurrent.futures
 import json
+import os
 import pathlib
 import statistics
 import sys
@@ -27,7 +28,7 @@ import page  # noqa: E402
 import plant as plants  # noqa: E402
 from contract import Api  # noqa: E402
 from kubecluster import Cluster, hardened_pod  # noqa: E402
-from system import System, wait_until  # noqa: E402
+from system import System, descendants, proc, wait_until  # noqa: E402
 
 OTHERS_OFF = {f"POD_POOL_{name}": "0" for name in "PY_SCIENCE JS TS JAVA PHP R BASH GO C CPP RS F90 D".split()}
 MIB = 1 << 20
@@ -84,6 +85,12 @@ def sustained(system, seconds):
     return len(runs) / whole, later / (whole / 2), statistics.median(taken for _, taken in runs)
 
 
+def processor(cluster):
+    """Seconds of processor time that the cluster with its pods has used, those of ended processes too: what does not depend on who else is here."""
+    stats = (proc(pid, "stat").rsplit(b")", 1)[-1].split() for pid in [cluster.init, *descendants(cluster.init)])
+    return sum(sum(map(int, fields[11:15])) for fields in stats if fields) / os.sysconf("SC_CLK_TCK")
+
+
 def cold(folder, cluster, env, options, runs):
     """Seconds from no ready pod to an answer, beside what kubectl takes with the same image: medians, in turn."""
     ours, theirs = [], []
@@ -116,10 +123,10 @@ ROUNDS = 3
 
 
 def kubelet_alone(cluster, count):
-    """(seconds until so many pods run, pods per second when each such lot is deleted and made anew): of the same shape as ours, with a
-    program that does nothing, and nobody of ours beside them."""
+    """(seconds until so many pods run, pods per second when each such lot is deleted and made anew, processor seconds for each pod): of the
+    same shape as ours, with a program that does nothing, and nobody of ours beside them."""
     cluster.namespace("alone")
-    begun, first = time.monotonic(), None
+    begun, used, first = time.monotonic(), processor(cluster), None
     for lot in range(ROUNDS):
         pods = [hardened_pod(f"alone-{lot}-{n}", "millrace.test/busybox:1", ["sleep", "600"]) for n in range(count)]
         cluster.apply(*({**pod, "metadata": {"name": pod["metadata"]["name"], "namespace": "alone", "labels": {"lot": str(lot)}}} for pod in pods))
@@ -127,8 +134,9 @@ def kubelet_alone(cluster, count):
         first = first or time.monotonic() - begun
         cluster.kubectl("-n", "alone", "delete", "pods", "-l", f"lot={lot}", "--grace-period=0", "--force", "--wait=false")
     rate = ROUNDS * count / (time.monotonic() - begun)
+    used = (processor(cluster) - used) / (ROUNDS * count)
     cluster.kubectl("delete", "namespace", "alone", "--wait=false")
-    return first, rate
+    return first, rate, used
 
 
 class Workers(plants.Plant):
@@ -174,14 +182,18 @@ def measure(options, folder):
             warm_both(figures, "", system, options.runs, options.pool)
             before = told(system, "/health/kubernetes")["cluster"]
             wait_until("the pool is full", lambda: full(system, options.pool), 120, 0.02)
+            begin, used = told(system, "/health/kubernetes")["cluster"], processor(cluster)
             figures["runs/s of 8 clients"], figures["runs/s in the second half"], figures["their median, s"] = sustained(system, options.seconds)
+            used, end = processor(cluster) - used, told(system, "/health/kubernetes")["cluster"]
+            lives = (end["made"] - begin["made"] + end["deleted"] - begin["deleted"]) / 2
+            figures["processor s of the cluster for each pod"] = used / max(1, lives)
             figures["pool full again, s"] = refill(system, options.pool)
             after = told(system, "/health/kubernetes")["cluster"]
             figures["requests per job"] = (after["requests"] - before["requests"]) / max(1, after["made"] - before["made"])
         finally:
             system.stop()
         figures["no ready pod to an answer, s"], figures["kubectl run --rm, s"] = cold(folder, cluster, env, given["options"], min(3, options.runs))
-        figures["as many by kubectl, s"], figures["pods/s of the kubelet alone"] = kubelet_alone(cluster, options.pool)
+        figures["as many by kubectl, s"], figures["pods/s of the kubelet alone"], figures["processor s for each of these"] = kubelet_alone(cluster, options.pool)
         figures["runs in the second half for each such pod"] = figures["runs/s in the second half"] / figures["pods/s of the kubelet alone"]
         if options.pods:
             figures[f"worker with {options.pods} pods, MiB"] = memory(folder / "memory", given, options.pods) / MIB
@@ -191,7 +203,7 @@ def measure(options, folder):
 
 
 def write_docs(figures, where):
-    rows = [[name, f"{value:.1f}"] for name, value in figures.items()]
+    rows = [[name, f"{value:.2f}" if value < 1 else f"{value:.1f}"] for name, value in figures.items()]
     page.write_section("Kubernetes", "tests/bench/kubernetes.py --docs", where, page.table(["figure", "measured"], rows))
 
 
@@ -208,7 +220,7 @@ def main():
         (pathlib.Path(folder) / "images").mkdir()
         figures = measure(options, pathlib.Path(folder))
     for name, value in figures.items():
-        print(f"{name:<42} {value:8.1f}")
+        print(f"{name:<42} {value:8.2f}")
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1))
     if options.docs:
