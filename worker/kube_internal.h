@@ -21,6 +21,7 @@ enum {
 
 struct kube_lease {
     struct list link;
+    struct kubernetes *k;
     char name[KUBE_NAME_MAX + 1], uid[KUBE_UID_MAX + 1];
     char renewed[24], version[24]; /* as last seen */
     int64_t changed_ns;            /* by our clock, when `renewed` last changed */
@@ -28,6 +29,7 @@ struct kube_lease {
     bool ours;                     /* made or taken over; else another worker's */
     bool own;                      /* made: new pods belong to it */
     bool busy;                     /* a request about it is in flight */
+    bool takes;                    /* one that is to make it ours */
     bool listed;                   /* taken over: its pods were looked at */
     bool dropping;
 };

@@ -28,12 +28,6 @@ enum {
         20, /* the longest pause of another worker's client (KUBE_PAUSE_MAX_MS) after an outage */
 };
 
-struct lease_call {
-    struct kubernetes *k;
-    struct kube_lease *lease;
-    bool takes; /* it was not ours when this was asked */
-};
-
 static struct kube_ref lease_ref(const struct kube_lease *lease, const struct kubernetes *k)
 {
     return (struct kube_ref){.kind = KUBE_KIND_CONFIG_MAP, .ns = k->ns, .name = lease->name};
@@ -49,6 +43,7 @@ static struct kube_lease *lease_add(struct kubernetes *k)
     struct kube_lease *lease = k->lease_count < KUBE_LEASES_MAX ? calloc(1, sizeof *lease) : NULL;
     if (!lease)
         return NULL;
+    lease->k = k;
     k->lease_count++;
     list_append(&k->leases, &lease->link);
     return lease;
@@ -60,14 +55,6 @@ static void lease_remove(struct kubernetes *k, struct kube_lease *lease)
     list_remove(&lease->link);
     k->lease_count--;
     free(lease);
-}
-
-static struct lease_call *call_about(struct kubernetes *k, struct kube_lease *lease)
-{
-    struct lease_call *call = calloc(1, sizeof *call);
-    if (call)
-        *call = (struct lease_call){.k = k, .lease = lease};
-    return call;
 }
 
 bool kube_lease_ready(const struct kubernetes *k)
@@ -96,18 +83,18 @@ static void blame(struct kubernetes *k, const struct kube_result *result)
 
 static void on_made(void *arg, const struct kube_result *result)
 {
-    struct lease_call call = *(struct lease_call *)arg;
-    free(arg);
-    call.lease->busy = false;
-    call.lease->renew_ns = kube_now() + RETRY_SECONDS * SECOND_NS;
+    struct kube_lease *lease = arg;
+    struct kubernetes *k = lease->k;
+    lease->busy = false;
+    lease->renew_ns = kube_now() + RETRY_SECONDS * SECOND_NS;
     if (result->reason != KUBE_OK || !result->object) {
-        blame(call.k, result);
+        blame(k, result);
         return;
     }
-    call.k->why[0] = '\0';
-    answered(call.k);
-    kube_text(call.lease->uid, sizeof call.lease->uid, result->object->uid);
-    call.lease->renew_ns = kube_now() + lease_ns(call.k) / RENEWALS;
+    k->why[0] = '\0';
+    answered(k);
+    kube_text(lease->uid, sizeof lease->uid, result->object->uid);
+    lease->renew_ns = kube_now() + lease_ns(k) / RENEWALS;
 }
 
 static void make_own(struct kubernetes *k)
@@ -117,13 +104,10 @@ static void make_own(struct kubernetes *k)
     struct kube_lease_plan plan = {
         .name = lease->name, .deployment = k->deployment, .worker = k->worker, .renewed_ms = clock_wall_ms()};
     struct kube_ref ref = lease_ref(lease, k);
-    struct lease_call *call = call_about(k, lease);
-    lease->busy = call && kube_lease_json(&plan, &body) == ERR_OK &&
-                  kube_create(k->kube, &ref, buf_str(&body), 0, on_made, call, NULL) == ERR_OK;
-    if (!lease->busy) {
-        free(call);
+    lease->busy = kube_lease_json(&plan, &body) == ERR_OK &&
+                  kube_create(k->kube, &ref, buf_str(&body), 0, on_made, lease, NULL) == ERR_OK;
+    if (!lease->busy)
         lease->renew_ns = kube_now() + RETRY_SECONDS * SECOND_NS;
-    }
 }
 
 static void begin_own(struct kubernetes *k)
@@ -138,13 +122,12 @@ static void begin_own(struct kubernetes *k)
 
 /* ---- renewing, and taking over ---- */
 
-static void on_renewed_well(const struct lease_call *call)
+static void on_renewed_well(struct kube_lease *lease)
 {
-    struct kube_lease *lease = call->lease;
     if (lease->own) {
-        call->k->why[0] = '\0';
-        answered(call->k);
-    } else if (call->takes) {
+        lease->k->why[0] = '\0';
+        answered(lease->k);
+    } else if (lease->takes) {
         lease->ours = true;
         log_info("the lease of a dead worker is taken over", F_STR("lease", lease->name));
     }
@@ -152,14 +135,12 @@ static void on_renewed_well(const struct lease_call *call)
 
 static void on_renewed(void *arg, const struct kube_result *result)
 {
-    struct lease_call call = *(struct lease_call *)arg;
-    struct kubernetes *k = call.k;
-    struct kube_lease *lease = call.lease;
-    free(arg);
+    struct kube_lease *lease = arg;
+    struct kubernetes *k = lease->k;
     lease->busy = false;
     lease->renew_ns = kube_now() + lease_ns(k) / RENEWALS;
     if (result->reason == KUBE_OK) {
-        on_renewed_well(&call);
+        on_renewed_well(lease);
         return;
     }
     if (!lease->ours) { /* another was quicker, or it is let go */
@@ -180,14 +161,10 @@ static void renew(struct kubernetes *k, struct kube_lease *lease)
     const struct kube_change data[] = {{"holder", k->worker}, {"renewed", now}};
     struct kube_patch patch = {.data = data, .data_count = 2, .uid = lease->uid};
     struct kube_ref ref = lease_ref(lease, k);
-    struct lease_call *call = call_about(k, lease);
-    if (call && !lease->ours) {
-        call->takes = true;
+    lease->takes = !lease->ours;
+    if (lease->takes)
         patch.resource_version = lease->version;
-    }
-    lease->busy = call && kube_patch(k->kube, &ref, &patch, 0, on_renewed, call, NULL) == ERR_OK;
-    if (!lease->busy)
-        free(call);
+    lease->busy = kube_patch(k->kube, &ref, &patch, 0, on_renewed, lease, NULL) == ERR_OK;
 }
 
 /* ---- the pods of a lease that was taken over ---- */
@@ -259,17 +236,16 @@ static void list_pods(struct kubernetes *k, struct kube_lease *lease, const char
 
 static void on_listed(void *arg, const struct kube_result *result)
 {
-    struct lease_call call = *(struct lease_call *)arg;
-    free(arg);
-    call.lease->busy = false;
+    struct kube_lease *lease = arg;
+    lease->busy = false;
     if (result->reason != KUBE_OK)
         return; /* again, with the next tick */
     for (size_t i = 0; i < result->count; i++)
-        take_in(call.k, call.lease, &result->items[i]);
+        take_in(lease->k, lease, &result->items[i]);
     if (result->next)
-        list_pods(call.k, call.lease, result->next);
+        list_pods(lease->k, lease, result->next);
     else
-        call.lease->listed = true;
+        lease->listed = true;
 }
 
 static void list_pods(struct kubernetes *k, struct kube_lease *lease, const char *next)
@@ -278,10 +254,7 @@ static void list_pods(struct kubernetes *k, struct kube_lease *lease, const char
     snprintf(labels, sizeof labels, "%s=%s", KUBE_LABEL_LEASE, lease->name);
     struct kube_list list = {.labels = labels, .next = next};
     struct kube_ref ref = {.kind = KUBE_KIND_POD, .ns = k->ns};
-    struct lease_call *call = call_about(k, lease);
-    lease->busy = call && kube_list(k->kube, &ref, &list, 0, on_listed, call, NULL) == ERR_OK;
-    if (!lease->busy)
-        free(call);
+    lease->busy = kube_list(k->kube, &ref, &list, 0, on_listed, lease, NULL) == ERR_OK;
 }
 
 static void sweep_orphans(struct kubernetes *k, int64_t now)
@@ -308,25 +281,20 @@ static bool has_pods(const struct kubernetes *k, const struct kube_lease *lease)
 
 static void on_dropped(void *arg, const struct kube_result *result)
 {
-    struct lease_call *call = arg;
-    struct kube_lease *lease = call->lease;
+    struct kube_lease *lease = arg;
     lease->busy = false;
     if (result->reason == KUBE_OK || result->reason == KUBE_NOT_FOUND || result->reason == KUBE_CONFLICT)
-        lease_remove(call->k, lease);
+        lease_remove(lease->k, lease);
     else
         lease->renew_ns = kube_now() + RETRY_SECONDS * SECOND_NS;
-    free(call);
 }
 
 static void drop(struct kubernetes *k, struct kube_lease *lease)
 {
     struct kube_ref ref = lease_ref(lease, k);
     struct kube_delete how = {.grace_s = -1, .uid = lease->uid, .background = true};
-    struct lease_call *call = call_about(k, lease);
     lease->dropping = true;
-    lease->busy = call && kube_delete(k->kube, &ref, &how, 0, on_dropped, call, NULL) == ERR_OK;
-    if (!lease->busy)
-        free(call);
+    lease->busy = kube_delete(k->kube, &ref, &how, 0, on_dropped, lease, NULL) == ERR_OK;
 }
 
 unsigned kube_lease_drop_all(struct kubernetes *k)
