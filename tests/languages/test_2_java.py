@@ -138,7 +138,7 @@ def test_the_second_time_nothing_is_compiled(plant):
         assert compiled(plant) == (hits + 3, misses + 1)
 
 
-def test_another_tenant_another_source_and_another_file_are_compiled(plant):
+def test_another_tenant_and_another_source_are_compiled(plant):
     code = 'class Main { public static void main(String[] a) { System.out.println("%s"); } }'
     with Api(plant) as api, Api(plant, key=OTHER) as other:
         hits, misses = compiled(plant)
@@ -146,6 +146,19 @@ def test_another_tenant_another_source_and_another_file_are_compiled(plant):
         assert warm_run(plant, other, code % "one")["stdout"] == "one\n"
         assert warm_run(plant, api, code % "two")["stdout"] == "two\n"
         assert compiled(plant) == (hits, misses + 3)
+
+
+def test_another_file_beside_it_is_compiled_again(plant):
+    code = "class Main { public static void main(String[] a) { System.out.println(Beside.text()); } }"
+    with Api(plant) as api:
+        def run(word):
+            beside = f'class Beside {{ static String text() {{ return "{word}"; }} }}'
+            sent = api.post("/upload", data={"entity_id": "java"}, files={"files": ("Beside.java", beside.encode())}).json()
+            file = {"id": sent["files"][0]["fileId"], "session_id": sent["session_id"], "name": "Beside.java"}
+            return warm_run(plant, api, code, files=[file])["stdout"]
+        hits, misses = compiled(plant)
+        assert [run(word) for word in ("one", "two", "one")] == ["one\n", "two\n", "one\n"]
+        assert compiled(plant) == (hits + 1, misses + 2)
 
 
 def test_a_program_changes_no_entry(plant):
