@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`millrace up`: the life of a whole system on one machine, and that nothing of it stays."""
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -7,6 +8,7 @@ import re
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 
@@ -198,6 +200,43 @@ def test_a_clone_that_only_its_owner_may_enter(home):
     finally:
         assert system.stop() == 0
     assert system.residue() == []
+
+
+# An api that ends when somebody has its port, and is the real one after that.
+LATE = """#!/bin/bash
+cd "$(dirname "$0")/.."
+if [ ! -e taken ]; then
+  echo "$API_PORT" >port.tmp && mv port.tmp port
+  while [ ! -e taken ]; do sleep 0.05; done
+  exit 1
+fi
+exec bin/millrace-api.real "$@"
+"""
+
+
+def test_a_port_that_was_taken_since_is_left_to_who_has_it(home):
+    """Where any would do and nobody was told of it yet."""
+    shutil.copytree(BIN, home / "bin")
+    (home / "bin/millrace-api").rename(home / "bin/millrace-api.real")
+    (home / "bin/millrace-api").write_text(LATE)
+    (home / "bin/millrace-api").chmod(0o755)
+    listener = socket.socket()
+
+    def take():
+        wait_until("the api was told its port", (home / "port").exists, 60)
+        listener.bind(("127.0.0.1", int((home / "port").read_text())))
+        listener.listen()
+        (home / "taken").touch()
+    with listener, concurrent.futures.ThreadPoolExecutor() as threads:
+        done = threads.submit(take)
+        system = System(home / "a", cluster=False, binaries=home / "bin")
+        try:
+            done.result()
+            assert int((home / "port").read_text()) != int(system.url.rpartition(":")[2])
+            with Api(system) as api:
+                assert api.exec("py", "print(1)")["stdout"] == "1\n"
+        finally:
+            assert system.stop() == 0
 
 
 SUDO = r"""

@@ -237,7 +237,7 @@ static void on_signal(uv_signal_t *handle, int number)
 static enum err add_child(struct up *up, enum up_part part, int number, int port, struct errinfo *info)
 {
     struct up_child *child = &up->children[up->count++];
-    *child = (struct up_child){.up = up, .part = part, .number = number, .guard_fd = -1};
+    *child = (struct up_child){.up = up, .part = part, .number = number, .guard_fd = -1, .drawn = port == 0};
     if (up_free_port(port, &child->port))
         return errinfo_set(info, ERR_EXISTS, 0, "port %d is taken (another --port, or 0 for a free one)",
                            port);

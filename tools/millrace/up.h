@@ -53,6 +53,7 @@ struct up_child {
     unsigned restarts, quick_ends; /* quick: ended within a second of its start, in a row */
     int64_t started_ns, restart_at_ns, term_at_ns;
     off_t log_from; /* where in its log its last start begins */
+    bool drawn;     /* its port is any, and nobody was told of it yet */
     bool ready;     /* was ready once since it was started */
     bool probing;   /* an answer to "are you ready" is awaited */
     char why[256];  /* it is not ready, as it said last while up was starting; "" */

@@ -243,12 +243,12 @@ static void spawn(struct up_child *child, const struct command *command, int log
         close(fds[0]);
 }
 
-/* Somebody may have taken the port since it was found free. Only our own programs may move: others know of the rest. */
+/* Somebody may have taken the port since it was found free. Others know those of Redis and MinIO, and of an api that was ready. */
 static void move_from_taken_port(struct up_child *child)
 {
     int port;
-    if ((child->part == UP_WORKER || child->part == UP_ARCHIVER) &&
-        up_free_port(child->port, &port) != ERR_OK && up_free_port(0, &port) == ERR_OK)
+    bool known = child->part == UP_API ? !child->drawn : child->part == UP_REDIS || child->part == UP_MINIO;
+    if (!known && up_free_port(child->port, &port) != ERR_OK && up_free_port(0, &port) == ERR_OK)
         child->port = port;
 }
 
@@ -324,6 +324,7 @@ void up_child_set_ready(struct up_child *child, bool ready)
 {
     bool was = child->ready;
     child->ready = ready && child->pid;
+    child->drawn = child->drawn && !child->ready;
     if (child->ready != was)
         up_state_tell(child->up);
 }
