@@ -205,7 +205,7 @@ void outcome_write_usage(const struct outcome_facts *f, const struct outcome *ou
     uint64_t peak = f->used ? f->usage.memory_peak_bytes : f->exited ? f->exit.max_rss_bytes : 0;
     buf_append_char(out, '{');
     member_u64(out, "wall_ms", (wall + 500000) / 1000000);
-    member_u64(out, "cpu_ms", (cpu_ns(f) + 500000) / 1000000);
+    member_u64(out, "cpu_ms", (cpu_ns(f) + 999999) / 1000000); /* up: what ran used some */
     member_u64(out, "memory_peak_bytes", peak);
     member_u64(out, "processes", f->exited ? f->exit.processes : 0);
     member_u64(out, "stdout_bytes", f->bytes[POD_STDOUT]);

@@ -211,7 +211,7 @@ static void usage_takes_the_larger_cpu_and_the_pods_peak(void **state)
     auto_buf json = BUF_INIT(4096);
     outcome_write_usage(&f, &o, &json);
     assert_string_equal(buf_cstr(&json),
-                        "{\"wall_ms\":13,\"cpu_ms\":7,\"memory_peak_bytes\":99,\"processes\":2,"
+                        "{\"wall_ms\":13,\"cpu_ms\":8,\"memory_peak_bytes\":99,\"processes\":2,"
                         "\"stdout_bytes\":4,\"stderr_bytes\":2,\"truncated\":false}");
 }
 
