@@ -292,7 +292,7 @@ LIMITS = re.findall(r'^X\(\w+, "(\w+)"', (ROOT / "schema" / "limits.def").read_t
 @pytest.mark.parametrize("path", ["/exec", "/v1/jobs"])
 @pytest.mark.parametrize("value", ["99999999999999999999999", "-99999999999999999999999", "1e400", "-1e400"])
 def test_limits_that_no_integer_holds_are_told_the_range(front, client, path, value):
-    assert len(LIMITS) == 8
+    assert "timeout_ms" in LIMITS
     for field in LIMITS:
         answer = client.post(path, content=f'{{"lang":"py","code":"x","{field}":{value}}}', headers={"content-type": "application/json"})
         assert answer.status_code == 422, answer.text
