@@ -93,12 +93,12 @@ def load(system, directory, *options, code=PRINT_1):
     return told
 
 
-def direct(directory, runs):
-    """The same program in the same pods without api, log and queue: p50 in ms."""
+def direct(directory, runs, clients=1):
+    """The same program in the same pods without api, log and queue: what bench-pod-direct tells."""
     done = subprocess.run([BIN / "millrace-spawner", "--state", pathlib.Path(directory) / "spawner-direct", "--",
-                           BIN / "bench-pod-direct", "--runs", str(runs)],
+                           BIN / "bench-pod-direct", "--runs", str(runs), "--clients", str(clients), "--pool", POOLS["POD_POOL_PY"]],
                           capture_output=True, text=True, timeout=300, check=True, stdin=subprocess.DEVNULL)
-    return json.loads(done.stdout.splitlines()[-1])["p50_ms"]
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def first_output(system, count):
@@ -125,10 +125,11 @@ def one_round(system, directory, runs, seconds, everything):
     told = load(system, directory, "-r", str(runs), "--warmup", "20")["latency_ms"]
     found["exec"], found["exec_p99"] = told["p50"], told["p99"]
     found["paused"] = load(system, directory, "-r", str(runs // 4), "--warmup", "5", "--pause", str(PAUSE_MS))["latency_ms"]["p50"]
-    found["direct"] = direct(directory, runs)
+    found["direct"] = direct(directory, runs)["p50_ms"]
     found["queue"] = found["exec"] - found["direct"]
     if everything:
         found["per_second"] = load(system, directory, "-t", str(seconds), "-c", "16")["requests_per_second"]
+        found["direct_per_second"] = direct(directory, 200 * seconds, 16)["runs_per_second"]
         found["first_output"] = first_output(system, 10)
         found["science_by_hand"] = by_hand(3, SCIENCE)
         found["science"] = load(system, directory, "-r", str(runs // 2), "--warmup", "10", code=SCIENCE)["latency_ms"]["p50"]
@@ -164,6 +165,7 @@ ROWS = [
     (f"the same by a client that waits {PAUSE_MS} ms between answer and request, p50", "always", "paused", "", "by_hand"),
     ("the same with `appendfsync everysec`, no pause, p50", "everysec", "exec", "", "by_hand"),
     ("fresh isolated Python runs, full path, 16 clients", "always", "per_second", "200/s, then 600", ""),
+    ("the same runs in pods without api, log and queue, 16 at a time", "always", "direct_per_second", "", ""),
     ("`import pandas, matplotlib.pyplot` in the program, one client, p50", "always", "science", "5 ms", "science_by_hand"),
     ("the same, runs per second, 16 clients", "always", "science_per_second", "200/s", ""),
     ("the same run in a pod without api, log and queue, p50", "always", "direct", "", "by_hand"),
