@@ -128,6 +128,7 @@ def test_a_disk_that_is_full(tmp_path):
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size=1m,mode={was.st_mode & 0o7777:o},gid={was.st_gid}", "tmpfs", folder], check=True)
     try:
         scene.kill("api")  # it had opened what is below now
+        scene.announce()
         job = scene.run("print('y' * 3000000)")
         before = scene.shown(job)
         scene.due(job)
