@@ -146,8 +146,11 @@ static void build_job(struct buf *out)
     auto_buf source = BUF_INIT(SPEC_SIZE_MAX);
     for (char **a = opt.argv; *a != NULL; a++)
         put_cstr(&spec, strcmp(opt.kind, "cold") == 0 ? SPEC_ARGV : SPEC_PROGRAM_ARGS, *a);
-    if (strcmp(opt.kind, "java") == 0) /* the class to run, where a command would have it */
+    if (strcmp(opt.kind, "java") ==
+        0) { /* the class to run, where a command would have it; and that it is to be compiled */
         put_cstr(&spec, SPEC_ARGV, "Main");
+        put_cstr(&spec, SPEC_COMPILE_ARGV, "javac");
+    }
     for (char **a = opt.compile; a != NULL && *a != NULL; a++)
         put_cstr(&spec, SPEC_COMPILE_ARGV, *a);
     for (size_t i = 0; i < opt.env_n; i++)
