@@ -21,7 +21,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 import backend  # noqa: E402
 import stale  # noqa: E402
-from system import BUILD, free_port, proc, wait_until  # noqa: E402
+from system import BUILD, free_port, mounts, proc, wait_until  # noqa: E402
 
 PR_SET_CHILD_SUBREAPER = 36
 KINDS = ("api", "worker", "spawner", "redis")
@@ -331,9 +331,7 @@ class Plant:
 
     def mounts(self):
         """Mount points that could be of this plant: pods have namespaces of their own, so here is none."""
-        with open("/proc/self/mountinfo", encoding="utf-8") as file:
-            points = {line.split()[4] for line in file}
-        return {point for point in points if point.startswith(str(self.dir)) or "millrace" in point}
+        return {point for point in mounts() if point.startswith(str(self.dir)) or "millrace" in point}
 
     def _own_cgroups(self):
         """A cgroup of this plant in each hierarchy, so that what it leaves is told from what others do meanwhile."""
