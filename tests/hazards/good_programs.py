@@ -2,12 +2,16 @@
 """Programs that are honest, by the thousand: the sections of good/*.corpus with numbers and words of their own, one to a program, or
 (Python) several. The same seed gives the same programs. `python good_programs.py LANGUAGE [SEED]` prints one."""
 import dataclasses
+import os
 import pathlib
 import random
 import re
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent / "good"
+SEED = int(os.environ.get("MILLRACE_SEED", 154))
+# Those that run in a process of their own.
+COMMANDS = {"py": ["/usr/bin/python3", "main.py"], "js": ["/usr/bin/node", "main.js"], "bash": ["/bin/bash", "main.sh"]}
 # How many of a hundred; the compilers are slow, and every language comes at least once a section.
 WEIGHTS = {"py": 64, "js": 10, "bash": 10, "c": 3, "ts": 2, "php": 2, "cpp": 2, "go": 2, "java": 2, "r": 1, "f90": 1, "rs": 1, "d": 1}
 WORDS = "mill race wheel stone grain flour sluice water gear axle sack river".split()

@@ -4,7 +4,6 @@ printed and held against the floors of tests/counts.json, so that a corpus that 
 the same programs outside a pod: what they need does not depend on where they run.)"""
 import collections
 import concurrent.futures
-import os
 import pathlib
 import re
 import subprocess
@@ -18,12 +17,10 @@ TESTS = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(TESTS / "faults"))
 from counts import TABLE, count  # noqa: E402
 
-SEED = int(os.environ.get("MILLRACE_SEED", 154))
 FLOORS = TABLE["good_floors"]
 # What tight pods elsewhere have been known to kill.
 NAMED = {"threads", "many threads", "multiprocessing", "process pool", "subprocess", "sqlite", "temporary files", "numpy", "pandas", "matplotlib", "scipy",
          "learning"}
-TRACED = {"py": ["/usr/bin/python3", "main.py"], "js": ["/usr/bin/node", "main.js"], "bash": ["/bin/bash", "main.sh"]}
 # What strace needs besides: the programs find their own names below /tmp and are not in each other's way.
 TRACE = ('mount -t tmpfs tmpfs /tmp && exec strace -f -qq --seccomp-bpf -o "$0" timeout 60 "$@"')
 
@@ -53,40 +50,27 @@ def fault(program, status, body):
 @pytest.mark.timeout(3600)
 def test_good_programs(service):
     from contract import Api
-    programs = good.generate(count("good_programs"), SEED)
+    programs = good.generate(count("good_programs"), good.SEED)
     with concurrent.futures.ThreadPoolExecutor(2) as two, Api(service) as api:
         results = list(two.map(lambda p: ask(api, p), programs))
     faults = [f for f in (fault(*result) for result in results) if f]
     imports = set().union(*(good.imports(p) for p in programs))
     languages = collections.Counter(p.lang for p in programs)
-    print(f"\ngood programs: {len(programs)} distinct, seed {SEED}; languages {len(languages)} "
+    print(f"\ngood programs: {len(programs)} distinct, seed {good.SEED}; languages {len(languages)} "
           f"({' '.join(f'{l} {n}' for l, n in languages.most_common())}; floor {FLOORS['languages']}); "
           f"imports {len(imports)} (floor {FLOORS['imports']}); false kills {len(faults)}")
-    assert not faults, f"{len(faults)} of {len(programs)} (seed {SEED}):\n" + "\n".join(faults[:5])
+    assert not faults, f"{len(faults)} of {len(programs)} (seed {good.SEED}):\n" + "\n".join(faults[:5])
     assert len({p.code for p in programs}) == len(programs)
     assert len(languages) >= FLOORS["languages"] and len(imports) >= FLOORS["imports"]
     assert set().union(*(p.sections for p in programs if p.lang == "py")) >= NAMED
 
 
-@pytest.mark.timeout(3600)
-def test_good_programs_without_privilege(rootless):
-    """In pods of a spawner that is nobody: every section of the languages that run in a process of their own, and more by chance."""
-    programs = good.generate(max(count("good_programs") // 2, sum(len(good.sections(l)) for l in TRACED)), SEED, list(TRACED))
-    for program in programs:
-        command = TRACED[program.lang]
-        options = dict(name=command[1], code=program.code, wall_ms=60000, memory=1 << 30, work_inodes=65536)
-        facts = rootless.warm(**options) if program.lang == "py" else rootless.run(*command, kind="cold", **options)
-        assert (facts["stdout"], facts["stderr"], facts["exit"]["exit_code"]) == (b"good\n", b"", 0), (program, facts)
-        rootless.check()
-    print(f"\ngood programs: {len(programs)} without privilege, seed {SEED}")
-
-
 def traced(folder, program, number):
     home = folder / str(number)
     home.mkdir()
-    (home / TRACED[program.lang][1]).write_text(program.code)
+    (home / good.COMMANDS[program.lang][1]).write_text(program.code)
     log = home / "trace"
-    done = subprocess.run(["unshare", "-m", "/bin/sh", "-c", TRACE, str(log), *TRACED[program.lang]], cwd=home,
+    done = subprocess.run(["unshare", "-m", "/bin/sh", "-c", TRACE, str(log), *good.COMMANDS[program.lang]], cwd=home,
                           stdin=subprocess.DEVNULL, capture_output=True, timeout=120)
     assert log.exists(), done.stderr
     return set(re.findall(r"^\d+ +([a-z_0-9]+)\(", log.read_text(errors="replace"), re.M))
@@ -96,7 +80,7 @@ def test_system_calls_that_they_need():
     """One of each section of the languages that run in a process of their own."""
     import tempfile
     with tempfile.TemporaryDirectory(dir="/var/tmp") as name, concurrent.futures.ThreadPoolExecutor(2) as two:
-        programs = [p for p in good.generate(sum(len(good.sections(l)) for l in TRACED), SEED, list(TRACED))]
+        programs = [p for p in good.generate(sum(len(good.sections(l)) for l in good.COMMANDS), good.SEED, list(good.COMMANDS))]
         calls = set().union(*two.map(lambda numbered: traced(pathlib.Path(name), numbered[1], numbered[0]), enumerate(programs)))
     print(f"\ngood programs: {len(programs)} traced, {len(calls)} distinct system calls (floor {FLOORS['system_calls']})")
     assert len(calls) >= FLOORS["system_calls"], sorted(calls)
