@@ -11,6 +11,7 @@ Needs root and the images of tools/images (Python). One cluster, made by tests/k
 """
 import argparse
 import concurrent.futures
+import contextlib
 import json
 import os
 import pathlib
@@ -24,9 +25,9 @@ import urllib.request
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "faults"))
 import kubeimages  # noqa: E402
+import lean  # noqa: E402
 import page  # noqa: E402
 import plant as plants  # noqa: E402
-from contract import Api  # noqa: E402
 from kubecluster import Cluster, hardened_pod  # noqa: E402
 from system import System, descendants, proc, wait_until  # noqa: E402
 
@@ -44,10 +45,13 @@ def full(system, size):
     return told(system, "/health")["pools"]["py"]["ready"] >= size
 
 
+def connected(system):
+    return lean.Client(system, timeout=180)  # a pool that is empty is filled by a kubelet
+
+
 def timed(client):
-    client.timeout = 180  # a pool that is empty is filled by a kubelet
     begun = time.monotonic()
-    answer = client.post("/exec", json={"lang": "py", "code": "print(1)"}).json()
+    answer = client.exec("py", "print(1)")
     assert answer["stdout"] == "1\n", answer
     return time.monotonic() - begun
 
@@ -55,7 +59,7 @@ def timed(client):
 def warm(system, runs, size, burst):
     """The pool is full before each `burst` of runs; within one, pods are made beside the runs."""
     seen = []
-    with Api(system) as client:
+    with connected(system) as client:
         for n in range(runs):
             if n % burst == 0:
                 wait_until("the pool is full", lambda: full(system, size), 120, 0.02)
@@ -72,7 +76,7 @@ def sustained(system, seconds):
     """From a full pool until the last has its answer: (runs per second, those of the second half, where the pool is used up, the median wait)."""
     def one():
         runs = []
-        with Api(system) as client:
+        with connected(system) as client:
             while time.monotonic() - begun < seconds:
                 taken = timed(client)
                 runs.append((time.monotonic() - begun, taken))
@@ -97,7 +101,7 @@ def cold(folder, cluster, env, options, runs):
     cluster.namespace("by-hand", level="privileged")
     system = System(folder / "cold", env={**env, "POD_POOL_PY": "0"}, options=options)
     try:
-        with Api(system) as client:
+        with connected(system) as client:
             for n in range(runs):
                 ours.append(timed(client))
                 begun = time.monotonic()
@@ -112,8 +116,8 @@ def cold(folder, cluster, env, options, runs):
 
 def refill(system, size):
     wait_until("the pool is full", lambda: full(system, size), 120, 0.02)
-    with Api(system) as client, concurrent.futures.ThreadPoolExecutor(size) as pool:
-        list(pool.map(lambda _: timed(client), range(size)))
+    with contextlib.ExitStack() as stack, concurrent.futures.ThreadPoolExecutor(size) as pool:
+        list(pool.map(timed, [stack.enter_context(connected(system)) for _ in range(size)]))
     begun = time.monotonic()
     wait_until("the pool is full again", lambda: full(system, size), 300, 0.02)
     return time.monotonic() - begun

@@ -8,11 +8,8 @@ to be compiled); `by hand` starts the same commands in a folder; of compiled lan
 nothing in the time that is measured but send, receive and read the JSON; all that a run leaves behind has ended before the next.
 """
 import argparse
-import contextlib
-import http.client
 import json
 import pathlib
-import socket
 import statistics
 import subprocess
 import sys
@@ -20,6 +17,7 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import lean  # noqa: E402
 import page  # noqa: E402
 from memory import pools  # noqa: E402
 from system import System, wait_until  # noqa: E402
@@ -73,19 +71,9 @@ def full(system):
     return all(pool["ready"] == pool["size"] for pool in pools(system).values() if not pool["missing"])
 
 
-def connected(system):
-    client = http.client.HTTPConnection(system.url.removeprefix("http://"), timeout=60)
-    client.connect()
-    client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return client
-
-
 def warm(system, client, lang, runs):
-    body = json.dumps({"lang": lang, "code": LANGUAGES[lang][1]})
-
     def once():
-        client.request("POST", "/exec", body, {"x-api-key": system.key, "content-type": "application/json"})
-        answer = json.loads(client.getresponse().read())
+        answer = client.exec(lang, LANGUAGES[lang][1])
         assert answer["stdout"] == HELLO, answer
     took = []
     for _ in range(runs + 1):
@@ -122,7 +110,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         system = System(pathlib.Path(folder) / "system", env={"POD_POOL_BASH": "3"})
         try:
-            with contextlib.closing(connected(system)) as client:
+            with lean.Client(system) as client:
                 for lang in options.lang or [one for one, row in LANGUAGES.items() if all(
                         pathlib.Path(argv[0]).exists() for argv in (row[2], row[3]) if argv and argv[0].startswith("/"))]:
                     first, again = warm(system, client, lang, options.runs)
