@@ -17,12 +17,5 @@ if act == 'request' then
     return {'ok'}
 end
 if act ~= 'end' then return {act} end
-local f = load_fair()
-emit(j, 'cancelled', d, '')
-leave_queue(j, job, f)
-close(j, job, f, 'cancelled')
-save(j)
-refill(f)
-save_fair(f)
-publish(j, job, prefix)
+end_waiting(j, job, prefix, 'cancelled', d)
 return {'ok'}

@@ -7,16 +7,9 @@ local j = load(JOB)
 local act = action(j)
 local till = call('ZSCORE', WAITING, job)
 if act ~= 'lapse' then
-    call('ZREM', WAITING, job) -- left there by a script of before
+    call('ZREM', WAITING, job) -- left there by a script of before; the job may be deleted by now
     return {act}
 end
 if not till or tonumber(till) > now() then return {'conflict'} end
-local f = load_fair()
-emit(j, 'failed', '{"reason":"queue_timeout","message":"no worker took it in ' .. text(j.wait) .. ' ms"}', '')
-leave_queue(j, job, f)
-close(j, job, f, 'failed')
-save(j)
-refill(f)
-save_fair(f)
-publish(j, job, prefix)
+end_waiting(j, job, prefix, 'failed', '{"reason":"queue_timeout","message":"no worker took it in ' .. text(j.wait) .. ' ms"}')
 return {'ok'}

@@ -13,3 +13,15 @@ local function leave_queue(j, job, f)
         add_share(f, j.tenant, -1)
     end
 end
+
+-- The end of a job that waits: `status` is the type of its last event.
+local function end_waiting(j, job, prefix, status, d)
+    local f = load_fair()
+    emit(j, status, d, '')
+    leave_queue(j, job, f)
+    close(j, job, f, status)
+    save(j)
+    refill(f)
+    save_fair(f)
+    publish(j, job, prefix)
+end
