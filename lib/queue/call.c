@@ -265,6 +265,30 @@ void calls_fail_all(struct queue *q)
         call_end(list_first(&q->calls, struct call, link), NULL);
 }
 
+static struct keyset job_keys(const struct queue *q, const struct id *job)
+{
+    return (struct keyset){.partition = id_partition(str_of(job->text), q->partitions),
+                           .job = str_of(job->text)};
+}
+
+void call_head(struct queue *q, const struct id *job, call_cb cb, void *arg)
+{
+    struct keyset keys = job_keys(q, job);
+    struct call *c = call_plain(q, "HMGET");
+    call_key(c, &keys, "JOB");
+    call_cstr(c, "session");
+    call_cstr(c, "class");
+    call_go(c, cb, arg);
+}
+
+struct keyset head_keys(const struct queue *q, const struct id *job, const struct redis_value *head)
+{
+    struct keyset keys = job_keys(q, job);
+    keys.session = redis_text(redis_item(head, 0));
+    keys.class_name = redis_text(redis_item(head, 1));
+    return keys;
+}
+
 enum queue_answer answer_of(const struct redis_value *v)
 {
     static const struct {

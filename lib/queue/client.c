@@ -261,16 +261,12 @@ static void on_cancel_head(void *arg, const struct redis_value *v)
 {
     struct cancellation *x = arg;
     struct queue *q = x->q;
-    struct str session = redis_text(redis_item(v, 0)), class_name = redis_text(redis_item(v, 1));
-    if (!v || v->type != REDIS_ARRAY || session.n == 0) {
+    struct keyset keys = head_keys(q, &x->job, v);
+    if (!v || v->type != REDIS_ARRAY || keys.session.n == 0) {
         if (x->done->cb)
             x->done->cb(x->done->arg, v && v->type == REDIS_ARRAY ? QUEUE_NOT_FOUND : QUEUE_UNAVAILABLE);
         free(x->done);
     } else {
-        struct keyset keys = {.partition = id_partition(str_of(x->job.text), q->partitions),
-                              .job = str_of(x->job.text),
-                              .session = session,
-                              .class_name = class_name};
         struct call *c = call_script(q, SCRIPT_cancel, &keys, true);
         call_hasty(c);
         call_cstr(c, x->job.text);
@@ -297,11 +293,5 @@ void queue_cancel(struct queue *q, struct str tenant, struct id job, struct str 
     buf_append_cstr(&x->details, "{\"reason\":");
     json_write_string(&x->details, reason.n ? reason : STR("client"));
     buf_append_char(&x->details, '}');
-    struct keyset keys = {.partition = id_partition(str_of(job.text), q->partitions),
-                          .job = str_of(job.text)};
-    struct call *c = call_plain(q, "HMGET");
-    call_key(c, &keys, "JOB");
-    call_cstr(c, "session");
-    call_cstr(c, "class");
-    call_go(c, on_cancel_head, x);
+    call_head(q, &job, on_cancel_head, x);
 }

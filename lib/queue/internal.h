@@ -85,6 +85,10 @@ typedef void (*call_cb)(void *arg, const struct redis_value *v);
 /* Deadline in ms from now. `again`: repeated after a loss until the deadline; otherwise the first loss answers NULL. */
 struct call *call_script(struct queue *q, enum script s, const struct keyset *keys, bool again);
 struct call *call_plain(struct queue *q, const char *command);
+/* For a script that ends a job which waits: asks for what its keys need besides the job's id, and makes them of the answer (of a job that is
+   gone, and of no answer, without session and class). */
+void call_head(struct queue *q, const struct id *job, call_cb cb, void *arg);
+struct keyset head_keys(const struct queue *q, const struct id *job, const struct redis_value *head);
 void call_key(struct call *c, const struct keyset *keys,
               const char *name); /* heartbeat's jobs, plain commands */
 void call_str(struct call *c, struct str s);

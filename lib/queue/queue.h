@@ -78,7 +78,7 @@ struct queue_submit {
     unsigned
         max_ordered; /* QUEUE_FULL when so many ordered jobs of the session are there; 0: no bound but the tenant's */
     uint32_t cost_ms; /* for virtual finish time; corrected at finish */
-    int64_t wait_ms;  /* the longest wait for a worker, above 0 */
+    int64_t wait_ms;  /* the longest wait for a worker; 0: a day */
 };
 
 struct queue_submitted {

@@ -23,29 +23,12 @@ static void on_lapsed(void *arg, const struct redis_value *v)
         o->cb(o->arg, o->job);
 }
 
-static struct keyset keys_of(const struct overdue *o)
-{
-    return (struct keyset){.partition = id_partition(str_of(o->job.text), o->q->partitions),
-                           .job = str_of(o->job.text)};
-}
-
-/* What the script needs to know of the job for its keys. */
 static void on_head(void *arg, const struct redis_value *v)
 {
     struct overdue *o = arg;
-    struct keyset keys = keys_of(o);
-    keys.session = redis_text(redis_item(v, 0));
-    keys.class_name = redis_text(redis_item(v, 1));
+    struct keyset keys = head_keys(o->q, &o->job, v);
     if (!v || v->type != REDIS_ARRAY) {
         free(o); /* the store is away */
-        return;
-    }
-    if (keys.session.n == 0) { /* the job is deleted */
-        struct call *c = call_plain(o->q, "ZREM");
-        call_key(c, &keys, "WAITING");
-        call_cstr(c, o->job.text);
-        call_go(c, NULL, NULL);
-        free(o);
         return;
     }
     struct call *c = call_script(o->q, SCRIPT_overdue, &keys, false);
@@ -72,12 +55,7 @@ static void on_waiting(void *arg, const struct redis_value *v)
         o->q = l->q;
         o->cb = l->cb;
         o->arg = l->arg;
-        struct keyset keys = keys_of(o);
-        struct call *c = call_plain(l->q, "HMGET");
-        call_key(c, &keys, "JOB");
-        call_cstr(c, "session");
-        call_cstr(c, "class");
-        call_go(c, on_head, o);
+        call_head(l->q, &o->job, on_head, o);
     }
 }
 

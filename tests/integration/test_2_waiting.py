@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How long a job may wait for a worker."""
 import pytest
+import redis
+import yaml
 from contract import Api
 from system import wait_until
 from test_2_jobs import partition
@@ -74,6 +76,16 @@ def test_the_command_line_passes_it_on(busy, tmp_path):
     (tmp_path / "hello.py").write_text("print('hello')")
     done = system.millrace("run", "--queue-timeout-ms", "1", "--idempotency-key", key, "--no-stdin", tmp_path / "hello.py")
     assert done.returncode == 125 and "no worker took" in done.stderr.lower(), done
+
+
+def test_a_name_without_a_job_leaves_the_list(busy):
+    system = busy[0]
+    told = yaml.safe_load((system.state / "millrace.yaml").read_text())
+    with redis.Redis.from_url(told.get("REDIS_URL") or system.redis.url) as store:
+        waiting = next(store.scan_iter(match="*:store")).replace(b"store", b"waiting")
+        job = next(name for name in (f"{letter}{'A' * 20}" for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") if partition(name, 8) == 0)
+        store.zadd(waiting, {job: 1})
+        wait_until("it is gone", lambda: store.zscore(waiting, job) is None)
 
 
 def test_what_was_taken_in_time_runs_on(make_system):
