@@ -6,7 +6,7 @@
 
 #define HEAD_FIELDS                                                                                          \
     "tenant", "user", "session", "lang", "status", "prio", "attempt", "seq", "created", "started",           \
-        "finished", "cost", "class", "ms"
+        "finished", "class"
 enum {
     F_TENANT,
     F_USER,
@@ -19,9 +19,7 @@ enum {
     F_CREATED,
     F_STARTED,
     F_FINISHED,
-    F_COST,
-    F_CLASS,
-    F_LAST
+    F_CLASS
 };
 
 static struct call *head_call(struct queue *q, struct str job)
@@ -67,8 +65,6 @@ struct get {
     /* while the place in the queue is asked */
     struct buf texts;
     struct queue_job found;
-    struct str class_name;
-    int64_t in_lane;
 };
 
 static void get_end(struct get *g, enum queue_answer answer, const struct queue_job *job)
@@ -79,52 +75,18 @@ static void get_end(struct get *g, enum queue_answer answer, const struct queue_
     free(g);
 }
 
-static struct keyset keys_of(const struct get *g)
-{
-    return (struct keyset){.partition = id_partition(str_of(g->job.text), g->q->partitions),
-                           .class_name = g->class_name};
-}
-
-static void on_claimed(void *arg, const struct redis_value *v)
+static void on_place(void *arg, const struct redis_value *v)
 {
     struct get *g = arg;
-    int64_t waiting = g->in_lane - (v ? redis_integer(v) : 0);
-    g->found.position += waiting > 0 ? (uint64_t)waiting : 0;
+    int64_t place = v ? redis_integer(v) : 0;
+    g->found.position = place > 0 ? (uint64_t)place : 1; /* a claim came between: the next */
     get_end(g, QUEUE_OK, &g->found);
-}
-
-static void on_lane(void *arg, const struct redis_value *v)
-{
-    struct get *g = arg;
-    struct keyset keys = keys_of(g);
-    g->in_lane = v && v->type == REDIS_INTEGER ? v->integer : 0;
-    struct call *c = call_plain(g->q, "HGET");
-    call_key(c, &keys, "FAIR");
-    call_cstr(c, "run");
-    call_go(c, on_claimed, g);
-}
-
-/* Those that are in the lane and not claimed yet go before whatever is in the backlog. */
-static void on_rank(void *arg, const struct redis_value *v)
-{
-    struct get *g = arg;
-    g->found.position = 1;
-    if (!v || v->type != REDIS_INTEGER) { /* not in the backlog: in the lane, or behind its session */
-        get_end(g, QUEUE_OK, &g->found);
-        return;
-    }
-    g->found.position += (uint64_t)v->integer;
-    struct keyset keys = keys_of(g);
-    struct call *c = call_plain(g->q, "XLEN");
-    call_key(c, &keys, "READY");
-    call_go(c, on_lane, g);
 }
 
 /* The views of `found` are moved to memory of our own, to outlive the reply. */
 static void keep_texts(struct get *g)
 {
-    struct str *views[] = {&g->found.tenant, &g->found.user, &g->found.lang, &g->found.status,
-                           &g->class_name};
+    struct str *views[] = {&g->found.tenant, &g->found.user, &g->found.lang, &g->found.status};
     enum { VIEWS = sizeof views / sizeof *views };
     size_t at[VIEWS];
     for (size_t i = 0; i < VIEWS; i++) {
@@ -137,19 +99,16 @@ static void keep_texts(struct get *g)
                                                     : (struct str){0};
 }
 
-static void ask_position(struct get *g, const struct redis_value *v)
+static void ask_place(struct get *g, const struct redis_value *v)
 {
-    static const char *const backlogs[QUEUE_PRIORITIES] = {"B0", "B1", "B2"};
-    g->class_name = redis_text(redis_item(v, F_CLASS));
-    struct keyset keys = keys_of(g);
-    auto_buf member = BUF_INIT(512);
-    buf_printf(&member, "%s %lld " STR_FMT, g->job.text, (long long)redis_integer(redis_item(v, F_COST)),
-               STR_ARG(g->found.tenant));
-    struct call *c = call_plain(g->q, "ZRANK");
-    call_key(c, &keys, backlogs[g->found.priority < QUEUE_PRIORITIES ? g->found.priority : 0]);
-    call_str(c, buf_str(&member));
+    struct keyset keys = {.partition = id_partition(str_of(g->job.text), g->q->partitions),
+                          .job = str_of(g->job.text),
+                          .session = redis_text(redis_item(v, F_SESSION)),
+                          .class_name = redis_text(redis_item(v, F_CLASS))};
+    struct call *c = call_script(g->q, SCRIPT_place, &keys, false);
+    call_cstr(c, g->job.text);
     keep_texts(g);
-    call_go(c, on_rank, g);
+    call_go(c, on_place, g);
 }
 
 static void on_head(void *arg, const struct redis_value *v)
@@ -160,7 +119,7 @@ static void on_head(void *arg, const struct redis_value *v)
     else if (!head_read(str_of(g->job.text), v, &g->found) || !str_eq(g->found.tenant, buf_str(&g->tenant)))
         get_end(g, QUEUE_NOT_FOUND, NULL);
     else if (str_eq(g->found.status, STR("queued")))
-        ask_position(g, v);
+        ask_place(g, v);
     else
         get_end(g, QUEUE_OK, &g->found);
 }

@@ -22,7 +22,8 @@ if mine >= tonumber(max_tenant) then return {'full', 'tenant'} end
 if bytes + #request > tonumber(max_bytes) then return {'full', 'bytes'} end
 
 local f = load_fair(tenant, q)
-local room = room_of(f)
+local lane = lane_of(f)
+local room = room_of(f, lane)
 local field = 't' .. q .. ':' .. tenant
 local tag = math.max(f['v' .. q], f[field]) + tonumber(cost)
 set_fair(f, field, tag)
@@ -44,7 +45,7 @@ call('ZADD', TENANT, now(), job)
 local j = {seq = 0, ms = now(), owed = 0, cost = cost, tenant = tenant}
 set(j, 'status', 'queued')
 set(j, 'attempt', 0)
-local member, pos, entry = member_of(j, job), 1, nil
+local member, pos, entry = member_of(j, job), lane + 1, nil
 local place = ordered == '1' and table.concat({job, cost, prio, class, tag, tenant}, ' ')
 if direct then
     if first then call('RPUSH', ORDER, place) end
@@ -56,9 +57,9 @@ else
     end
     if waiting == 0 then
         to_backlog(f, q, tag, member)
-        pos = call('ZRANK', backlog(q), member) + 1
+        pos = pos + call('ZRANK', backlog(q), member)
     else
-        pos = call('ZCARD', backlog(q)) + waiting
+        pos = lane + call('ZCARD', backlog(q)) + waiting
     end
     refill(f)
 end

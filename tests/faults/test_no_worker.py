@@ -2,15 +2,27 @@
 """No worker is there for a while: jobs wait, too many are refused, and then all are run, the oldest first."""
 import json
 
+import pytest
 import wire
 from scene import steps
+from system import wait_until
 
 QUEUE_MAX = 20
 
 
-def test_jobs_wait_for_workers(make_scene):
+def capacity(plant):
+    """What workers have said that they take at a time."""
+    store = plant.redis()
+    return sum(int(store.hget(fair, "cap") or 0) for fair in store.scan_iter(match="millrace:{p*}:c:*:fair"))
+
+
+@pytest.mark.parametrize("told", [False, True], ids=["who said nothing", "who had said what they take"])
+def test_jobs_wait_for_workers(make_scene, told):
+    """Of workers that had told what they take, so many jobs wait in the lane, where each has its place as in the backlog."""
     scene = make_scene(env={"QUEUE_MAX_JOBS": str(QUEUE_MAX), "QUEUE_MAX_JOBS_PER_TENANT": str(QUEUE_MAX)})
     workers = scene.plant.of("spawner")
+    if told:
+        wait_until("they have said what they take", lambda: capacity(scene.plant) > 1)
     for worker in workers:
         scene.plant.down(worker)
 

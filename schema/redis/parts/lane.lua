@@ -64,9 +64,14 @@ local function may_take(f, tenant)
     return share_of(f, tenant) < f.cap - 1
 end
 
--- How many more the lane may hold.
-local function room_of(f)
-    return math.min(REFILL_MAX, math.max(1, f.cap - f.run) - (call('XLEN', READY) - f.run))
+-- How many wait in the lane: what is claimed stays in it until its end.
+local function lane_of(f)
+    return math.max(0, call('XLEN', READY) - f.run)
+end
+
+-- How many more the lane may hold, that holds so many.
+local function room_of(f, lane)
+    return math.min(REFILL_MAX, math.max(1, f.cap - f.run) - lane)
 end
 
 local function to_lane(f, q, job, tag, cost, tenant)
@@ -107,7 +112,7 @@ end
 
 local function refill(f)
     if f.w <= 0 then return end
-    local room = room_of(f)
+    local room = room_of(f, lane_of(f))
     if room <= 0 then return end
     local heads = {}
     for q = 0, 2 do heads[q] = head_of(f, q) end
