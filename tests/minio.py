@@ -9,7 +9,7 @@ import ssl
 import subprocess
 
 from certificates import make_certificates
-from system import ROOT, free_port, wait_until
+from system import ROOT, files_below, free_port, wait_until
 
 
 def binary():
@@ -57,6 +57,10 @@ class Minio:
             return connection.getresponse().status == 200
         except (OSError, http.client.HTTPException):
             return False
+
+    def parts(self):
+        """Of uploads that have not ended."""
+        return [path for path in files_below(self.data / ".minio.sys" / "multipart") if path.name.startswith("part.")]
 
     @property
     def settings(self):

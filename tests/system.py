@@ -90,6 +90,11 @@ def living(processes):
     return {pid: line for (pid, start), line in processes.items() if start is not None and began(pid) == start}
 
 
+def files_below(folder):
+    """All that are no folders, while others make and remove some. (Path.rglob fails at a folder that goes while it looks.)"""
+    return [pathlib.Path(path, name) for path, _, names in os.walk(folder) for name in names]
+
+
 OBJECTS = "/var/lib/millrace/up-"  # folders on which tests put small disks of their own, beside others that look for what was left
 
 

@@ -16,12 +16,20 @@ import redis
 import yaml
 from minio import Minio
 from proxy import Proxy
-from system import BIN, BUILD, PLAIN_ENV, System, descendants, wait_until
+from system import BIN, BUILD, PLAIN_ENV, System, descendants, files_below, wait_until
 
 DAY = 24 * 3600 * 1000
 # What the archiver may do in Redis: everything but looking for keys.
 ACL = ["on", ">archive", "~*", "&*", "+@all", "-scan", "-keys", "-randomkey", "-sscan", "-hscan", "-zscan", "-flushall",
        "-flushdb"]
+
+
+# At once: an archiver may move it meanwhile, and its time in the archive is not over.
+DUE = """
+if redis.call('HGET', KEYS[1], 'arch') == false then redis.call('HSET', KEYS[1], 'ttl', 1) end
+local finished, ttl = unpack(redis.call('HMGET', KEYS[1], 'finished', 'ttl'))
+redis.call('ZADD', KEYS[2], string.format('%.0f', finished + ttl), ARGV[1])
+"""
 
 
 class Archiver:
@@ -173,12 +181,8 @@ class Scene:
     def due(self, *jobs):
         """Their time in Redis is over; with it every lease on them."""
         for job in jobs:
-            key = self.key(job)
-            if key and not self.redis.hget(key, "arch"):
-                self.redis.hset(key, "ttl", 1)
-            if key:
-                finished, ttl = self.redis.hmget(key, "finished", "ttl")
-                self.redis.zadd(key.split("}:")[0] + "}:due", {job: int(finished) + int(ttl)})
+            if key := self.key(job):
+                self.redis.eval(DUE, 2, key, key.split("}:")[0] + "}:due", job)
 
     def over(self, *jobs):
         """Their time in the archive is over, and that of all packs."""
@@ -190,7 +194,7 @@ class Scene:
                 self.redis.zadd(packs, {pack: 1})
 
     def packs(self):
-        return sorted(path.name for path in self.objects.rglob("*") if path.is_file() and "archive.logs" in str(path))
+        return sorted(path.name for path in files_below(self.objects) if "archive.logs" in str(path))
 
     def residue(self):
         """What nothing accounts for: keys of jobs without a job, packs that Redis does not know, known ones that are away."""
@@ -243,8 +247,7 @@ class S3Scene(Scene):
     def names(self):
         """All objects' keys, as MinIO has them on its disk."""
         bucket = self.minio.data / self.BUCKET
-        # os.walk passes over what goes meanwhile.
-        return {os.path.relpath(folder, bucket) for folder, _, files in os.walk(bucket) if "xl.meta" in files}
+        return {str(path.parent.relative_to(bucket)) for path in files_below(bucket) if path.name == "xl.meta"}
 
     def packs(self):
         return sorted(name.rsplit("/", 1)[1] for name in self.names() if name.startswith("archive.logs/"))
@@ -255,11 +258,11 @@ class S3Scene(Scene):
         for key in self.keys("*}:s:*:files"):
             session = key.split(":s:")[1].split(":")[0]
             found |= {f"default/{session}/{json.loads(record)['hash']}-{file}" for file, record in self.redis.hgetall(key).items()}
-        for key in self.keys("*}:packs"):
-            partition = key.split("{")[1].split("}")[0]
-            found |= {name if "/" in name else f"archive.logs/{partition}/{name}" for name in self.redis.zrange(key, 0, -1)}
         for key in self.keys("*}:drop"):
             found |= set(self.redis.lrange(key, 0, -1))
+        for key in self.keys("*}:packs"):  # what leaves the others comes here
+            partition = key.split("{")[1].split("}")[0]
+            found |= {name if "/" in name else f"archive.logs/{partition}/{name}" for name in self.redis.zrange(key, 0, -1)}
         return found
 
     def unnamed(self):

@@ -5,6 +5,7 @@ import urllib.request
 
 import pytest
 from archive import Scene, settle, time
+from system import files_below
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +43,8 @@ def idle(scene, *sessions):
 
 
 def states(scene):
-    return sorted(str(path.relative_to(scene.objects)).replace("+/", "/") for path in scene.objects.rglob("*")
-                  if path.is_file() and "archive.state" in str(path))
+    return sorted(str(path.relative_to(scene.objects)).replace("+/", "/") for path in files_below(scene.objects)
+                  if "archive.state" in str(path))
 
 
 def archive(scene, *sessions):
@@ -161,7 +162,7 @@ def test_objects_that_came_back_are_deleted(scene, archiver):
 def test_what_was_changed_is_never_restored(scene, archiver):
     session, _, _ = run(scene, "x = 1")
     archive(scene, session)
-    path = next(p for p in scene.objects.rglob("*") if p.is_file() and session in str(p))
+    path = next(p for p in files_below(scene.objects) if session in str(p))
     good = path.read_bytes()
     path.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
     _, out, answer = run(scene, "print('x' in globals())", session)
@@ -175,7 +176,7 @@ def test_a_session_that_is_due_goes_with_all_that_is_its(scene, archiver):
     hot, _, _ = run(scene, "x = 1; open('f.txt', 'w').write('file')")
     cold, _, _ = run(scene, "x = 1; open('g.txt', 'w').write('file')")
     archive(scene, cold)
-    assert any(hot in str(p) for p in scene.objects.rglob("*"))
+    assert any(hot in str(p) for p in files_below(scene.objects))
     for session in (hot, cold):
         key = session_key(scene, session)
         scene.redis.hset(key, "due", 1)
@@ -190,7 +191,7 @@ def test_a_session_that_is_due_goes_with_all_that_is_its(scene, archiver):
         for packs in scene.keys("*}:packs"):
             for name in scene.redis.zrange(packs, 0, -1):
                 scene.redis.zadd(packs, {name: 1}, xx=True)
-        return not [p for p in scene.objects.rglob("*") if p.is_file() and (hot in str(p) or cold in str(p))]
+        return not [p for p in files_below(scene.objects) if hot in str(p) or cold in str(p)]
     settle("their objects are deleted", objects_gone)
     assert run(scene, "print('x' in globals())", hot)[1] == "False\n"
     settle("and counted", lambda: other.metric('millrace_expired_total{what="session"}') == 2)

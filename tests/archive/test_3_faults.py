@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """kill -9 of the archiver at every step, two of them at one work, a store that goes away: nothing is lost, nothing is left."""
 import contextlib
+import ctypes
 import json
 import re
 import signal
 
 import pytest
 from archive import Scene, Still, settle, time
-from system import ROOT
+from system import ROOT, files_below
 from test_2_states import archive, idle, run, session_key
 
 LOG_POINTS = ["taken", "registered", "spooled", "put", "verified", "commit-sent", "committed"]
@@ -49,7 +50,7 @@ def named(scene):
 
 
 def objects(scene):
-    return {str(path.relative_to(scene.objects)).replace("+/", "/") for path in scene.objects.rglob("*") if path.is_file()}
+    return {str(path.relative_to(scene.objects)).replace("+/", "/") for path in files_below(scene.objects)}
 
 
 def clean(scene):
@@ -183,22 +184,31 @@ def test_a_session_that_ends_while_it_is_archived_stays_gone(scene, still):
     assert slow.end() == 0 and quick.end() == 0
 
 
+def exchange(one, other):
+    """Their names, at once: an archiver that tries makes a folder wherever there is none."""
+    here, both = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    if ctypes.CDLL(None, use_errno=True).renameat2(here, bytes(one), here, bytes(other), both):
+        raise OSError(ctypes.get_errno(), "renameat2")
+
+
 @contextlib.contextmanager
 def store_away(scene):
     """Where the archiver writes there is no folder. (That of the whole store can be renamed and is still the one that programs have open.)"""
     places = [scene.objects / name for name in ("archive.logs+", "archive.state+")]
-    aside = {place: place.with_name("." + place.name) for place in places if place.exists()}
-    for place, away in aside.items():
-        place.rename(away)
+
+    def swap():
+        for place in places:
+            exchange(place, place.with_name("." + place.name))
     for place in places:
-        place.write_text("no folder")
+        place.mkdir(exist_ok=True)
+        place.with_name("." + place.name).write_text("no folder")
+    swap()
     try:
         yield
     finally:
+        swap()
         for place in places:
-            place.unlink()
-        for place, away in aside.items():
-            away.rename(place)
+            place.with_name("." + place.name).unlink()
 
 
 def test_a_store_that_goes_away_and_comes_back(scene):

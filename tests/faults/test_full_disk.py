@@ -13,8 +13,8 @@ WRITES = f"open('a', 'wb').write(b'y' * {FILE}); print('done')"
 
 @pytest.fixture
 def small():
-    """A disk of 1 MiB, to which the worker comes too."""
-    with tempfile.TemporaryDirectory(prefix="millrace-full-") as name:
+    """A disk of 1 MiB, to which the worker comes too. (Its name is not ours: others look for mounts of Millrace that were left.)"""
+    with tempfile.TemporaryDirectory(prefix="full-disk-") as name:
         os.chmod(name, 0o755)
         folder = pathlib.Path(name) / "small"
         folder.mkdir()

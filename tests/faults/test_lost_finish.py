@@ -8,6 +8,7 @@ import pytest
 from plant import wait_until
 from redisproxy import RedisProxy
 from scene import Scene, kinds_of
+from system import files_below
 
 # Told with the claim; asked for; an object.
 SIZES = {"inline": 4_000, "asked": 40_000, "object": 100_000}
@@ -100,5 +101,5 @@ def test_the_state_is_there_once(scene, proxy, objects, how, size):
     run.begin()
     run.end()
     assert run.versions == {1: 0, 2: 1, 3: 2}
-    left = {path.name for path in objects.rglob("state-*") if path.is_file() and run.session in str(path)}
+    left = {path.name for path in files_below(objects) if path.name.startswith("state-") and run.session in str(path)}
     assert len(left) == (3 if size == "object" else 0)
