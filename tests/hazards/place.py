@@ -14,6 +14,7 @@ import time
 
 import pods as module
 import stale
+from system import OBJECTS
 
 NOBODY = 65534
 CONTROLLERS = ("memory", "pids", "cpu", "cpuacct")
@@ -21,6 +22,8 @@ SESSIONS_MAX = 6
 # Without it a template's child can do nothing: it has no id in its pod but the one that it is given with it.
 FORKLESS = {"no_capabilities"}
 IDLE_ENOUGH = 32  # worker/spawner/cgroup.c
+# Of what else may start meanwhile: container engines (tests/containerengines.py), `tools/soak fresh`, small disks of other tests.
+FOREIGN_MOUNTS = ("/engine-", "/fresh-debian.", "/full-disk-", OBJECTS)
 GRACE_S = 20  # for what ends after the worker was told that the pod is gone
 
 
@@ -43,9 +46,8 @@ def readable(path):
 
 
 def mounts_of(process):
-    """Without those of what else may start meanwhile: container engines (`tests/containerengines.py`), `tools/soak fresh`."""
     lines = readable(f"/proc/{process}/mountinfo").splitlines(True)
-    return "".join(line for line in lines if "/engine-" not in line and "/fresh-debian." not in line)
+    return "".join(line for line in lines if not any(name in line for name in FOREIGN_MOUNTS))
 
 
 def of_the_host():

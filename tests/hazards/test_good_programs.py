@@ -21,7 +21,8 @@ FLOORS = TABLE["good_floors"]
 # What tight pods elsewhere have been known to kill.
 NAMED = {"threads", "many threads", "multiprocessing", "process pool", "subprocess", "sqlite", "temporary files", "numpy", "pandas", "matplotlib", "scipy",
          "learning"}
-# What strace needs besides: the programs find their own names below /tmp and are not in each other's way.
+# What strace needs besides: the programs find their own names below /tmp and are not in each other's way, nor, with semaphores and
+# queues, in that of others who look for what pods left on this host.
 TRACE = ('mount -t tmpfs tmpfs /tmp && exec strace -f -qq --seccomp-bpf -o "$0" timeout 60 "$@"')
 
 
@@ -70,7 +71,7 @@ def traced(folder, program, number):
     home.mkdir()
     (home / good.COMMANDS[program.lang][1]).write_text(program.code)
     log = home / "trace"
-    done = subprocess.run(["unshare", "-m", "/bin/sh", "-c", TRACE, str(log), *good.COMMANDS[program.lang]], cwd=home,
+    done = subprocess.run(["unshare", "-m", "-i", "/bin/sh", "-c", TRACE, str(log), *good.COMMANDS[program.lang]], cwd=home,
                           stdin=subprocess.DEVNULL, capture_output=True, timeout=120)
     assert log.exists(), done.stderr
     return set(re.findall(r"^\d+ +([a-z_0-9]+)\(", log.read_text(errors="replace"), re.M))
