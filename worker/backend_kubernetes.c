@@ -322,6 +322,7 @@ static void begin_pod(struct kube_pod_of *kp)
         kp->lease = orphan->lease;
         kube_text(kp->name, sizeof kp->name, orphan->name);
         kube_text(kp->uid, sizeof kp->uid, orphan->uid);
+        kp->born_ns = orphan->born_ns;
         kp->seen = k->list_number;
         k->adopted++;
         kube_text(kp->ip, sizeof kp->ip, orphan->ip);
@@ -355,7 +356,7 @@ static struct pod *kubernetes_create(struct pod_backend *backend, const char *ki
     pod_init(&kp->pod, k->loop, cb, arg);
     kp->pod.on_eof = on_eof;
     kp->k = k;
-    kp->born_ns = kube_now();
+    kp->born_ns = kp->since_ns = kube_now();
     kube_text(kp->kind, sizeof kp->kind, kind);
     list_append(&k->pods, &kp->link);
     k->pod_count++;
@@ -397,7 +398,7 @@ static void check_start(struct kube_pod_of *kp, int64_t now)
         return;
     }
     dial_when_known(kp);
-    if (now - kp->born_ns > kp->k->options.config->k8s_pod_start_ms * (SECOND_NS / 1000)) {
+    if (now - kp->since_ns > kp->k->options.config->k8s_pod_start_ms * (SECOND_NS / 1000)) {
         bool unscheduled = kp->why[0] != '\0' && !kp->judged;
         snprintf(text, sizeof text, "%.*s", (int)sizeof text - 1,
                  unscheduled ? kp->why : "the pod did not become ready in K8S_POD_START_SECONDS");

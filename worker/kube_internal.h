@@ -39,7 +39,7 @@ struct kube_orphan {
     struct list link;
     struct kube_lease *lease;
     char name[KUBE_NAME_MAX + 1], uid[KUBE_UID_MAX + 1], kind[KUBE_KIND_MAX], ip[KUBE_IP_MAX];
-    int64_t since_ns;
+    int64_t since_ns, born_ns;
 };
 
 struct kube_pod_of {
@@ -55,8 +55,10 @@ struct kube_pod_of {
     bool judged;          /* `reason` and `why` are known */
     enum reason reason;
     char why[KUBE_WHY_MAX];
-    unsigned seen; /* the watch's list that it was in */
-    int64_t born_ns, dialled_ns, eof_ns, delete_ns;
+    unsigned seen;    /* the watch's list that it was in */
+    int64_t born_ns;  /* its own time runs from then, whoever made it */
+    int64_t since_ns; /* it is ours */
+    int64_t dialled_ns, eof_ns, delete_ns;
     int64_t ending_ns;  /* destroyed: until then its runner may still be ending */
     int64_t refused_ns; /* the first time that its runner did not let us in */
     unsigned delete_tries;

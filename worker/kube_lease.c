@@ -223,7 +223,9 @@ static void take_in(struct kubernetes *k, struct kube_lease *lease, const struct
         return;
     }
     o->lease = lease;
+    int64_t age_ms = clock_wall_ms() - pod->created_ms;
     o->since_ns = kube_now();
+    o->born_ns = o->since_ns - (age_ms > 0 ? age_ms : 0) * (SECOND_NS / 1000);
     kube_text(o->name, sizeof o->name, pod->name);
     kube_text(o->uid, sizeof o->uid, pod->uid);
     kube_text(o->kind, sizeof o->kind, kind);

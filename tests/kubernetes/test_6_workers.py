@@ -21,7 +21,7 @@ sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent.parent / part) for p
 import plant as plants  # noqa: E402
 from checker import TERMINAL  # noqa: E402
 from counts import count  # noqa: E402
-from test_worker_runs import events, submit, text_of  # noqa: E402
+from test_worker_runs import events, run, submit, text_of  # noqa: E402
 
 NAMESPACE, CLIENTS, SLOTS = "workers", 6, 2
 AWAY_S = count("kubernetes_away_seconds")  # the API server, at least
@@ -30,6 +30,9 @@ ENV = {name: "0" for name in kubeimages.POOLS} | {
     "POD_BACKEND": "kubernetes", "K8S_NAMESPACE": NAMESPACE, "POD_POOL_PY": str(SLOTS), "K8S_LEASE_SECONDS": "3",
     "DRAIN_SECONDS": "30", "K8S_CPU_REQUEST": "10m", "K8S_MEMORY_REQUEST": "24Mi",
     "K8S_MEMORY_LIMIT": "96Mi"}  # which keeps the canaries small
+# A lease's time is there for a test to act; idle pods are replaced at the half of their time.
+LONG = {"K8S_LEASE_SECONDS": "8", "K8S_POD_DEADLINE_SECONDS": "120", "MAX_EXECUTION_TIME": "30"}
+USEFUL_S = 60
 pytestmark = pytest.mark.timeout(400 + 4 * AWAY_S)
 
 
@@ -115,8 +118,25 @@ def cluster_of(process):
     return {}
 
 
+def full(process):
+    """Its pods are all ready, and there is nothing else that it makes or takes away."""
+    with contextlib.suppress(OSError), urllib.request.urlopen(process.url + "/health/kubernetes", timeout=5) as answer:
+        told = json.load(answer)
+        return told["pools"]["py"]["ready"] == told["cluster"]["pods"] == SLOTS
+    return False
+
+
 def names(kubernetes, kind, **labels):
     return {found["metadata"]["name"] for found in kubernetes.list(kind, NAMESPACE, **{"app.kubernetes.io/managed-by": "millrace", **labels})}
+
+
+LEASE = "millrace.dev/lease"
+
+
+def owned(kubernetes):
+    """{pod: the lease that it belongs to}."""
+    return {pod["metadata"]["name"]: pod["metadata"]["labels"][LEASE]
+            for pod in kubernetes.list("pods", NAMESPACE, **{"app.kubernetes.io/managed-by": "millrace"})}
 
 
 def holds(plant, process):
@@ -197,15 +217,57 @@ def test_no_pod_is_used_twice(load):
 
 def test_nothing_is_left_of_who_has_gone(load, plant, kubernetes):
     """Pods of the killed ones are used by the others or deleted, and their leases go with them; nobody has more than its pool."""
-    living = plant.of("spawner")
+    living, seen = plant.of("spawner"), {}
 
     def settled():
         told = [cluster_of(process) for process in living]
-        return (names(kubernetes, "configmaps") == {one.get("lease") for one in told}
-                and len(names(kubernetes, "pods")) == sum(one.get("pods", -1) for one in told) == SLOTS * len(living))
-    wait_until("the cluster has what the living say", settled, 120, 0.3)
+        seen.update(told=told, leases=names(kubernetes, "configmaps"), pods=owned(kubernetes))
+        held = [set(one.get("leases", ())) for one in told]
+        return (seen["leases"] == set().union(*held) == {one.get("lease") for one in told} | set(seen["pods"].values())
+                and len(seen["pods"]) == sum(one.get("pods", -1) for one in told) == SLOTS * len(living))
+    try:
+        wait_until("the cluster has what the living say", settled, 120, 0.3)
+    except AssertionError as error:
+        raise AssertionError(seen) from error
     for process in living:
         plant.hold(process)
         plant.kill(process, signal.SIGTERM)
     wait_until("all have ended", lambda: not any(process.alive() for process in living), 60, 0.1)
     wait_until("nothing is left", lambda: names(kubernetes, "pods") == names(kubernetes, "configmaps") == set(), 60, 0.2)
+
+
+def take_over(plant, kubernetes, killed, heir, idle):
+    """Who is killed does nothing; the heir, whose pool is full, has room for its pods as soon as they are its own to give."""
+    plant.hold(killed)
+    plant.kill(killed)
+    wait_until(f"{heir.name} holds its lease", lambda: cluster_of(heir).get("orphans") == len(idle), 120, 0.1)
+    mine = cluster_of(heir)["lease"]
+    kubernetes.kubectl("-n", NAMESPACE, "delete", "pods", "-l", f"{LEASE}={mine}", "--wait=false")
+    wait_until(f"{heir.name} keeps them ready", lambda: cluster_of(heir).get("adopted") == len(idle) and set(owned(kubernetes)) == idle, 60, 0.1)
+
+
+def test_idle_pods_go_from_hand_to_hand(load, plant, kubernetes):
+    """Their first worker's lease lives as long as they do, in whose hands it may be, and they do not live longer for it."""
+    workers = one, two, three = plant.of("spawner")
+    for process in workers:
+        process.env |= LONG
+        wait_until("it is not there", lambda process=process: not process.alive(), 20)
+    plant.release(one)
+    wait_until("it has its pods", lambda: full(one), 120, 0.1)
+    first, idle = cluster_of(one)["lease"], set(owned(kubernetes))
+    assert set(owned(kubernetes).values()) == {first}
+    born = time.monotonic()
+    plant.release(two)
+    wait_until("it has its pods too", lambda: full(two), 120, 0.1)
+
+    take_over(plant, kubernetes, one, two, idle)
+    assert set(cluster_of(two)["leases"]) == names(kubernetes, "configmaps") == {first, cluster_of(two)["lease"]}
+    plant.release(three)
+    wait_until("the third has its pods", lambda: full(three), 120, 0.1)
+    take_over(plant, kubernetes, two, three, idle)
+    wait_until("the lease that had none is gone", lambda: names(kubernetes, "configmaps") == {first, cluster_of(three).get("lease")}, 60, 0.1)
+    assert run(plant, "import os; print(os.uname().nodename)")["stdout"].strip() in idle
+
+    wait_until("the other is replaced in time", lambda: not idle & set(owned(kubernetes)), 120, 0.1)
+    assert time.monotonic() - born < USEFUL_S + 20
+    wait_until("its lease is gone", lambda: names(kubernetes, "configmaps") == {cluster_of(three).get("lease")}, 60, 0.1)
