@@ -35,6 +35,7 @@ struct api {
     bool asking;
     struct list calls;     /* requests not yet answered */
     struct list runs;      /* synchronous ones that wait for their end */
+    struct list rounds;    /* of programmatic runs, likewise */
     struct list followers; /* streams and long-polls */
     struct list unparsed;  /* large bodies that wait (body.c) */
     unsigned parsing;      /* those that the pool has */
@@ -128,6 +129,9 @@ void exec_settle_session(struct call *c, struct exec_request *request, bool stri
 bool exec_idempotency_key(struct call *c, struct str *ret_key);
 /* No worker takes jobs (offers.h): the runs that wait for one are told so, and cancelled unless they go on without their client. */
 void exec_tell_stuck(struct api *api);
+void programmatic_tell_stuck(struct api *api);
+/* 503 with why no worker takes jobs. */
+void exec_refuse_stuck(struct call *c);
 /* Cancels a job whose client left before its answer; a failure is logged. */
 void exec_abandon(struct api *api, struct str tenant, struct id job);
 /* A UUID, as clients give their programmatic requests. */

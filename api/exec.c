@@ -219,19 +219,24 @@ static void on_event(void *arg, enum reader_state state, const struct event *eve
     }
 }
 
+void exec_refuse_stuck(struct call *c)
+{
+    struct api_fault fault;
+    if (api_fault_set(&fault, CE_NO_PODS, "no worker can run programs at present: %s",
+                      c->api->offers.stuck) != ERR_OK)
+        fault.retry_after_ms = RETRY_STUCK_MS;
+    call_refuse(c, &fault);
+}
+
 void exec_tell_stuck(struct api *api)
 {
     list_each(run, &api->runs, struct exec_run, link)
     {
         if (run->call == NULL || run->reader == NULL || run->view.status != VIEW_QUEUED)
             continue;
-        struct api_fault fault;
-        if (api_fault_set(&fault, CE_NO_PODS, "no worker can run programs at present: %s",
-                          api->offers.stuck) != ERR_OK)
-            fault.retry_after_ms = RETRY_STUCK_MS;
         if (!run->keep)
             exec_abandon(api, run->tenant, run->view.job);
-        call_refuse(run->call, &fault);
+        exec_refuse_stuck(run->call);
         free_run(run);
     }
 }

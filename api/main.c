@@ -93,8 +93,10 @@ static void on_offers(void *arg, enum queue_answer answer, const struct queue_of
     api->asking = false;
     if (answer == QUEUE_OK)
         offers_update(&api->offers, list, count);
-    if (api->offers.stuck[0] != '\0')
+    if (api->offers.stuck[0] != '\0') {
         exec_tell_stuck(api);
+        programmatic_tell_stuck(api);
+    }
 }
 
 /* A job was not run, for it waited too long. */
@@ -173,6 +175,7 @@ static enum err start(struct program *p, struct errinfo *info)
     struct api *api = &p->api;
     list_init(&api->calls);
     list_init(&api->runs);
+    list_init(&api->rounds);
     list_init(&api->followers);
     list_init(&api->unparsed);
     api->started_wall_ms = clock_wall_ms();

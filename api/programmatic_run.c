@@ -18,6 +18,7 @@
 #define REQUEST_ID_HEADER "x-librechat-code-request-id"
 
 struct round {
+    struct list link;
     struct api *api;
     struct call *call; /* NULL once the client is gone */
     struct str tenant;
@@ -62,6 +63,7 @@ static void drop_ticket(struct ticket *t)
 
 static void free_round(struct round *r)
 {
+    list_remove(&r->link);
     if (r->ticket != NULL)
         drop_ticket(r->ticket);
     if (r->reader != NULL)
@@ -288,6 +290,19 @@ static void on_event(void *arg, enum reader_state state, const struct event *eve
     }
 }
 
+/* Of a later round, whose program waits to be replayed, the client may ask again. */
+void programmatic_tell_stuck(struct api *api)
+{
+    list_each(r, &api->rounds, struct round, link)
+    {
+        if (r->call == NULL || r->asked || !r->live || r->view.status != VIEW_QUEUED)
+            continue;
+        if (r->first)
+            exec_abandon(api, r->tenant, r->view.job);
+        exec_refuse_stuck(take_call(r));
+    }
+}
+
 /* ---- the first request ---- */
 
 static void on_submitted(void *arg, enum queue_answer answer, const struct queue_submitted *result)
@@ -322,6 +337,7 @@ static struct round *new_round(struct call *c, bool first)
         return NULL;
     }
     *r = (struct round){.api = c->api, .call = c, .tenant = c->tenant, .first = first};
+    list_append(&c->api->rounds, &r->link);
     tool_calls_init(&r->calls);
     c->context = r;
     c->gone = on_client_gone;

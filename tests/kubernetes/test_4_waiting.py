@@ -69,6 +69,9 @@ def test_who_waits_is_told_why_nothing_can_be_made(plant, full):
     status, refused = call(plant, "POST", "/exec", {"lang": "bash", "code": "echo 1"})
     assert (status, refused["error_type"]) == (503, "no_pods") and "exceeded quota" in refused["error"], refused
     assert call(plant, "POST", "/exec", {"lang": "bash", "code": "echo kept", "detach": True})[0] == 503
+    round_ = {"language": "bash", "code": "ask", "tools": [{"name": "ask"}]}
+    status, refused = call(plant, "POST", "/exec/programmatic", round_)
+    assert (status, refused["error_type"]) == (503, "no_pods") and "exceeded quota" in refused["error"], refused
     waits = call(plant, "GET", f"/v1/jobs/{job}")[1]
     assert (waits["status"], waits["position"]) == ("queued", 1) and "exceeded quota" in waits["why"], waits
     status, worker = told(plant)
@@ -77,6 +80,6 @@ def test_who_waits_is_told_why_nothing_can_be_made(plant, full):
     assert [event["data"] for event in events(plant, job) if event["type"] == "output"] == ["waited\n"]
 
     def ends():
-        return sorted(row["status"] for row in call(plant, "GET", "/v1/jobs?limit=3")[1]["jobs"])
-    wait_until("what goes on without its client has run, the other not", lambda: ends() == ["cancelled", "completed", "completed"], 60, 0.2)
+        return sorted(row["status"] for row in call(plant, "GET", "/v1/jobs?limit=4")[1]["jobs"])
+    wait_until("what goes on without its client has run, the other not", lambda: ends() == ["cancelled", "cancelled", "completed", "completed"], 60, 0.2)
     wait_until("it is not stuck any more", lambda: told(plant)[1].get("stuck") is False and told(plant)[0] == 200, 60, 0.2)
