@@ -180,7 +180,8 @@ static void got_pod(struct jobrun *run, struct pool_pod *pod)
 static void on_got(void *arg, struct pool_pod *pod, const char *why)
 {
     struct jobrun *run = arg;
-    metrics_observe_ns(run->runs->options.metrics, METRIC_POD_WAIT_SECONDS, run->plan.lang,
+    const struct jobruns_options *options = &run->runs->options;
+    metrics_observe_ns(options->metrics, METRIC_POD_WAIT_SECONDS, run->plan.lang,
                        clock_mono_ns() - run->wait.since_ns);
     if (pod) {
         got_pod(run, pod);
@@ -193,7 +194,9 @@ static void on_got(void *arg, struct pool_pod *pod, const char *why)
     }
     log_warn("no pod can be had", F_JOB(run->job.text, run->attempt), F_STR("why", why),
              F_STR("reason", reason_row(run->wait.reason)->name));
-    if (run->wait.reason == REASON_NO_POD) /* another worker may have one */
+    if (options->elsewhere && options->elsewhere(options->arg, run->plan.kind))
+        jobrun_return(run, REASON_NOT_HERE);
+    else if (run->wait.reason == REASON_NO_POD) /* another worker may have one */
         jobrun_return(run, REASON_NO_POD);
     else
         jobrun_refuse(run, run->wait.reason, reason_row(run->wait.reason)->text);

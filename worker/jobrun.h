@@ -84,7 +84,9 @@ struct jobruns_options {
     unsigned tools_paused_max;         /* programs of one tenant that wait for tool results in pods */
     int64_t tools_pause_ms;            /* longest wait of a program for the results of its tool calls */
     void (*changed)(void *arg);        /* a job is over: slots may be free */
-    const char *(*gaps)(void *arg);    /* a JSON array for every end (outcome.h), or NULL; may be NULL */
+    /* A kind of which no pod can be had here: whether to hand the job back, for another worker has some; may be NULL. */
+    bool (*elsewhere)(void *arg, const char *kind);
+    const char *(*gaps)(void *arg); /* a JSON array for every end (outcome.h), or NULL; may be NULL */
     void *arg;
 };
 

@@ -7,12 +7,14 @@
 #include "base/log.h"
 #include "base/slice.h"
 #include "io/program.h"
+#include "worker/others.h"
 #include "worker/pool_plan.h"
 #include "json/json.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 enum {
@@ -27,6 +29,7 @@ enum {
     REMOTE_SLOTS = 64,
     OFFER_MAX = 1 << 20,
     KUBERNETES_OFFER_MS = 2000, /* as often as apis ask */
+    YIELD_MS = 1000,            /* for another worker to take what was handed back */
 };
 
 /* ---- what is told to the queue ---- */
@@ -49,7 +52,7 @@ bool worker_ready(const struct worker *w, const char **ret_why)
 unsigned worker_free_slots(const struct worker *w)
 {
     size_t used = jobruns_count(w->runs) - jobruns_waiting(w->runs);
-    if (w->stopping || used >= w->slots || !pools_take_jobs(w->pools))
+    if (w->stopping || used >= w->slots || !pools_take_jobs(w->pools) || clock_mono_ns() < w->yield_ns)
         return 0;
     unsigned room = pools_room(w->pools, "py"), slots = w->slots - (unsigned)used;
     return room < slots ? room : slots;
@@ -219,6 +222,50 @@ static void tell_offer(struct worker *w)
     queue_offer(w->queue, str_of(w->name), buf_str(&offer));
 }
 
+/* ---- what other workers offer ---- */
+
+static void on_others(void *arg, enum queue_answer answer, const struct queue_offered *list, size_t count)
+{
+    struct worker *w = arg;
+    struct pool_stats stats[POOL_KINDS_MAX];
+    size_t n = pools_stats(w->pools, stats, POOL_KINDS_MAX);
+    w->asking = false;
+    if (answer == QUEUE_OK)
+        w->others = others_can(list, count, str_of(w->name), stats, n);
+}
+
+/* Only who lacks pods of some kind has to know. */
+static void ask_others(struct worker *w)
+{
+    struct pool_stats stats[POOL_KINDS_MAX];
+    size_t n = pools_stats(w->pools, stats, POOL_KINDS_MAX);
+    int64_t now = clock_mono_ns();
+    bool lacks = false;
+    for (size_t i = 0; i < n; i++)
+        lacks |= *stats[i].why != '\0';
+    if (!w->kubernetes || !lacks || w->asking || now < w->ask_ns || !queue_ready(w->queue))
+        return;
+    w->asking = true;
+    w->ask_ns = now + (int64_t)KUBERNETES_OFFER_MS * 1000000;
+    queue_offers(w->queue, on_others, w);
+}
+
+/* Who has them is to take the job: we take none for a while. */
+static bool elsewhere(void *arg, const char *kind)
+{
+    struct worker *w = arg;
+    struct pool_stats stats[POOL_KINDS_MAX];
+    size_t n = pools_stats(w->pools, stats, POOL_KINDS_MAX);
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(stats[i].kind, kind) != 0 || !(w->others & 1u << i))
+            continue;
+        w->yield_ns = clock_mono_ns() + (int64_t)YIELD_MS * 1000000;
+        tell_slots(w);
+        return true;
+    }
+    return false;
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     struct worker *w = timer->data;
@@ -228,6 +275,7 @@ static void on_tick(uv_timer_t *timer)
         w->took_ns = clock_mono_ns();
     if (!w->stopping) {
         tell_offer(w);
+        ask_others(w);
         tell_slots(w);
         return;
     }
@@ -420,6 +468,7 @@ static enum err open_all(struct worker *w, struct errinfo *info)
         .tools_paused_max = (unsigned)w->config.programmatic_paused_max,
         .tools_pause_ms = w->config.programmatic_pause_ms,
         .missing = w->toolchains.missing,
+        .elsewhere = elsewhere,
         .gaps = gaps_of,
         .changed = on_changed,
         .arg = w,

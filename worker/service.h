@@ -33,6 +33,10 @@ struct worker {
     uv_timer_t tick;
     struct toolchains toolchains;
     int64_t offer_ns; /* when they are told again; 0: at once */
+    bool asking;      /* what the other workers can make pods of */
+    int64_t ask_ns;   /* when they are asked again */
+    uint32_t others;  /* as they answered, bits of our pools (others.h) */
+    int64_t yield_ns; /* jobs are left to them until then */
 
     char name[80];
     unsigned slots;

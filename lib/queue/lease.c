@@ -263,6 +263,16 @@ void queue_finish_state(struct queue *q, struct id job, uint32_t attempt, uint64
     finish(q, job, attempt, n, drafts, count, cost_ms, state, cb, arg);
 }
 
+/* Such a job had no pod, or gave it up of itself. */
+static bool is_tried(struct str reason)
+{
+    static const char *const others[] = {"worker_drained", "tools_parked", "not_here"};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        if (str_eq(reason, str_of(others[i])))
+            return false;
+    return true;
+}
+
 void queue_requeue(struct queue *q, struct id job, uint32_t attempt, struct str reason, bool started,
                    queue_done_cb cb, void *arg)
 {
@@ -275,7 +285,7 @@ void queue_requeue(struct queue *q, struct id job, uint32_t attempt, struct str 
     json_write_string(&why, reason);
     struct call *call = step_call(q, l, SCRIPT_requeue);
     call_str(call, buf_str(&why));
-    call_int(call, !str_eq(reason, STR("worker_drained")) && !str_eq(reason, STR("tools_parked")));
+    call_int(call, is_tried(reason));
     call_int(call, q->options.max_attempts);
     call_int(call, started);
     call_cstr(call, q->consumer->worker);

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A worker that can make no pods of Python's: where its image alone is at fault the other languages go on; where nothing can be made jobs wait,
-and clients are told why."""
+"""A worker that can make no pods of Python's: where its image alone is at fault the other languages go on, and a worker that has it runs the
+programs in Python; where nothing can be made jobs wait, and clients are told why."""
 import pathlib
+import signal
 import sys
 
 import pytest
@@ -22,12 +23,18 @@ SETTINGS = {**{name: "0" for name in kubeimages.POOLS}, "POD_POOL_PY": "1", "POD
 def plant(kubernetes, tmp_path_factory):
     given = kubeimages.pods_of(kubernetes, tmp_path_factory.mktemp("images"))["env"]
     kubernetes.namespace(NAMESPACE)
-    made = plants.Plant(tmp_path_factory.mktemp("plant"), apis=1, workers=1, env={**given, **SETTINGS})
+    made = plants.Plant(tmp_path_factory.mktemp("plant"), apis=1, workers=2, env={**given, **SETTINGS})
+    made.second = made.processes.pop()  # of another test
+    made.second.env |= {"K8S_IMAGES": "", "WORKER_SLOTS": "1"}
     made.wait_ready = lambda: wait_until("the api is ready", lambda: made.ready(made.of("api")[0]), 60, 0.1)  # the worker, without Python, is not
     with made:
         yield made
     kubernetes.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
     assert made.crashes == []
+
+
+def workers_of(seen):
+    return [event["worker"] for event in seen if event["type"] == "claimed"]
 
 
 def told(plant):
@@ -47,6 +54,25 @@ def test_other_languages_go_on_without_pythons_image(plant):
     assert run(plant, "echo 2", "bash")["stdout"] == "2\n"
     status, worker = told(plant)
     assert (status, worker["status"], worker["stuck"], worker["pools"]["py"]["reason"]) == (200, "degraded", False, "image_unavailable")
+
+
+def test_a_worker_that_has_the_image_runs_what_the_other_cannot(plant):
+    """Whoever takes them: they wait for one that is busy too."""
+    lacks, has = plant.of("spawner")[0], plant.second
+    plant.processes.append(has)
+    has.start()
+    wait_until("it has Python", lambda: plant.ready(has), 120, 0.1)
+    jobs = [submit(plant, "import time; time.sleep(1); print(1)") for _ in range(4)]
+    seen = [events(plant, job) for job in jobs]
+    assert [(one[-1]["type"], workers_of(one)[-1]) for one in seen] == [("completed", has.worker_id)] * len(jobs), seen
+    back = [event["reason"] for one in seen for event in one if event["type"] == "retried"]
+    assert lacks.worker_id in sum(map(workers_of, seen), []) and set(back) == {"not_here"}, seen
+    assert run(plant, "echo 1", "bash")["stdout"] == "1\n"
+    plant.hold(has)
+    plant.kill(has, signal.SIGTERM)
+    wait_until("it has ended", lambda: not has.alive(), 60, 0.1)
+    plant.processes.remove(has)
+    wait_until("its offer is gone", lambda: len(call(plant, "GET", "/health/kubernetes")[1]["workers"]) == 1, 60, 0.2)
 
 
 @pytest.fixture

@@ -107,6 +107,14 @@ static void assert_log(const char *text)
     logged.text[0] = 0;
 }
 
+static bool others_have;
+
+static bool elsewhere(void *arg, const char *kind)
+{
+    (void)arg;
+    return others_have && strcmp(kind, "py") == 0;
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -126,6 +134,8 @@ static int setup(void **state)
     struct jobruns_options ro = {.loop = &loop, .pools = pools, .metrics = metrics, .pod_limits = po.limits};
     ro.queue = (struct jobrun_queue){
         .append = log_append, .finish = log_finish, .requeue = log_requeue, .inputs = log_inputs};
+    ro.elsewhere = elsewhere;
+    others_have = false;
     assert_int_equal(jobruns_open(&ro, &runs), ERR_OK);
     return 0;
 }
@@ -299,6 +309,27 @@ static void after_three_dead_pods_the_job_is_handed_back(void **state)
     }
     assert_log("requeue no_pod 0\n");
     answer(QUEUE_OK);
+}
+
+/* The worker that has some is to run it; where none has, the job's owner is told. */
+static void a_job_that_can_have_no_pod_here_is_for_another_worker(void **state)
+{
+    static const char *const told[] = {"finish 1: failed", "requeue not_here 0\n"};
+    (void)state;
+    for (int others = 0; others < 2; others++) {
+        others_have = others;
+        claim(PRINT, true);
+        while (!logged.cb) {
+            if (!last_pod()->destroyed)
+                fake_tell(last_pod(), (struct pod_event){.type = POD_LOST,
+                                                         .reason = REASON_IMAGE_UNAVAILABLE,
+                                                         .text = "no image"});
+            pools_tick(pools);
+        }
+        assert_memory_equal(logged.text, told[others], strlen(told[others]));
+        logged.text[0] = 0;
+        answer(QUEUE_OK);
+    }
 }
 
 static void an_unanswered_append_is_repeated_with_its_number(void **state)
@@ -543,6 +574,7 @@ int main(void)
         T(without_retry_started_comes_before_the_release),
         T(a_pod_that_dies_before_the_release_is_replaced),
         T(after_three_dead_pods_the_job_is_handed_back),
+        T(a_job_that_can_have_no_pod_here_is_for_another_worker),
         T(an_unanswered_append_is_repeated_with_its_number),
         T(a_slow_log_makes_the_program_wait),
         T(fencing_kills_the_pod_and_writes_nothing),
