@@ -153,6 +153,20 @@ class Client:
             return answer if answer.status not in (200, 202) else (answer.json(),)
         return (await self._retry(f"DELETE {job}", attempt))[0]
 
+    async def end_input(self, job):
+        """Of an interactive program, which may still wait."""
+        async def attempt(url):
+            async with wire.Connection(url) as connection:
+                answer = await connection.upgrade(f"/v1/jobs/{job}/stream", self.headers)
+                if answer.status != 101:
+                    return await connection.body(answer)
+                await connection.ws_send(json.dumps({"type": "eof"}))
+                async for kind, value in connection.ws_messages(40.0):
+                    if kind == "text" and json.loads(value)["type"] == "eof":
+                        return True
+            raise wire.Broken("the socket ended before the input")
+        await self._retry(f"eof {job}", attempt)
+
     async def list_all(self):
         cursor, count = "", 0
         while True:

@@ -14,7 +14,7 @@ import urllib.request
 import plant as plants
 import pytest
 import wire
-from scene import Scene, kinds_of, saw, steps
+from scene import Scene, kinds_of, saw
 from system import wait_until
 
 CPU_MAX = 0.5  # of a processor, of a process that can do nothing but wait
@@ -22,7 +22,7 @@ CPU_MAX = 0.5  # of a processor, of a process that can do nothing but wait
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory):
-    made = Scene(tmp_path_factory.mktemp("descriptors"), apis=1, workers=1, env={"POD_POOL_JS": "0", "POD_POOL_JAVA": "0"})
+    made = Scene(tmp_path_factory.mktemp("descriptors"), apis=1, workers=1, env={"POD_POOL_JS": "0", "POD_POOL_JAVA": "0", "MAX_EXECUTION_TIME": "120"})
     with made.plant:
         yield made
         assert made.finish() == []
@@ -59,14 +59,26 @@ def files_of(pid):
     return tuple(map(int, line.split()[3:5]))
 
 
+def asleep(pid):
+    """It has done what there was to do."""
+    return plants.stat_of(pid)[1] == "S"
+
+
 @contextlib.contextmanager
 def at_its_limit(pid):
     """It has all the descriptors that it may have."""
     before = files_of(pid)
-    with standing(pid):
-        taken = open_files(pid)
-        limit_files(pid, (min(set(range(max(taken) + 2)) - taken), before[1]))
+
+    def tight():
+        """What it had open in the middle of its work only, it closes: then there is room again."""
+        with standing(pid):
+            taken = open_files(pid)
+            limit = min(set(range(max(taken) + 2)) - taken)
+            limit_files(pid, (limit, before[1]))
+        wait_until(f"{pid} sleeps", lambda: asleep(pid))
+        return set(range(limit)) <= open_files(pid)
     try:
+        wait_until(f"{pid} has no room", tight)
         yield
     finally:
         limit_files(pid, before)
@@ -87,31 +99,48 @@ def python_pool(process):
     return health_of(process)["pools"]["py"]
 
 
-async def running(scene, key, seconds):
-    """A program that writes all the while: (its reader, its events so far, what it will have written)."""
-    body, expect = steps(key, seconds * 10)
-    client, events = scene.client(), []
-    job = await client.submit(key, body, expect)
-    reader = asyncio.create_task(client.follow(job, "ws", events.append))
-    await saw(events, "output")
-    return reader, events
+WRITES = """
+import select, sys
+n = 0
+while not select.select([sys.stdin], [], [], 0.1)[0]:
+    print(n, flush=True)
+    n += 1
+"""
+
+
+class Programs:
+    """They write all the while, until their test lets them end: none makes room before that."""
+
+    def __init__(self, scene):
+        self.scene, self.jobs, self.readers = scene, [], []
+
+    async def begin(self, key):
+        """The events so far of one more."""
+        client, events = self.scene.client(), []
+        self.jobs.append(await client.submit(key, {"lang": "py", "code": WRITES, "interactive": True, "timeout_ms": 120000}, None))
+        self.readers.append(asyncio.create_task(client.follow(self.jobs[-1], "ws", events.append)))
+        return events
+
+    async def beside(self, key):
+        """One that runs."""
+        events = await self.begin(key)
+        await saw(events, "output")
+        return events
+
+    async def all_complete(self):
+        for job in self.jobs:
+            await self.scene.client().end_input(job)
+        await asyncio.gather(*self.readers)
+        for job in self.jobs:
+            told = await self.scene.client().result(job)
+            lines = told["stdout"].split()
+            assert told["status"] == "completed" and lines == [str(n) for n in range(len(lines))], told
 
 
 def at_rest(spawner):
     """One program runs, and no pod is being made."""
     health = health_of(spawner)
-    return health["running"] == 1 and health["pools"]["py"]["ready"] == health["pools"]["py"]["size"]
-
-
-async def crowd(scene, name, count, lines=1):
-    """More programs than there are pods, all accepted: tasks that end with their results."""
-    async def one(n):
-        body, expect = steps(f"{name}{n}", lines)
-        client = scene.client()
-        job = await client.submit(f"{name}{n}", body, expect)
-        await client.follow(job, "poll")
-        return await client.result(job)
-    return [asyncio.create_task(one(n)) for n in range(count)]
+    return health["running"] == 1 and all(pool["ready"] == pool["size"] for pool in health["pools"].values() if not pool["missing"])
 
 
 def reasons_told(spawner):
@@ -129,10 +158,6 @@ async def until(what, condition):
     await asyncio.to_thread(wait_until, what, condition)
 
 
-async def all_complete(tasks):
-    assert {result["status"] for result in await asyncio.gather(*tasks)} == {"completed"}
-
-
 def test_the_spawner_cannot_take_a_pod_that_was_made(scene):
     """The pod's descriptor is lost on its way: that pod alone is given up, and the program beside it does not notice."""
     spawner = scene.plant.worker1
@@ -140,18 +165,18 @@ def test_the_spawner_cannot_take_a_pod_that_was_made(scene):
     helper = helper_of(spawner)
 
     async def play():
-        reader, events = await running(scene, "beside-spawner", 8)
+        programs = Programs(scene)
+        events = await programs.beside("beside-spawner")
         await until("nothing else is under way", lambda: at_rest(spawner))
         with contextlib.ExitStack() as stack:
             before = len(open_files(pid))
             with standing(helper):
-                tasks = await crowd(scene, "spawner", 3, 20)  # none ends, and leaves room, before the spawner stands
-                await until("the helper is asked for a pod", lambda: len(open_files(pid)) >= before + 3)
+                await programs.begin("spawner")  # one, for whose pod another is wanted: more would be refused in other words
+                await until("the helper is asked for a pod", lambda: len(open_files(pid)) >= before + 3 and asleep(pid))
                 stack.enter_context(at_its_limit(pid))
             await until("the pod is given up", lambda: "the spawner may open no more descriptors" in
                         reasons_told(spawner))
-        await all_complete(tasks)
-        await reader
+        await programs.all_complete()
         return events
     undisturbed(scene.run(play()), spawner, (pid, worker, helper))
 
@@ -161,13 +186,14 @@ def test_the_helper_cannot_take_what_a_pod_needs(scene):
     processes = spawner.pid, spawner.worker_pid(), helper_of(spawner)
 
     async def play():
-        reader, events = await running(scene, "beside-helper", 8)
+        programs = Programs(scene)
+        events = await programs.beside("beside-helper")
         await until("nothing else is under way", lambda: at_rest(spawner))
         with at_its_limit(processes[2]):
-            tasks = await crowd(scene, "helper", 3, 20)
+            for n in range(3):
+                await programs.begin(f"helper{n}")
             await until("no pod can be made", lambda: python_pool(spawner)["why"] == "the helper may open no more descriptors")
-        await all_complete(tasks)
-        await reader
+        await programs.all_complete()
         return events
     undisturbed(scene.run(play()), spawner, processes)
 
@@ -178,13 +204,14 @@ def test_the_worker_cannot_take_its_pods(scene):
     processes = spawner.pid, spawner.worker_pid(), helper_of(spawner)
 
     async def play():
-        reader, events = await running(scene, "beside-worker", 3)
+        programs = Programs(scene)
+        events = await programs.beside("beside-worker")
         with at_its_limit(processes[1]):
-            tasks = await crowd(scene, "worker", 20, 10)
+            for n in range(20):
+                await programs.begin(f"worker{n}")
             await until("no pod can be taken", lambda: "the worker may open no more descriptors: it cannot take the pod's socket"
                         in reasons_told(spawner))
-        await all_complete(tasks)
-        await reader
+        await programs.all_complete()
         return events
     undisturbed(scene.run(play()), spawner, processes)
 
