@@ -5,6 +5,8 @@ import time
 
 import httpx
 import pytest
+import redis
+import yaml
 from contract import Api, check_event
 from rawhttp import Raw, request
 from system import wait_until
@@ -100,12 +102,31 @@ def partition(one, partitions):
     return value % partitions
 
 
+def store_of(system):
+    told = yaml.safe_load((system.state / "millrace.yaml").read_text())
+    return redis.Redis.from_url(told.get("REDIS_URL") or system.redis.url)
+
+
+def key_of(system, name, job):
+    return f"millrace:{{p{partition(job, 8 if system.redis else 1):02}}}:{name}"
+
+
+ONE_SLOT = {"WORKER_SLOTS": "1", "HEARTBEAT_SECONDS": "0.2"}
+
+
+def wait_until_taken(system, job):
+    """This job has the only slot, and the store knows: by a heartbeat with it. One without it, still on its way when the job was
+    handed over, offers that slot once more, and a worker takes what it is handed (schema/PROTOCOL.md)."""
+    with store_of(system) as store:
+        wait_until("its worker has told of it", lambda: int(store.hget(key_of(system, f"j:{job}", job), "hb") or 0) > 0, 60)
+
+
 def test_the_place_in_the_queue(make_system, cluster):
     """Each of those that wait has a place of its own, the one in the lane the first."""
-    system = make_system(env={"WORKER_SLOTS": "1"})
+    system = make_system(env=ONE_SLOT)
     with Api(system) as api:
         busy = api.submit("py", "import time; time.sleep(60)")
-        wait_until("it runs", lambda: api.job(busy)["status"] == "running", 60)
+        wait_until_taken(system, busy)
         waiting, partitions = [], 8 if cluster else 1
         while len(waiting) < 4:
             job = api.submit("py", "pass")
