@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A worker or its spawner is killed while a program runs: another finishes the job, and there is one result."""
 import asyncio
+import os
+import signal
 
 import plant as plants
 import pytest
@@ -89,12 +91,15 @@ def test_cancel_of_a_job_whose_worker_is_dead(scene):
         reader = asyncio.create_task(client.follow(job, "sse", events.append))
         await saw(events, "output")
         holder = await asyncio.to_thread(scene.holder, job)
-        for process in scene.plant.of("spawner"):
-            scene.plant.hold(process)
-        scene.plant.kill_worker(holder)
-        await client.cancel(job)
-        for process in scene.plant.of("spawner"):
-            scene.plant.release(process)
+        other, = (process for process in scene.plant.of("spawner") if process is not holder)
+        scene.plant.hold(holder)
+        os.kill(other.worker_pid(), signal.SIGSTOP)  # it would take the job over
+        try:
+            scene.plant.kill_worker(holder)
+            await client.cancel(job)
+        finally:
+            os.kill(other.worker_pid(), signal.SIGCONT)
+        scene.plant.release(holder)
         await reader
         return events
     kinds = kinds_of(scene.run(play()))
