@@ -223,7 +223,7 @@ class Program:
 
     def kill(self):
         signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
-        select.select([self.pidfd], [], [], 5)
+        select.select([self.pidfd], [], [], 20)
         for fd in (self.status_r, self.stdout, self.stderr, self.pidfd):
             os.close(fd)
         self.go.close()

@@ -177,7 +177,7 @@ def test_a_dead_pod_is_a_failed_fork(host):
     init = host.new_pod(os.open("/dev/null", os.O_WRONLY))
     pidfd = os.pidfd_open(init)
     os.kill(init, 9)
-    assert select.select([pidfd], [], [], 5)[0]
+    assert select.select([pidfd], [], [], 20)[0]
     null = os.open("/dev/null", os.O_RDWR)
     a, b = socket.socketpair()
     tag = host.send_fork([pidfd, null, null, null, b.fileno()])
@@ -237,7 +237,7 @@ def test_the_template_ends_with_its_spawner(start):
     host = forkpod.Host(start)
     pidfd = os.pidfd_open(host.template)
     host.close()
-    assert select.select([pidfd], [], [], 5)[0]
+    assert select.select([pidfd], [], [], 20)[0]
 
 
 def test_many_forks_leave_nothing(host):

@@ -112,9 +112,14 @@ def test_a_program_that_says_it_is_over_and_goes_on_is_ended(plant):
 
 
 def test_with_a_process_beside_it_its_end_is_waited_for(plant):
-    child = "import os, time\nif os.fork() == 0:\n    time.sleep(0.1)\n    os._exit(0)\n"
-    body = run(plant, f"{child}{OVER}os.wait(); print('whole')")
-    assert (body["job_status"], body["exit_code"], body["stdout"]) == ("completed", 0, "whole\n")
+    """That process ends by an input, which the runner passes on when it has heard what was said before the output."""
+    child = "import os\nif os.fork() == 0:\n    os.read(0, 1)\n    os._exit(0)\n"
+    job = submit(plant, f"{child}{OVER}print('said', flush=True)\nos.wait(); print('whole')", interactive=True)
+    with stream(plant, job) as socket:
+        until(socket, "output")
+        socket.send(json.dumps({"type": "stdin", "data": "\n"}))
+        ended = until(socket, "completed")
+    assert (text_of(ended), ended[-1]["exit_code"]) == (b"whole\n", 0)
 
 
 def test_output_limit_is_exact(plant):
