@@ -194,7 +194,8 @@ static void on_got(void *arg, struct pool_pod *pod, const char *why)
     }
     log_warn("no pod can be had", F_JOB(run->job.text, run->attempt), F_STR("why", why),
              F_STR("reason", reason_row(run->wait.reason)->name));
-    if (options->elsewhere && options->elsewhere(options->arg, run->plan.kind))
+    if (options->elsewhere && run->attempt < JOBRUN_ATTEMPTS_MAX &&
+        options->elsewhere(options->arg, run->plan.kind, run->attempt))
         jobrun_return(run, REASON_NOT_HERE);
     else if (run->wait.reason == REASON_NO_POD) /* another worker may have one */
         jobrun_return(run, REASON_NO_POD);

@@ -69,6 +69,9 @@ struct jobruns_state {
     bool on_error;
 };
 
+/* A job that is handed back counts no attempt, and its log grows by two events each time. */
+enum { JOBRUN_ATTEMPTS_MAX = 1000 };
+
 struct jobruns_options {
     uv_loop_t *loop;
     struct jobruns_state state;
@@ -84,8 +87,9 @@ struct jobruns_options {
     unsigned tools_paused_max;         /* programs of one tenant that wait for tool results in pods */
     int64_t tools_pause_ms;            /* longest wait of a program for the results of its tool calls */
     void (*changed)(void *arg);        /* a job is over: slots may be free */
-    /* A kind of which no pod can be had here: whether to hand the job back, for another worker has some; may be NULL. */
-    bool (*elsewhere)(void *arg, const char *kind);
+    /* A kind of which no pod can be had here: whether to hand the job back, for another worker has some; may be NULL.
+       Not asked from attempt JOBRUN_ATTEMPTS_MAX on. */
+    bool (*elsewhere)(void *arg, const char *kind, uint32_t attempt);
     const char *(*gaps)(void *arg); /* a JSON array for every end (outcome.h), or NULL; may be NULL */
     void *arg;
 };

@@ -29,7 +29,8 @@ enum {
     REMOTE_SLOTS = 64,
     OFFER_MAX = 1 << 20,
     KUBERNETES_OFFER_MS = 2000, /* as often as apis ask */
-    YIELD_MS = 1000,            /* for another worker to take what was handed back */
+    YIELD_MS = 1000, /* for another worker to take what was handed back: twice as long after each attempt, */
+    YIELD_DOUBLINGS = 5, /* so often */
 };
 
 /* ---- what is told to the queue ---- */
@@ -251,15 +252,16 @@ static void ask_others(struct worker *w)
 }
 
 /* Who has them is to take the job: we take none for a while. */
-static bool elsewhere(void *arg, const char *kind)
+static bool elsewhere(void *arg, const char *kind, uint32_t attempt)
 {
+    unsigned doublings = attempt <= YIELD_DOUBLINGS ? attempt - 1 : YIELD_DOUBLINGS;
     struct worker *w = arg;
     struct pool_stats stats[POOL_KINDS_MAX];
     size_t n = pools_stats(w->pools, stats, POOL_KINDS_MAX);
     for (size_t i = 0; i < n; i++) {
         if (strcmp(stats[i].kind, kind) != 0 || !(w->others & 1u << i))
             continue;
-        w->yield_ns = clock_mono_ns() + (int64_t)YIELD_MS * 1000000;
+        w->yield_ns = clock_mono_ns() + ((int64_t)YIELD_MS << doublings) * 1000000;
         tell_slots(w);
         return true;
     }

@@ -109,9 +109,10 @@ static void assert_log(const char *text)
 
 static bool others_have;
 
-static bool elsewhere(void *arg, const char *kind)
+static bool elsewhere(void *arg, const char *kind, uint32_t attempt)
 {
     (void)arg;
+    assert_in_range(attempt, 1, JOBRUN_ATTEMPTS_MAX - 1);
     return others_have && strcmp(kind, "py") == 0;
 }
 
@@ -157,12 +158,17 @@ static int teardown(void **state)
 
 static struct id the_job;
 
-static void claim(const char *request, bool retry)
+static void claim_again(const char *request, bool retry, uint32_t attempt)
 {
     the_job = id_new();
     struct claimed_job job = {
-        .job = the_job, .attempt = 1, .lang = STR("py"), .request = str_of(request), .retry = retry};
+        .job = the_job, .attempt = attempt, .lang = STR("py"), .request = str_of(request), .retry = retry};
     jobruns_start(runs, &job);
+}
+
+static void claim(const char *request, bool retry)
+{
+    claim_again(request, retry, 1);
 }
 
 static struct pod *last_pod(void)
@@ -311,14 +317,23 @@ static void after_three_dead_pods_the_job_is_handed_back(void **state)
     answer(QUEUE_OK);
 }
 
-/* The worker that has some is to run it; where none has, the job's owner is told. */
+/* The worker that has some is to run it, again and again but not for ever; where none has, the job's owner is told. */
 static void a_job_that_can_have_no_pod_here_is_for_another_worker(void **state)
 {
-    static const char *const told[] = {"finish 1: failed", "requeue not_here 0\n"};
+    static const struct {
+        bool others;
+        uint32_t attempt;
+        const char *told;
+    } cases[] = {
+        {false, 1, "finish 1: failed"},
+        {true, 1, "requeue not_here 0\n"},
+        {true, JOBRUN_ATTEMPTS_MAX - 1, "requeue not_here 0\n"},
+        {true, JOBRUN_ATTEMPTS_MAX, "finish 1: failed"},
+    };
     (void)state;
-    for (int others = 0; others < 2; others++) {
-        others_have = others;
-        claim(PRINT, true);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        others_have = cases[i].others;
+        claim_again(PRINT, true, cases[i].attempt);
         while (!logged.cb) {
             if (!last_pod()->destroyed)
                 fake_tell(last_pod(), (struct pod_event){.type = POD_LOST,
@@ -326,7 +341,7 @@ static void a_job_that_can_have_no_pod_here_is_for_another_worker(void **state)
                                                          .text = "no image"});
             pools_tick(pools);
         }
-        assert_memory_equal(logged.text, told[others], strlen(told[others]));
+        assert_memory_equal(logged.text, cases[i].told, strlen(cases[i].told));
         logged.text[0] = 0;
         answer(QUEUE_OK);
     }
