@@ -32,9 +32,8 @@ struct options {
     uint64_t wall_ms, cpu_ms, output, nofile, fsize, nproc;
     struct pod_limits limits;
     unsigned long runs, bench, ahead, tries; /* tries: for a pod of a kind whose template may not be up yet */
-    int64_t cancel_ms;
-    unsigned signal;
-    int64_t signal_ms;
+    unsigned signal;                         /* at the program's first output, and so is the cancel */
+    bool cancel;
     bool hold_stdin;
     bool collect;   /* the files that it leaves are told */
     bool hold_pods; /* all are made before the first is used, and destroyed after the last */
@@ -255,17 +254,15 @@ static void wait_ready(struct pod *p)
     }
 }
 
-static void timed_input(struct pod *p, int64_t now)
+static void interrupt(struct pod *p)
 {
     auto_buf b = BUF_INIT(4096);
-    if (opt.cancel_ms >= 0 && now - p->sent_ns >= opt.cancel_ms * 1000000) {
-        opt.cancel_ms = -1;
+    if (opt.cancel)
         frame_append_u32(&b, FRAME_KILL, PE_CANCELLED);
-    }
-    if (opt.signal != 0 && now - p->sent_ns >= opt.signal_ms * 1000000) {
+    if (opt.signal != 0)
         frame_append_u32(&b, FRAME_SIGNAL, opt.signal);
-        opt.signal = 0;
-    }
+    opt.cancel = false;
+    opt.signal = 0;
     write_all(p->fd, &b);
 }
 
@@ -279,16 +276,16 @@ static void run_job(struct pod *p)
         poll(NULL, 0, (int)opt.stall_ms);
     while (!p->done) {
         struct pollfd q = {.fd = p->fd, .events = POLLIN};
-        bool timed = opt.cancel_ms >= 0 || opt.signal != 0;
-        int n = poll(&q, 1, timed ? 5 : WATCHDOG_MS);
-        timed_input(p, clock_mono_ns());
+        int n = poll(&q, 1, WATCHDOG_MS);
         if (n > 0 && !pump(p)) {
             if (p->error[0] == '\0' && !p->has_exit)
                 snprintf(p->error, sizeof p->error, "the pod closed");
             return;
         }
-        if (n == 0 && !timed)
+        if (n == 0)
             die("the pod does not answer");
+        if (p->first_ns != 0 && !p->has_exit)
+            interrupt(p);
     }
 }
 
@@ -579,12 +576,8 @@ static void set_option(const char *key, char *value)
     }
     if (strcmp(key, "--env") == 0 && opt.env_n < sizeof opt.env / sizeof opt.env[0])
         opt.env[opt.env_n++] = value;
-    else if (strcmp(key, "--cancel-ms") == 0)
-        opt.cancel_ms = (int64_t)number(value);
     else if (strcmp(key, "--signal") == 0)
         opt.signal = (unsigned)number(value);
-    else if (strcmp(key, "--signal-ms") == 0)
-        opt.signal_ms = (int64_t)number(value);
     else
         die(key);
 }
@@ -608,8 +601,7 @@ static void parse(char **argv)
                            .nofile = 1024,
                            .runs = 1,
                            .ahead = 8,
-                           .tries = WARM_TRIES,
-                           .cancel_ms = -1};
+                           .tries = WARM_TRIES};
     opt.limits = (struct pod_limits){.memory_bytes = 512 << 20,
                                      .pids = 512,
                                      .cpu_millis = 2000,
@@ -621,6 +613,8 @@ static void parse(char **argv)
     for (argv++; *argv != NULL && strcmp(*argv, "--") != 0; argv++) {
         if (strcmp(*argv, "--hold-stdin") == 0)
             opt.hold_stdin = true;
+        else if (strcmp(*argv, "--cancel") == 0)
+            opt.cancel = true;
         else if (strcmp(*argv, "--hold-pods") == 0)
             opt.hold_pods = true;
         else if (strcmp(*argv, "--collect") == 0)
