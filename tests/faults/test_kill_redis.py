@@ -50,7 +50,7 @@ def test_503_at_once_and_recovery(scene):
                 for method, path in (("POST", "/exec"), ("POST", "/v1/jobs"), ("GET", f"/v1/jobs/{job}")):
                     asked = time.monotonic()
                     answer = await wire.request(url, method, path, {**client.headers, "Content-Type": "application/json"},
-                                                b'{"lang":"py","code":"print(1)"}' if method == "POST" else b"")
+                                                b'{"lang":"py","code":"print(1)"}' if method == "POST" else b"", timeout=30.0)
                     answers.append((path, answer, time.monotonic() - asked))
             await asyncio.sleep(0.1)
         scene.plant.release(redis)
@@ -81,7 +81,7 @@ def test_one_log_line_per_cause_and_second(scene):
         while time.monotonic() < until:
             for url in scene.plant.urls:
                 await wire.request(url, "POST", "/exec", {**client.headers, "Content-Type": "application/json"},
-                                   b'{"lang":"py","code":"print(1)"}')
+                                   b'{"lang":"py","code":"print(1)"}', timeout=30.0)
     scene.run(knock())
     scene.plant.release(redis)
     for process in scene.plant.of("api") + scene.plant.of("spawner"):
