@@ -7,6 +7,10 @@ import faultclient
 import plant as plants
 
 
+# Long leases: none of these may lapse, however busy the machine is.
+PATIENT = {"LEASE_SECONDS": "20", "HEARTBEAT_SECONDS": "2"}
+
+
 class Scene:
     def __init__(self, directory, **options):
         self.recorder = faultclient.Recorder(directory / "history.jsonl")

@@ -4,7 +4,7 @@ import asyncio
 import signal
 
 import pytest
-from scene import kinds_of, saw, steps
+from scene import PATIENT, kinds_of, saw, steps
 
 
 def load(scene, count, lines):
@@ -17,10 +17,6 @@ def load(scene, count, lines):
         assert result["stdout"] == expect
         return events
     return [asyncio.create_task(one(n)) for n in range(count)]
-
-
-# Long leases: none of these may lapse, however busy the machine is.
-PATIENT = {"LEASE_SECONDS": "20", "HEARTBEAT_SECONDS": "2"}
 
 
 @pytest.mark.parametrize("which", ("worker", "spawner"))

@@ -8,7 +8,7 @@ import plant as plants
 import pytest
 import system
 from counts import count
-from scene import kinds_of, saw, steps
+from scene import PATIENT, kinds_of, saw, steps
 
 READERS = ("ws", "sse", "poll")
 
@@ -31,7 +31,8 @@ async def lost_and_retried(scene, kill, body, expect):
 
 @pytest.mark.parametrize("repeat", range(count("kill_repeats")))
 @pytest.mark.parametrize("which, reason", (("worker", "lease_lost"), ("spawner", "pod_lost")))
-def test_another_worker_finishes(scene, which, reason, repeat):
+def test_another_worker_finishes(make_scene, which, reason, repeat):
+    scene = make_scene(env=PATIENT if which == "spawner" else {})
     body, expect = steps("alpha", 40)
     kill = scene.plant.kill_worker if which == "worker" else scene.plant.kill
     job, seen, holder = scene.run(lost_and_retried(scene, kill, body, expect))
