@@ -256,10 +256,9 @@ void jobrun_state_fetch(struct jobrun *run, const struct state_view *told)
 
 const char *jobrun_state_never(const struct jobrun *run)
 {
-    const char *cold = pod_kind_row(KIND_COLD)->name;
     bool asked = run->state_run != NULL && !run->state_run->any_pod;
-    return asked && strcmp(run->plan.kind, cold) != 0 ? cold
-                                                      : NULL; /* a shell is executed, and needs no warm one */
+    bool executed = language_row(run->plan.lang)->state == STATE_ASKED; /* it reads the state itself */
+    return asked && !executed ? pod_kind_row(KIND_COLD)->name : NULL;
 }
 
 struct str jobrun_state_release(struct jobrun *run, struct str *ret_spec)

@@ -43,9 +43,7 @@ static unsigned size_of(const struct config *c, const struct pod_kind_row *row,
 {
     if (!c->pod_pool_enabled)
         return 0;
-    if (row->setting)
-        return setting(c, row->setting);
-    unsigned sum = 0;
+    unsigned sum = row->setting ? setting(c, row->setting) : 0;
     for (unsigned i = 0; i < LANG_COUNT; i++) {
         const struct language_row *lang = language_row((enum language)i);
         const char *kind = *lang->warm ? lang->warm : pod_kind_row(KIND_COLD)->name;
@@ -78,7 +76,7 @@ size_t pool_plan(const struct config *c, bool (*there)(const char *path),
                                                 .fallback = row->fallback,
                                                 .missing = lacks,
                                                 .later = row->imports || started,
-                                                .heavy = started,
+                                                .heavy = started && row->how != HOW_LIGHT,
                                                 .slow = row->how == HOW_SLOW};
     }
     return KIND_COUNT;

@@ -138,11 +138,6 @@ static unsigned idle_of(const char *kind)
     return 0;
 }
 
-static const char *kind(void)
-{
-    return strcmp(b.lang, "bash") == 0 ? "cold" : b.lang;
-}
-
 static void on_tick(uv_timer_t *timer)
 {
     (void)timer;
@@ -151,7 +146,7 @@ static void on_tick(uv_timer_t *timer)
     if (!b.opened_ns)
         b.opened_ns = clock_mono_ns();
     /* A template takes a while to start; what cannot be made warm after that runs cold. */
-    bool full = idle_of(kind()) >= b.pool || clock_mono_ns() - b.opened_ns > 5000000000;
+    bool full = idle_of(b.lang) >= b.pool || clock_mono_ns() - b.opened_ns > 5000000000;
     if (b.ready || idle_of("cold") < b.pool || !full)
         return;
     b.ready = true;

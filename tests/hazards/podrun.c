@@ -143,8 +143,9 @@ static void build_job(struct buf *out)
 {
     auto_buf spec = BUF_INIT(SPEC_SIZE_MAX);
     auto_buf source = BUF_INIT(SPEC_SIZE_MAX);
+    bool command = strcmp(opt.kind, "cold") == 0 || strcmp(opt.kind, "bash") == 0;
     for (char **a = opt.argv; *a != NULL; a++)
-        put_cstr(&spec, strcmp(opt.kind, "cold") == 0 ? SPEC_ARGV : SPEC_PROGRAM_ARGS, *a);
+        put_cstr(&spec, command ? SPEC_ARGV : SPEC_PROGRAM_ARGS, *a);
     if (strcmp(opt.kind, "java") ==
         0) { /* the class to run, where a command would have it; and that it is to be compiled */
         put_cstr(&spec, SPEC_ARGV, "Main");

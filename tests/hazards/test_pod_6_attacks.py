@@ -132,11 +132,12 @@ def test_a_program_with_the_name_of_a_module_is_that_program(place, name):
     assert (facts["stdout"], facts["stderr"], facts["exit"]["exit_code"]) == (f"{name}.py\n".encode(), b"", 0), facts
 
 
-@pytest.mark.parametrize("kind", ["cold", "py"])
+@pytest.mark.parametrize("kind", ["cold", "py", "bash"])
 @pytest.mark.parametrize("name", ["../x.py", "/tmp/x.py", "sub/x.py", "..", "."])
 def test_a_name_that_is_a_path_is_none(place, kind, name):
     """A148"""
-    facts = place.run(*([module.PYTHON, "-c", "print(1)"] if kind == "cold" else []), kind=kind, name=name, code="print(1)")
+    command = {"cold": [module.PYTHON, "-c", "print(1)"], "bash": ["/bin/bash", "-c", "echo 1"], "py": []}[kind]
+    facts = place.run(*command, kind=kind, name=name, code="print(1)")
     assert facts["error"] and not facts["started"] and facts["stdout"] == b"", facts
 
 

@@ -30,12 +30,13 @@ WARM = {"template_pod", "forked"}
 CANARIES = {
     "js": ("main.js", "console.log('canary')"),
     "ts": ("main.ts", "const word: string = 'canary';\nconsole.log(word)"),
+    "bash": ("main.sh", "echo canary"),
     "php": ("main.php", "<?php echo 'canary', PHP_EOL;"),
     "r": ("main.r", "cat('canary\\n')"),
     "java": ("Main.java", "class Main { public static void main(String[] a) { System.out.println(\"canary\"); } }"),
 }
 # Programs of the build; the runner of a container, whose set-up is its engine's; and the libraries of what runs in a pod.
-NOT_OURS = re.compile(r"filter_dump|millrace-runner\.dir|/java|gcda")
+NOT_OURS = re.compile(r"filter_dump|millrace-runner\.dir|/java|/bash|gcda")
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def one_run(session, scope, at, kind):
     """With limits that no pod had before, so that all are set anew."""
     if scope == "launcher":
         name, code = CANARIES[kind]
-        return session.run([], kind=kind, name=name, code=code, memory=512 << 20)[0]
+        return session.run(["/bin/bash", name] if kind == "bash" else [], kind=kind, name=name, code=code, memory=512 << 20)[0]
     limits = dict(memory=(64 + at % 2 * 64 + at) << 20, pids=100 + at, cpu_millis=1000 + at)
     if scope in WARM:
         return session.run([], kind="py", name="main.py", code="print('canary')", tries=1, **limits)[0]

@@ -5,6 +5,7 @@ import textwrap
 
 import pytest
 from contract import Session
+from system import wait_until
 
 
 @pytest.fixture
@@ -203,3 +204,9 @@ def test_two_at_once_have_both_effects(shell):
         bodies = list(pool.map(lambda n: shell(f"LOG+={n}"), range(4)))
     assert [b["exit_code"] for b in bodies] == [0] * 4
     assert sorted(shell.prints("echo $LOG")) == list("0123")
+
+
+def test_a_bash_that_waited_has_it_and_keeps_it(shell):
+    assert shell("export N=1")["state_version"] == 1
+    body = wait_until("a run had one that waited", lambda: (one := shell("export N=$((N + 1)); echo $N; echo ${FUNCNAME-none} $0"))["warm"] and one)
+    assert body["stdout"] == f"{body['state_version']}\nnone /mnt/data/main.sh\n" and body["stderr"] == ""

@@ -12,6 +12,7 @@ from system import wait_until
 
 PYTHON = ("--warm=python-bare", "--needs=/usr/bin/python3")
 BASH = ("--needs=/bin/bash",)
+WAITING_BASH = ("--warm=bash", *BASH)
 
 
 def run(made, code, *argv, more=b"", **how):
@@ -29,8 +30,9 @@ def test_a_warm_python_runs_one_program_and_ends():
         wait_until("the runner ends with its connection", lambda: made.process.poll() is not None)
 
 
-def test_a_cold_program_has_input_signals_and_files():
-    with container(*BASH) as made, made.dial(KNOCK) as sock:
+@pytest.mark.parametrize("options", [BASH, WAITING_BASH], ids=["cold", "warm"])
+def test_a_bash_has_input_signals_and_files(options):
+    with container(*options) as made, made.dial(KNOCK) as sock:
         assert read_frame(sock)[0] == READY
         code = 'trap "echo got > caught" USR1; read a; echo "in: $a"; kill -USR1 $$; read b || echo end'
         sock.sendall(COLLECT_ALL + spec(code, "/bin/bash", "main.py") + frame(START) + frame(STDIN, b"one\n"))

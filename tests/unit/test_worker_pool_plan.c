@@ -76,10 +76,14 @@ static void languages_without_a_kind_share_the_cold_one(void **state)
 {
     (void)state;
     unsigned before = kind_of("cold").size;
-    config.pod_pool_bash += 4;
+    config.pod_pool_c += 4;
     assert_int_equal(kind_of("cold").size, before + 4);
-    absent = language_row(LANG_BASH)->run[0];
-    assert_int_equal(kind_of("cold").size, before - (unsigned)(config.pod_pool_bash - 4));
+    absent = language_row(LANG_C)->compile[0];
+    assert_int_equal(kind_of("cold").size, before);
+    config.pod_pool_bash += 3; /* whose pods it stands in for */
+    assert_int_equal(kind_of("cold").size, before + 3);
+    assert_int_equal(kind_of("bash").size, config.pod_pool_bash);
+    assert_string_equal(kind_of("bash").fallback, "cold");
 }
 
 static void what_the_host_lacks_is_never_made(void **state)

@@ -16,6 +16,7 @@ enum pod_how {
     HOW_COLD,   /* the runner forks the program, which executes the job's command */
     HOW_FORKED, /* a template forks it into the pod */
     HOW_WARM,   /* the runner starts an interpreter, which waits for its job */
+    HOW_LIGHT,  /* the same, and starting it takes no longer than a cold pod does */
     HOW_SLOW,   /* the same, and starting it takes longer than a cold pod's whole run */
 };
 
@@ -27,7 +28,7 @@ struct pod_kind_row {
 /* Its pods hold an interpreter that waits for its job. */
 static inline bool pod_how_waits(enum pod_how how)
 {
-    return how == HOW_WARM || how == HOW_SLOW;
+    return how == HOW_WARM || how == HOW_LIGHT || how == HOW_SLOW;
 }
 
 const struct pod_kind_row *pod_kind_row(enum pod_kind kind);

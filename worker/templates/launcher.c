@@ -12,8 +12,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-extern const char launcher_node_js[], launcher_r[], launcher_java[], launcher_java_enter[];
-extern const size_t launcher_node_js_len, launcher_r_len, launcher_java_len, launcher_java_enter_len;
+extern const char launcher_node_js[], launcher_r[], launcher_java[], launcher_java_enter[], launcher_bash[];
+extern const size_t launcher_node_js_len, launcher_r_len, launcher_java_len, launcher_java_enter_len,
+    launcher_bash_len;
 
 #define LIST(...) ((const char *const[]){__VA_ARGS__, NULL})
 #define NOTHING   ((const char *const[]){NULL})
@@ -43,6 +44,10 @@ static const struct launcher launchers[] = {
                {"enter.so", launcher_java_enter, &launcher_java_enter_len}},
      .mediated = true,
      .compiles = true},
+    {.name = "bash",
+     .argv = LIST("/bin/bash", "--noprofile", "--norc", "main.sh"), /* its main() gets the job's own */
+     .env = LIST("LD_PRELOAD=/proc/self/fd/5"),
+     .files = {{"wait.so", launcher_bash, &launcher_bash_len}}},
     {.name = "node-ts",
      .argv = LIST("/usr/bin/node", "--preserve-symlinks-main", "/proc/self/fd/5", "ts"),
      .env = NOTHING,
