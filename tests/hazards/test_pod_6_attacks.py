@@ -27,7 +27,7 @@ def run(place, attack, off=()):
     if attack.hold_pods:
         options["hold_pods"] = True
     if attack.kind == "bash":
-        facts = place.bash(attack.code, **options)
+        facts = place.bash(attack.code, kind="bash", **options)
     elif attack.kind == "cold":
         facts = place.run(module.PYTHON, "-I", "main.py", name="main.py", code=attacks.PRELUDE + attack.code, **options)
     else:
