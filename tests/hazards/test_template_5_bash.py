@@ -90,8 +90,9 @@ def test_as_by_hand(place, tmp_path, name):
 IN_PODS = {
     "variables": "set; compgen -v; declare -p | grep -vE 'RANDOM|EPOCH|SECONDS|BASHPID'; echo $$ $PPID $BASHPID $UID $EUID ${GROUPS[*]}",
     "open files": "ls /proc/$$/fd; ls /proc/self/fd; readlink /proc/$$/exe /proc/$$/cwd /proc/$$/root; ls -A /mnt/data /tmp /dev/shm",
-    "rights": "grep -vE '^(Vm|Rss|Hugetlb|NStgid|voluntary|nonvoluntary|Sig[Q]|Mems|Cpus)' /proc/$$/status; cat /proc/$$/cgroup /proc/$$/oom_score_adj; ulimit -aH",
-    "processes": "cat /proc/[0-9]*/comm; ps -o pid,ppid,pgid,sid,ni,stat -p $$ 2>&1 | tail -n 1",
+    "rights": "while read -r line; do [[ $line == @(Umask|Uid|Gid|Groups|NS*|Threads|Sig[BPIC]*|ShdPnd|Cap*|NoNewPrivs|Seccomp*):* ]] && echo $line; done"
+              " < /proc/self/status; cat /proc/$$/cgroup /proc/$$/oom_score_adj; ulimit -aH",
+    "processes": "cat /proc/[0-9]*/comm; ps -o pid,ppid,pgid,sid,ni -p $$ 2>&1 | tail -n 1",
 }
 
 
