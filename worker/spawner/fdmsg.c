@@ -2,6 +2,7 @@
 #include "worker/spawner/fdmsg.h"
 
 #include <errno.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -12,24 +13,30 @@ union control {
     struct cmsghdr align;
 };
 
+static void put_fds(struct msghdr *m, union control *control, const int *fds, size_t n)
+{
+    if (n == 0)
+        return;
+    *control = (union control){{0}};
+    m->msg_control = control->bytes;
+    m->msg_controllen = CMSG_SPACE(sizeof(int) * n);
+    struct cmsghdr *c = CMSG_FIRSTHDR(m);
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(sizeof(int) * n);
+    memcpy(CMSG_DATA(c), fds, sizeof(int) * n);
+}
+
 enum err fdmsg_send(int sock, const void *data, size_t len, const int *fds, size_t n, bool wait)
 {
-    union control control = {{0}};
+    union control control;
     char copy[1024];
     if (n > FDMSG_MAX || len > sizeof copy)
         return ERR_RANGE;
     memcpy(copy, data, len);
     struct iovec iov = {.iov_base = copy, .iov_len = len};
     struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
-    if (n > 0) {
-        m.msg_control = control.bytes;
-        m.msg_controllen = CMSG_SPACE(sizeof(int) * n);
-        struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-        c->cmsg_level = SOL_SOCKET;
-        c->cmsg_type = SCM_RIGHTS;
-        c->cmsg_len = CMSG_LEN(sizeof(int) * n);
-        memcpy(CMSG_DATA(c), fds, sizeof(int) * n);
-    }
+    put_fds(&m, &control, fds, n);
     ssize_t sent;
     do {
         sent = sendmsg(sock, &m, MSG_NOSIGNAL | (wait ? 0 : MSG_DONTWAIT));
@@ -85,4 +92,31 @@ enum err fdmsg_recv(int sock, void *data, size_t len, int *ret_fds, size_t max, 
         memcpy(ret_fds, fds, n * sizeof(int));
     *ret_n = n;
     return ERR_OK;
+}
+
+ssize_t fdmsg_write(int sock, const void *data, size_t len, int fd)
+{
+    union control control;
+    /* The member is older than const; nothing is written there. */
+    struct iovec iov = {.iov_base = (void *)(uintptr_t)data, .iov_len = len};
+    struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
+    put_fds(&m, &control, &fd, fd >= 0);
+    return sendmsg(sock, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+ssize_t fdmsg_read(int sock, void *data, size_t len, int *ret_fd)
+{
+    union control control;
+    int fds[FDMSG_MAX];
+    struct iovec iov = {.iov_base = data, .iov_len = len};
+    struct msghdr m = {.msg_iov = &iov,
+                       .msg_iovlen = 1,
+                       .msg_control = control.bytes,
+                       .msg_controllen = sizeof control.bytes};
+    ssize_t got = recvmsg(sock, &m, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    size_t n = got > 0 ? take_fds(&m, fds) : 0;
+    for (size_t i = 1; i < n; i++)
+        close(fds[i]);
+    *ret_fd = n > 0 ? fds[0] : -1;
+    return got;
 }

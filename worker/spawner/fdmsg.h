@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One packet with descriptors over a SOCK_SEQPACKET pair. */
+/* Descriptors over a unix socket: in packets of a SOCK_SEQPACKET pair, and beside the bytes of a stream. */
 #ifndef MILLRACE_WORKER_SPAWNER_FDMSG_H
 #define MILLRACE_WORKER_SPAWNER_FDMSG_H
 
@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 enum { FDMSG_MAX = 16 };
 
@@ -18,5 +19,10 @@ MUST_CHECK enum err fdmsg_send(int sock, const void *data, size_t len, const int
    ERR_AGAIN (only with `wait` false), ERR_CLOSED. */
 MUST_CHECK enum err fdmsg_recv(int sock, void *data, size_t len, int *ret_fds, size_t max, size_t *ret_n,
                                bool wait);
+
+/* As send() and recv() of a stream socket, without waiting. `fd` goes with the first byte; -1: none. What came with the bytes that were
+   read is in `ret_fd`, close-on-exec; -1: nothing, or this process may open no more. Only the first one of a call is taken. */
+ssize_t fdmsg_write(int sock, const void *data, size_t len, int fd);
+ssize_t fdmsg_read(int sock, void *data, size_t len, int *ret_fd);
 
 #endif

@@ -23,6 +23,18 @@ bool memfd_seal(int fd)
     return fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) == 0;
 }
 
+int memfd_of(const char *name, struct str bytes)
+{
+    auto_fd fd = memfd_new(name, false);
+    for (size_t at = 0; fd >= 0 && at < bytes.n;) {
+        ssize_t n = write(fd, bytes.p + at, bytes.n - at);
+        if (n <= 0)
+            return -1;
+        at += (size_t)n;
+    }
+    return fd >= 0 && memfd_seal(fd) ? steal_fd(&fd) : -1;
+}
+
 enum err memfd_copy(const char *path, const char *name, int *ret_fd, struct errinfo *info)
 {
     auto_fd from = open(path, O_RDONLY | O_CLOEXEC);
