@@ -58,13 +58,19 @@ typedef void (*pod_event_cb)(void *arg, const struct pod_event *event);
 /* Standard input that goes ahead of the release; with more of it the spec says that it is open. */
 enum { POD_STDIN_FIRST = FRAME_STDIN_HELD_MAX / 2 };
 
+/* What a compiler made, so that nothing is compiled. */
+struct pod_program {
+    struct str bytes;
+    int fd; /* >= 0: a sealed memory file in their place, for pods whose stream carries descriptors; -1 */
+};
+
 struct pod_run {
     struct str spec;  /* TLV of worker/frame.h */
     struct str state; /* raw state that the program begins with; the spec says how much */
     struct str stdin_bytes;
-    bool stdin_eof;      /* after stdin_bytes; false: more comes with input() */
-    struct str compiled; /* the program, so that nothing is compiled; the spec has no compile step then */
-    struct str collect;  /* payload of FRAME_COLLECT; empty: no file is given back */
+    bool stdin_eof;                     /* after stdin_bytes; false: more comes with input() */
+    const struct pod_program *compiled; /* the spec has no compile step then; NULL: none */
+    struct str collect;                 /* payload of FRAME_COLLECT; empty: no file is given back */
 };
 
 struct pod_backend;

@@ -1,24 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/compile_cache.h"
 
+#include "worker/spawner/memfd.h"
+
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-enum { BUCKETS = 1024, PART = 4 };
+enum { BUCKETS = 1024, PART = 4, PAGE = 4096 };
 
 struct compile_cache {
-    size_t limit;
+    size_t limit, files;
     struct list recent; /* the latest last */
     struct list buckets[BUCKETS];
     struct compile_cache_stats stats;
 };
 
-struct compile_cache *compile_cache_open(size_t limit)
+struct compile_cache *compile_cache_open(size_t limit, size_t files)
 {
     struct compile_cache *c = calloc(1, sizeof *c);
     if (!c)
         return NULL;
     c->limit = limit;
+    c->files = files;
     list_init(&c->recent);
     for (size_t i = 0; i < BUCKETS; i++)
         list_init(&c->buckets[i]);
@@ -30,18 +34,23 @@ static struct list *bucket_of(struct compile_cache *c, const struct sha256 *key)
     return &c->buckets[(key->bytes[0] | key->bytes[1] << 8) % BUCKETS];
 }
 
-static size_t size_of(const struct compiled *e)
+void compiled_let_go(struct compiled *held)
 {
-    return sizeof *e + e->program.n + e->told[0].n + e->told[1].n;
+    if (!held || --held->users > 0)
+        return;
+    if (held->program.fd >= 0)
+        close(held->program.fd);
+    free(held);
 }
 
 static void drop(struct compile_cache *c, struct compiled *e)
 {
-    c->stats.bytes -= size_of(e);
+    c->stats.bytes -= e->size;
     c->stats.entries--;
+    c->stats.files -= e->program.fd >= 0;
     list_remove(&e->link);
     list_remove(&e->bucket);
-    free(e);
+    compiled_let_go(e);
 }
 
 void compile_cache_free(struct compile_cache *c)
@@ -60,10 +69,11 @@ static struct compiled *look(struct compile_cache *c, const struct sha256 *key)
     return NULL;
 }
 
-const struct compiled *compile_cache_find(struct compile_cache *c, const struct sha256 *key)
+struct compiled *compile_cache_hold(struct compile_cache *c, const struct sha256 *key)
 {
     struct compiled *e = look(c, key);
     if (e) {
+        e->users++;
         list_remove(&e->link);
         list_append(&c->recent, &e->link);
     }
@@ -85,28 +95,51 @@ static struct str put(char **at, struct str bytes)
     return copy;
 }
 
+static size_t pages(size_t bytes)
+{
+    return (bytes + PAGE - 1) / PAGE * PAGE;
+}
+
+/* NULL: no memory. */
+static struct compiled *make(const struct compile_cache *c, const struct sha256 *key, struct str program,
+                             const struct str told[COMPILE_OUTPUTS])
+{
+    size_t before = sizeof(struct compiled) + told[0].n + told[1].n;
+    bool large = program.n >= COMPILE_FILE_MIN && c->stats.files < c->files;
+    int fd = large ? memfd_of("program", program) : -1; /* without one it is kept as bytes */
+    struct compiled *e = malloc(before + (fd < 0 ? program.n : 0));
+    if (!e) {
+        if (fd >= 0)
+            close(fd);
+        return NULL;
+    }
+    char *at = (char *)(e + 1);
+    *e = (struct compiled){.key = *key, .program.fd = fd, .users = 1};
+    e->size = before + (fd < 0 ? program.n : pages(program.n));
+    for (int i = 0; i < COMPILE_OUTPUTS; i++)
+        e->told[i] = put(&at, told[i]);
+    if (fd < 0)
+        e->program.bytes = put(&at, program);
+    return e;
+}
+
 void compile_cache_add(struct compile_cache *c, const struct sha256 *key, struct str program,
                        const struct str told[COMPILE_OUTPUTS])
 {
-    size_t size = sizeof(struct compiled) + program.n + told[0].n + told[1].n;
-    if (size > compile_cache_room(c) || look(c, key))
+    if (sizeof(struct compiled) + program.n + told[0].n + told[1].n > compile_cache_room(c) || look(c, key))
         return;
-    struct compiled *e = malloc(size);
+    struct compiled *e = make(c, key, program, told);
     if (!e)
         return;
-    char *at = (char *)(e + 1);
-    *e = (struct compiled){.key = *key};
-    e->program = put(&at, program);
-    for (int i = 0; i < COMPILE_OUTPUTS; i++)
-        e->told[i] = put(&at, told[i]);
-    while (c->stats.bytes + size > c->limit) {
+    while (c->stats.bytes + e->size > c->limit) {
         drop(c, list_first(&c->recent, struct compiled, link));
         c->stats.evicted++;
     }
     list_append(&c->recent, &e->link);
     list_append(bucket_of(c, key), &e->bucket);
-    c->stats.bytes += size;
+    c->stats.bytes += e->size;
     c->stats.entries++;
+    c->stats.files += e->program.fd >= 0;
 }
 
 struct compile_cache_stats compile_cache_stats(const struct compile_cache *c)

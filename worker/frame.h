@@ -54,6 +54,8 @@ enum frame_type {
     FRAME_INPUT_BEGIN = 8,  /* struct frame_file: a file in the working directory, before START */
     FRAME_INPUT_DATA = 9,   /* exactly its size in all */
     FRAME_COMPILED_IN = 12, /* before START: the compiled program, in pieces; then there is no compile step */
+    FRAME_COMPILED_PASSED =
+        13, /* the same, once, where the stream can carry descriptors: no payload, and a memory file came no later */
     FRAME_TOOL_RESULT = 16, /* struct frame_tool, bytes */
     FRAME_STATE_IN = 20,    /* before START: the raw state that the program gets, in pieces */
     /* from the runner */

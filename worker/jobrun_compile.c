@@ -107,14 +107,6 @@ static enum err without_compiling(struct jobrun *run)
     return ERR_OK;
 }
 
-static bool copy_hit(struct run_compile *c, const struct compiled *hit)
-{
-    buf_append_str(&c->program, hit->program);
-    for (int i = 0; i < COMPILE_OUTPUTS; i++)
-        buf_append_str(&c->told[i], hit->told[i]);
-    return buf_status(&c->program) == ERR_OK;
-}
-
 void jobrun_compile_look(struct jobrun *run)
 {
     struct compile_cache *cache = run->runs->options.compiled;
@@ -130,26 +122,28 @@ void jobrun_compile_look(struct jobrun *run)
         c->told[i] = BUF_INIT(TOLD_MAX);
     c->key = key_of(run, lang);
     run->compile = c;
-    const struct compiled *hit = compile_cache_find(cache, &c->key);
-    if (hit && copy_hit(c, hit) && without_compiling(run) == ERR_OK)
-        c->hit = true;
-    else
+    c->hit = compile_cache_hold(cache, &c->key);
+    if (c->hit && without_compiling(run) != ERR_OK) {
+        compiled_let_go(c->hit);
+        c->hit = NULL;
+    }
+    if (!c->hit)
         spec_put_u64(&run->plan.spec, SPEC_KEEP, compile_cache_room(cache));
     metrics_add(run->runs->options.metrics, c->hit ? METRIC_COMPILE_HITS : METRIC_COMPILE_MISSES,
                 run->plan.lang, 0, 1);
 }
 
-struct str jobrun_compile_program(const struct jobrun *run)
+const struct pod_program *jobrun_compile_program(const struct jobrun *run)
 {
-    return run->compile && run->compile->hit ? buf_str(&run->compile->program) : (struct str){0};
+    return run->compile && run->compile->hit ? &run->compile->hit->program : NULL;
 }
 
 void jobrun_compile_started(struct jobrun *run)
 {
     struct run_compile *c = run->compile;
     for (int i = 0; c && c->hit && i < COMPILE_OUTPUTS; i++)
-        if (c->told[i].len > 0 &&
-            coalesce_add(&run->out, (enum pod_stream)i, buf_str(&c->told[i]), clock_mono_ns()) != ERR_OK)
+        if (c->hit->told[i].n > 0 &&
+            coalesce_add(&run->out, (enum pod_stream)i, c->hit->told[i], clock_mono_ns()) != ERR_OK)
             return; /* a warning less, where there is no memory */
 }
 
@@ -188,6 +182,7 @@ void jobrun_compile_free(struct jobrun *run)
     struct run_compile *c = run->compile;
     if (!c)
         return;
+    compiled_let_go(c->hit);
     buf_free(&c->program);
     for (int i = 0; i < COMPILE_OUTPUTS; i++)
         buf_free(&c->told[i]);

@@ -70,8 +70,8 @@ struct run_state {
 /* A program that is compiled: from the cache, or for it. */
 struct run_compile {
     struct sha256 key;
-    bool hit;
-    bool whole; /* `program` is all of it */
+    struct compiled *hit; /* held; NULL: it is compiled */
+    bool whole;           /* `program` is all of it */
     struct buf program;
     struct buf told[COMPILE_OUTPUTS]; /* by the compiler */
 };
@@ -162,7 +162,7 @@ void jobrun_take_inputs(struct jobrun *run);            /* there is room again, 
 
 /* jobrun_compile.c; each does nothing for a job that is not compiled. */
 void jobrun_compile_look(struct jobrun *run); /* before its pod is taken */
-struct str jobrun_compile_program(const struct jobrun *run);
+const struct pod_program *jobrun_compile_program(const struct jobrun *run);
 void jobrun_compile_started(struct jobrun *run);
 void jobrun_compile_output(struct jobrun *run, enum pod_stream stream, struct str bytes);
 void jobrun_compile_piece(struct jobrun *run, struct str bytes, bool whole);

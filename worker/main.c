@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 enum {
@@ -424,6 +425,14 @@ static enum err open_backend(struct worker *w, struct errinfo *info)
     return e == ERR_OK ? local_open(&w->loop.uv, &local, &w->backend, info) : e;
 }
 
+/* A part of the descriptors that we may have; what goes over a network has no use for one. */
+static size_t program_files(const struct worker *w)
+{
+    enum { PART = 4 };
+    struct rlimit files;
+    return w->kubernetes || getrlimit(RLIMIT_NOFILE, &files) != 0 ? 0 : files.rlim_cur / PART;
+}
+
 static enum err open_all(struct worker *w, struct errinfo *info)
 {
     enum err e = open_toolchains(w, info);
@@ -444,7 +453,7 @@ static enum err open_all(struct worker *w, struct errinfo *info)
     if (e != ERR_OK)
         return e;
     open_files(w);
-    w->compiled = compile_cache_open((size_t)w->config.compile_cache_bytes);
+    w->compiled = compile_cache_open((size_t)w->config.compile_cache_bytes, program_files(w));
     struct jobruns_options runs = {
         .compiled = w->compiled,
         .files = &w->files,

@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "worker/spawner/fdmsg.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -327,16 +328,26 @@ static void feed_input(struct pod *pod)
     pod->eof_due = false;
 }
 
+static void drop_passed(struct pod *pod)
+{
+    if (pod->passes >= 0)
+        close(pod->passes);
+    pod->passes = -1;
+}
+
 /* True: all of it went. */
 static bool send_out(struct pod *pod)
 {
     while (pod->out_done < pod->out.len) {
-        ssize_t n = send(pod->fd, pod->out.data + pod->out_done, pod->out.len - pod->out_done,
-                         MSG_DONTWAIT | MSG_NOSIGNAL);
+        ssize_t n =
+            fdmsg_write(pod->fd, pod->out.data + pod->out_done, pod->out.len - pod->out_done, pod->passes);
         if (n < 0 && errno == EINTR)
             continue;
+        if (n < 0 && errno != EAGAIN && pod->passes >= 0)
+            shutdown(pod->fd, SHUT_RDWR); /* the bytes could go without it, and must not */
         if (n < 0)
             break; /* full, or an end that the reading side will see */
+        drop_passed(pod);
         pod->out_done += (size_t)n;
     }
     if (pod->out_done < pod->out.len)
@@ -413,6 +424,18 @@ enum err pod_place(struct pod *pod, enum frame_type type, struct str payload)
     return pod->wants_room ? ERR_AGAIN : ERR_OK;
 }
 
+/* The descriptor waits beside `out`, for the runner keeps what comes early. */
+static enum err add_program(struct pod *pod, const struct pod_program *program)
+{
+    if (program->fd < 0) {
+        frame_append(&pod->out, FRAME_COMPILED_IN, program->bytes.p, program->bytes.n);
+        return ERR_OK;
+    }
+    pod->passes = fcntl(program->fd, F_DUPFD_CLOEXEC, 0);
+    frame_append(&pod->out, FRAME_COMPILED_PASSED, NULL, 0);
+    return pod->passes >= 0 ? ERR_OK : ERR_FULL;
+}
+
 enum err pod_run(struct pod *pod, const struct pod_run *run)
 {
     if (pod->phase != LINK_READY || pod->lost)
@@ -421,8 +444,8 @@ enum err pod_run(struct pod *pod, const struct pod_run *run)
     if (run->collect.n > 0)
         frame_append(&pod->out, FRAME_COLLECT, run->collect.p, run->collect.n);
     frame_append(&pod->out, FRAME_SPEC, run->spec.p, run->spec.n);
-    if (run->compiled.n > 0)
-        frame_append(&pod->out, FRAME_COMPILED_IN, run->compiled.p, run->compiled.n);
+    if (run->compiled && add_program(pod, run->compiled) != ERR_OK)
+        return ERR_FULL;
     if (run->state.n > 0)
         frame_append(&pod->out, FRAME_STATE_IN, run->state.p, run->state.n);
     if (before > 0)
@@ -504,7 +527,7 @@ void pod_pause(struct pod *pod, bool paused)
 
 void pod_init(struct pod *pod, uv_loop_t *loop, pod_event_cb cb, void *arg)
 {
-    *pod = (struct pod){.magic = POD_MAGIC, .loop = loop, .cb = cb, .arg = arg, .fd = -1};
+    *pod = (struct pod){.magic = POD_MAGIC, .loop = loop, .cb = cb, .arg = arg, .fd = -1, .passes = -1};
     buf_init(&pod->in, READ_MAX);
     buf_init(&pod->out, OUT_MAX);
     buf_init(&pod->input, INPUT_MAX);
@@ -557,6 +580,7 @@ void pod_tell_gone(struct pod *pod)
     buf_free(&pod->in);
     buf_free(&pod->out);
     buf_free(&pod->input);
+    drop_passed(pod);
     if (pod->fd >= 0)
         close(pod->fd);
     pod_tell_type(pod, POD_GONE);

@@ -33,6 +33,7 @@ struct pod {
     bool wants_room; /* place() or input() was told to wait */
     struct buf in, out;
     size_t out_done;
+    int passes; /* goes with the next bytes of `out`; -1: none */
     /* Standard input that the runner has no room for yet: beside `out`, so that nothing else waits behind it. */
     struct buf input;
     size_t input_done;

@@ -3,6 +3,7 @@
 
 The test process is the subreaper of all of them, so that whatever is left of a killed process shows as its child.
 """
+import contextlib
 import ctypes
 import json
 import os
@@ -394,6 +395,15 @@ class Plant:
             except OSError as error:
                 left.append(f"cgroup {cgroup}: {error.strerror}")
         return left
+
+
+def kept_files(process):
+    """The memory files of kept programs that a worker has open."""
+    found = []
+    for fd in pathlib.Path(f"/proc/{process.worker_pid()}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.append(os.readlink(fd))
+    return found.count("/memfd:program (deleted)")
 
 
 def metric(process, name):

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A96: what a compiler can be made to read is what its pod shows. A137: the service never takes a pickle apart."""
+"""A96: what a compiler can be made to read is what its pod shows. A137: the service never takes a pickle apart. And what is kept of a program
+is beyond its reach."""
+import json
 import os
 import pathlib
 import re
 import subprocess
+import urllib.request
 
+import plant as plants
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -71,3 +75,65 @@ def test_the_service_never_unpickles():
     programs = [p for folder in ("api", "lib", "archiver", "worker") for p in (ROOT / folder).rglob("*.[ch]")]
     reads = [p for p in programs if re.search(r"Py_Initialize|PyImport_|pickle\.loads|dlopen\(", p.read_text())]
     assert [str(p.relative_to(ROOT)) for p in reads if "worker/templates" not in str(p)] == []
+
+
+# Large enough to be kept in a memory file of the worker. It looks for that in every process that it sees, and then writes to the file that it
+# was started from, in place, which is possible once it is another program.
+KEPT = r"""
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+static const char large[100000] = "good";
+static int seen(void)
+{
+    int found = 0;
+    DIR *all = opendir("/proc");
+    for (struct dirent *p; (p = readdir(all)) != NULL;) {
+        char path[300], target[300];
+        for (int fd = 0; fd < 64; fd++) {
+            snprintf(path, sizeof path, "/proc/%s/fd/%d", p->d_name, fd);
+            ssize_t n = readlink(path, target, sizeof target - 1);
+            if (n > 0 && (target[n] = 0, strstr(target, "memfd:") != NULL))
+                found += strcmp(p->d_name, "self") != 0 && strcmp(p->d_name, "thread-self") != 0;
+        }
+        snprintf(path, sizeof path, "/proc/%s/exe", p->d_name);
+        ssize_t n = readlink(path, target, sizeof target - 1);
+        if (n > 0 && (target[n] = 0, strstr(target, "memfd:") != NULL))
+            found++;
+    }
+    closedir(all);
+    return found;
+}
+int main(void)
+{
+    char self[300] = {0};
+    printf("%s %d\n", large, seen());
+    printf("%s\n", readlink("/proc/self/exe", self, sizeof self - 1) > 0 ? self : "none");
+    printf("%s\n", open("/proc/self/exe", O_RDWR) < 0 && open("/mnt/data/.program", O_RDWR) < 0 && errno == ETXTBSY ? "busy" : "open");
+    memfd_create("program", 0);
+    printf("own %d\n", seen());
+    fflush(stdout);
+    execl("/bin/sh", "sh", "-c", "printf '#!/bin/sh\\necho evil\\n' > .program; stat -c %a:%h:%U .program; ./.program", NULL);
+}
+"""
+
+
+def test_what_is_kept_of_a_program_is_beyond_its_reach(tmp_path):
+    """Control: it finds a memory file where there is one, its own, and what it writes is what is then executed in its pod."""
+    with plants.Plant(tmp_path, apis=1, workers=1, env={"POD_POOL_PY": "1", "POD_POOL_JS": "0", "POD_POOL_JAVA": "0"}) as plant:
+        worker = plant.of("spawner")[0]
+        for n in range(4):
+            request = urllib.request.Request(plant.urls[0] + "/exec", json.dumps({"lang": "c", "code": KEPT}).encode(),
+                                             {"x-api-key": plant.api_key, "content-type": "application/json"})
+            with urllib.request.urlopen(request, timeout=120) as answer:
+                told = json.loads(answer.read())
+            assert told["stdout"].split("\n")[:4] == ["good 0", "/mnt/data/.program", "busy", "own 1"], told
+            assert told["stdout"].split("\n")[5:] == ["evil", ""], told
+            assert int(plants.metric(worker, 'millrace_compile_cache_hits_total{lang="c"}') or 0) == n
+        assert plants.kept_files(worker) == 1  # it was kept so
+    assert plant.crashes == []

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compiled programs are kept: same answers, no compiler the second time, nothing between tenants, nothing from a program."""
+import concurrent.futures
 import json
 import pathlib
 import sys
@@ -112,6 +113,21 @@ def test_7_the_cache_is_bounded_and_forgets_the_oldest(plant):
     assert counted(plant) == [hits + 1, misses + 1]
 
 
+def test_7_kept_ones_go_while_others_run(plant):
+    """Two clients with more programs than there is room for: each gets its own, and no memory file stays open behind them."""
+    code = '#include <stdio.h>\nstatic const char pad[200000] = "two %d";\nint main() { puts(pad); }\n'
+
+    def client(first):
+        return [run(plant, code % (0 if n % 2 else first + n))["stdout"] == f"two {0 if n % 2 else first + n}\n" for n in range(12)]
+    hits, misses = counted(plant)
+    with concurrent.futures.ThreadPoolExecutor(2) as two:
+        assert all(sum(two.map(client, (10, 30)), []))
+    now = counted(plant)
+    assert now[0] > hits and now[1] > misses and sum(now) == hits + misses + 24
+    assert 0 < kept(plant) <= 1 << 20
+    plants.wait_until("only kept programs are open", lambda: 0 < plants.kept_files(plant.of("spawner")[0]) <= 5)
+
+
 def test_8_a_cancelled_or_late_run_of_a_kept_program(plant):
     code = '#include <unistd.h>\nint main() { sleep(60); }\n'
     for _ in range(2):
@@ -130,6 +146,51 @@ def test_9_every_compiled_language(tmp_path_factory, nine, lang, code):
     for n in range(2):
         assert run(nine, code, lang)["stdout"] == f"{lang}\n"
     assert counted(nine, lang) == [1, 1]
+
+
+# Each tells what it was started from, and starts that once more.
+SELF = {
+    "c": r"""
+#include <stdio.h>
+#include <unistd.h>
+static const char pad[100000] = "c";
+int main(int n, char **a) { char p[99] = {0}; readlink("/proc/self/exe", p, 98); printf("%s %s %s\n", pad, p, a[0]); fflush(stdout);
+  if (n == 1) execl(p, a[0], "again", NULL); }
+""",
+    "go": """
+package main
+import ("fmt"; "os"; "os/exec")
+func main() {
+  p, err := os.Executable()
+  fmt.Println("go", p, os.Args[0], err)
+  if len(os.Args) == 1 { c := exec.Command(p, "again"); c.Args[0] = os.Args[0]; out, err := c.Output(); fmt.Print(string(out)); if err != nil { panic(err) } }
+}
+""",
+    "rs": """
+use std::os::unix::process::CommandExt;
+fn main() {
+  let p = std::env::current_exe().unwrap();
+  let a: Vec<String> = std::env::args().collect();
+  println!("rs {} {}", p.display(), a[0]);
+  if a.len() == 1 { let e = std::process::Command::new(&p).arg0(&a[0]).arg("again").exec(); panic!("{}", e); }
+}
+""",
+    "d": """
+import std.stdio, std.file, std.process;
+void main(string[] a) { writeln("d ", thisExePath(), " ", a[0]); stdout.flush(); if (a.length == 1) execv(thisExePath(), [a[0], "again"]); }
+""",
+}
+
+
+@pytest.mark.parametrize("lang", SELF)
+def test_9_a_kept_program_is_the_file_that_it_would_be(nine, lang):
+    hits, misses = counted(nine, lang)
+    first, second = run(nine, SELF[lang], lang), run(nine, SELF[lang], lang)
+    assert counted(nine, lang) == [hits + 1, misses + 1]
+    assert {name: second.get(name) for name in FACTS} == {name: first.get(name) for name in FACTS}
+    lines = first["stdout"].splitlines()
+    assert len(lines) == 2 and lines[0] == lines[1] and lines[0].startswith(f"{lang} /mnt/data/.program "), first
+    assert plants.kept_files(nine.of("spawner")[0]) > 0
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A Java that waits does what javac and java do: each program in a warm pod and in a cold one, byte for byte. What it compiled is kept."""
+import secrets
+
 import httpx
 import pytest
 from contract import Api
@@ -136,6 +138,21 @@ def test_the_second_time_nothing_is_compiled(plant):
         other = warm_run(plant, api, KEPT, stdin="other\n")
         assert other["exit_code"] == 0 and "[]othertrue" in other["stdout"]
         assert compiled(plant) == (hits + 3, misses + 1)
+
+
+def test_a_large_one_comes_again(plant):
+    """As a descriptor, and not in frames, like any program of more than a frame."""
+    lines = "".join(f'    out.println("{secrets.token_hex(2000)}");\n' for _ in range(60))
+    code = f"""class Main {{ public static void main(String[] a) {{ var out = System.out;
+    out.println(new java.io.File("/mnt/data/.program").length() > 65536);
+{lines}  }} }}"""
+    with Api(plant) as api:
+        hits, misses = compiled(plant)
+        first = warm_run(plant, api, code)
+        assert first["exit_code"] == 0 and first["stdout"].startswith("true\n") and len(first["stdout"].split()) == 61
+        assert facts(warm_run(plant, api, code)) == facts(first)
+        assert api.exec("java", code)["stdout"] == first["stdout"]  # cold
+        assert compiled(plant) == (hits + 2, misses + 1)
 
 
 def test_another_tenant_and_another_source_are_compiled(plant):

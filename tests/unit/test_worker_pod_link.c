@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/buf.h"
+#include "base/cleanup.h"
 #include "worker/pod_link.h"
+#include "worker/spawner/fdmsg.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -240,6 +242,81 @@ static void a_runner_that_took_more_than_it_got_is_lost(void **state)
     end(&s);
 }
 
+/* The descriptor that comes with what the pod was sent, all of which is read; the types of the frames. */
+static int receive_passed(struct scene *s, char *types, size_t size)
+{
+    auto_buf in = BUF_INIT(4 << 20);
+    int passed = -1;
+    size_t n = 0, used;
+    struct frame f;
+    do {
+        char *room = buf_reserve(&in, 1 << 16);
+        int now = -1;
+        ssize_t got = fdmsg_read(s->runner, room, 1 << 16, &now);
+        in.len += got > 0 ? (size_t)got : 0;
+        assert_true(now < 0 || passed < 0);
+        passed = now >= 0 ? now : passed;
+        uv_run(&s->loop, UV_RUN_NOWAIT);
+    } while (in.len == 0 || in.data[in.len - 4] != FRAME_START);
+    for (size_t at = 0; frame_take((struct str){in.data + at, in.len - at}, &f, &used) == ERR_OK; at += used)
+        if (f.type != FRAME_INPUT_DATA && n + 1 < size)
+            types[n++] = (char)f.type;
+    types[n] = 0;
+    return passed;
+}
+
+/* Also behind files that the socket has no room for. */
+static void a_program_goes_as_a_descriptor(void **state)
+{
+    (void)state;
+    for (int full = 0; full < 2; full++) {
+        static char piece[48 << 10];
+        struct scene s;
+        auto_buf b = BUF_INIT(64);
+        int pipes[2];
+        char types[8], byte;
+        begin(&s);
+        frame_append_u32(&b, FRAME_READY, FRAME_VERSION);
+        says(&s, &b);
+        while (full && pod_place(&s.pod, FRAME_INPUT_DATA, (struct str){piece, sizeof piece}) == ERR_OK)
+            ;
+        assert_int_equal(pipe(pipes), 0);
+        const struct pod_program program = {.fd = pipes[0]};
+        assert_int_equal(pod_run(&s.pod, &(struct pod_run){.spec = STR("spec"), .compiled = &program}),
+                         ERR_OK);
+        close(pipes[0]); /* the pod's is its own */
+        auto_fd passed = receive_passed(&s, types, sizeof types);
+        const char wanted[] = {FRAME_SPEC, FRAME_COMPILED_PASSED, FRAME_START, 0};
+        assert_string_equal(types, wanted);
+        assert_int_equal(write(pipes[1], "x", 1), 1);
+        assert_int_equal(read(passed, &byte, 1), 1);
+        assert_int_equal(s.pod.passes, -1);
+        close(pipes[1]);
+        end(&s);
+    }
+}
+
+/* Its pod is lost, and no program is run that is not there. */
+static void a_descriptor_that_cannot_go_ends_the_stream(void **state)
+{
+    struct scene s;
+    auto_buf b = BUF_INIT(64);
+    char types[64];
+    (void)state;
+    begin(&s);
+    frame_append_u32(&b, FRAME_READY, FRAME_VERSION);
+    says(&s, &b);
+    s.pod.passes = 1 << 30; /* none */
+    assert_int_equal(pod_input(&s.pod, FRAME_SIGNAL, STR("")), ERR_CLOSED);
+    assert_int_equal(pod_place(&s.pod, FRAME_INPUT_DATA, STR("x")), ERR_OK);
+    for (int i = 0; i < 100 && !s.lost; i++)
+        uv_run(&s.loop, UV_RUN_NOWAIT);
+    assert_true(s.lost);
+    assert_int_equal(recv(s.runner, types, sizeof types, 0), 0);
+    s.pod.passes = -1;
+    end(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -249,6 +326,8 @@ int main(void)
         cmocka_unit_test(input_waits_for_room_and_nothing_else_does),
         cmocka_unit_test(whoever_was_told_to_wait_is_told_of_room),
         cmocka_unit_test(a_runner_that_took_more_than_it_got_is_lost),
+        cmocka_unit_test(a_program_goes_as_a_descriptor),
+        cmocka_unit_test(a_descriptor_that_cannot_go_ends_the_stream),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

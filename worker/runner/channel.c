@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/runner/channel.h"
 
+#include "base/cleanup.h"
+#include "worker/spawner/fdmsg.h"
+
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 bool channel_idle(const struct channel *c)
 {
@@ -72,11 +76,21 @@ enum err channel_put_chunk(struct channel *c, enum frame_type type, size_t lengt
     return channel_flush(c);
 }
 
+int channel_take_passed(struct channel *c)
+{
+    return steal_fd(&c->passed);
+}
+
 enum err channel_fill(struct channel *c)
 {
     if (c->in_len == sizeof c->in)
         return ERR_OK;
-    ssize_t n = recv(c->fd, c->in + c->in_len, sizeof c->in - c->in_len, MSG_DONTWAIT);
+    int passed;
+    ssize_t n = fdmsg_read(c->fd, c->in + c->in_len, sizeof c->in - c->in_len, &passed);
+    if (passed >= 0 && c->passed >= 0)
+        close(c->passed);
+    if (passed >= 0)
+        c->passed = passed;
     if (n > 0) {
         c->in_len += (size_t)n;
         return ERR_OK;

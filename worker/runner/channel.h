@@ -13,7 +13,8 @@ enum {
 
 struct channel {
     int fd;
-    bool full; /* the last flush left something: the socket took no more */
+    int passed; /* a descriptor that came and was not taken; -1 */
+    bool full;  /* the last flush left something: the socket took no more */
     size_t in_len, out_at, out_len;
     char in[FRAME_HEADER_SIZE + FRAME_PAYLOAD_MAX];
     char out[FRAME_HEADER_SIZE + CHANNEL_CHUNK_MAX + CHANNEL_SMALL_MAX];
@@ -40,6 +41,8 @@ void channel_queue_chunk(struct channel *c, enum frame_type type, size_t length)
 MUST_CHECK enum err channel_put_chunk(struct channel *c, enum frame_type type, size_t length);
 /* Read what has come. ERR_CLOSED, or ERR_AGAIN when there was nothing. */
 MUST_CHECK enum err channel_fill(struct channel *c);
+/* The descriptor that came last, which is the caller's now; -1: none. */
+int channel_take_passed(struct channel *c);
 /* The next whole frame, valid until the next call. ERR_AGAIN, ERR_PROTOCOL. */
 MUST_CHECK enum err channel_next(struct channel *c, struct frame *ret_frame, size_t *ret_used);
 void channel_drop(struct channel *c, size_t used);

@@ -65,14 +65,16 @@ static void on_kill(struct runner *r, struct str payload)
         runner_end_run(r, (enum pod_end)why);
 }
 
-static void take_compiled(struct runner *r, struct str bytes)
+static void take_compiled(struct runner *r, const struct frame *f)
 {
     struct errinfo info = {0};
     if (r->state == RUN_OVER) /* an earlier piece had no room */
         return;
     if (r->state != RUN_READY)
         runner_leave();
-    if (artifact_put(r, bytes, &info) != ERR_OK)
+    enum err e = f->type == FRAME_COMPILED_IN ? artifact_put(r, f->payload, &info)
+                                              : artifact_copy(r, channel_take_passed(&r->channel), &info);
+    if (e != ERR_OK)
         runner_give_up(r, info.text);
 }
 
@@ -123,7 +125,8 @@ static void on_frame(struct runner *r, const struct frame *f)
             runner_leave();
         return;
     case FRAME_COMPILED_IN:
-        take_compiled(r, f->payload);
+    case FRAME_COMPILED_PASSED:
+        take_compiled(r, f);
         return;
     case FRAME_STATE_IN:
         if (r->state != RUN_READY)

@@ -141,6 +141,8 @@ bool early_end(struct runner *r);
 
 /* artifact.c: the compiled program from the worker's cache, and to it. */
 MUST_CHECK enum err artifact_put(struct runner *r, struct str bytes, struct errinfo *info);
+/* The same, of a memory file, which is taken over; -1: none came. Its bytes are copied: the worker's own are no file of the pod. */
+MUST_CHECK enum err artifact_copy(struct runner *r, int from, struct errinfo *info);
 void artifact_close(struct runner *r);
 /* False: there is none that may be kept. */
 bool artifact_open(struct runner *r);

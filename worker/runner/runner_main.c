@@ -10,6 +10,7 @@
 
 /* One run needs one of each; static, so that a full cgroup cannot keep them from us. */
 static struct runner runner = {
+    .channel = {.passed = -1},
     .go = -1,
     .in = -1,
     .artifact = -1,
