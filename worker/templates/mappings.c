@@ -9,13 +9,7 @@
 #include <sys/mman.h>
 
 enum { MAPPINGS_MAX = 4096 };
-
-struct mapping {
-    uintptr_t from, to;
-    unsigned long offset, file; /* file: its inode; 0: none */
-    char access[5];             /* "r-xp" */
-    bool common;                /* of the interpreter or the C library: what every program runs */
-};
+#define SIZE (MAPPINGS_MAX * sizeof(struct mapping))
 
 /* A line of /proc/self/maps (proc(5)): from-to access offset major:minor inode name. */
 static bool read_mapping(const char *line, struct mapping *ret)
@@ -39,16 +33,25 @@ static bool read_mapping(const char *line, struct mapping *ret)
     return true;
 }
 
-static size_t read_mappings(struct mapping *all)
+struct mapping *mappings_read(size_t *ret_n)
 {
     char line[4352]; /* a path and what stands before it */
     size_t n = 0;
+    struct mapping *all = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (all == MAP_FAILED)
+        return NULL;
     FILE *maps = fopen("/proc/self/maps", "re");
     while (maps != NULL && n < MAPPINGS_MAX && fgets(line, sizeof line, maps) != NULL)
         n += read_mapping(line, &all[n]);
     if (maps != NULL)
         fclose(maps);
-    return n;
+    *ret_n = n;
+    return all;
+}
+
+void mappings_free(struct mapping *all)
+{
+    munmap(all, SIZE);
 }
 
 static bool is(const struct mapping *m, const char *access)
@@ -110,12 +113,11 @@ static size_t join(const struct mapping *all, size_t n)
 
 void mappings_settle(void)
 {
-    const size_t size = MAPPINGS_MAX * sizeof(struct mapping);
-    struct mapping *all = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (all == MAP_FAILED)
+    size_t n = 0;
+    struct mapping *all = mappings_read(&n);
+    if (all == NULL)
         return;
-    const size_t n = read_mappings(all);
     for (size_t i = 0; i < n;)
         i += all[i].file != 0 ? join(&all[i], n - i) : 1;
-    munmap(all, size);
+    mappings_free(all);
 }

@@ -6,6 +6,21 @@
 #ifndef MILLRACE_WORKER_TEMPLATES_MAPPINGS_H
 #define MILLRACE_WORKER_TEMPLATES_MAPPINGS_H
 
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct mapping {
+    uintptr_t from, to;
+    unsigned long offset, file; /* file: its inode; 0: none */
+    char access[5];             /* "r-xp" */
+    bool common;                /* of the interpreter or the C library: what every program runs */
+};
+
+/* Our own, in order. NULL: they cannot be read. */
+struct mapping *mappings_read(size_t *ret_n);
+void mappings_free(struct mapping *all);
+
 /* After the last library was loaded, before the first fork. */
 void mappings_settle(void);
 

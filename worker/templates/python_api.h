@@ -26,7 +26,6 @@ extern PyObject *PyExc_SystemExit;
 extern PyObject *PyExc_KeyboardInterrupt;
 
 void PyOS_BeforeFork(void);
-void PyOS_AfterFork_Parent(void);
 void PyOS_AfterFork_Child(void);
 PyInterpreterState *PyInterpreterState_Get(void);
 PyThreadState *PyThreadState_New(PyInterpreterState *interpreter);

@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "base/fault.h"
 #include "worker/templates/control.h"
+#include "worker/templates/copies.h"
 #include "worker/templates/fork_into.h"
 #include "worker/templates/huge.h"
 #include "worker/templates/mappings.h"
@@ -309,7 +310,7 @@ static _Noreturn void run(const struct hooks *hooks, const char *source_dir, uns
     _exit(status);
 }
 
-static enum err get_ready(const struct hooks *hooks, const char *work_dir, struct errinfo *info)
+static enum err get_ready(const struct hooks *hooks, const char *work_dir, bool copied, struct errinfo *info)
 {
     set_fork_hooks(hooks, true);
     reseed(hooks);
@@ -317,9 +318,20 @@ static enum err get_ready(const struct hooks *hooks, const char *work_dir, struc
         return errinfo_set(info, ERR_SYSTEM, errno, "setting the handler of SIGINT");
     if (hooks->folder[0] != '\0' && mkdir(hooks->folder, 0777) != 0)
         return errinfo_set(info, ERR_SYSTEM, errno, "making %s", hooks->folder);
-    if (!rehearse(hooks, work_dir))
+    if (copied ? call(hooks->fresh, NULL, 1) != 0 : !rehearse(hooks, work_dir))
         return errinfo_set(info, ERR_SYSTEM, 0, "preparing the interpreter");
     return ERR_OK;
+}
+
+/* In a child that is only there to be looked at. */
+static bool live_once(const void *arg)
+{
+    const struct hooks *hooks = arg;
+    PyOS_AfterFork_Child();
+    forget_frames();
+    set_fork_hooks(hooks, true);
+    reseed(hooks);
+    return rehearse(hooks, "/tmp");
 }
 
 static _Noreturn void become_program(const struct hooks *hooks, const struct control_setup *setup,
@@ -331,6 +343,7 @@ static _Noreturn void become_program(const struct hooks *hooks, const struct con
     int go = fds[TEMPLATE_FD_GO];
     const int places[] = {fds[TEMPLATE_FD_STDIN], fds[TEMPLATE_FD_STDOUT],
                           fds[TEMPLATE_FD_STDERR], [GO_FD] = go};
+    const bool copied = copies_make();
     enum err e = lockdown_descriptors(places, sizeof places / sizeof places[0], setup->lockdown.off, &info);
     if (e == ERR_OK) {
         go = GO_FD;
@@ -341,7 +354,7 @@ static _Noreturn void become_program(const struct hooks *hooks, const struct con
     if (e == ERR_OK) {
         PyOS_AfterFork_Child();
         forget_frames();
-        e = get_ready(hooks, setup->wire.work_dir, &info);
+        e = get_ready(hooks, setup->wire.work_dir, copied, &info);
     }
     if (program_tell_ready(go, e == ERR_OK ? NULL : &info) != ERR_OK || e != ERR_OK)
         _exit(PROGRAM_COULD_NOT_START);
@@ -365,11 +378,9 @@ static enum err serve_one(int control, const struct hooks *hooks, const struct c
     };
     struct errinfo info = {.code = ERR_OK};
     pid_t pid = -1;
-    PyOS_BeforeFork();
     e = fork_into_pod(&into, &pid, &info);
     if (e == ERR_OK && pid == 0)
         become_program(hooks, setup, &request);
-    PyOS_AfterFork_Parent();
     control_close(&request);
     struct template_reply reply = {.magic = TEMPLATE_MAGIC, .tag = request.tag, .pid = pid};
     reply.type = e == ERR_OK ? TEMPLATE_FORKED : TEMPLATE_FAILED;
@@ -467,6 +478,17 @@ static bool prepare(struct hooks *hooks, const char *work_dir)
            sigaction(SIGINT, NULL, &hooks->interrupt) == 0;
 }
 
+/* Our memory is as all children shall find it: nothing of the interpreter runs here from now on, so nothing of it is written between two
+   forks. They are all announced to it at once. */
+static void settle(const struct hooks *hooks)
+{
+    settle_heaps();
+    huge_settle();
+    mappings_settle();
+    PyOS_BeforeFork();
+    copies_learn(live_once, hooks);
+}
+
 /* Returns the exit status of the template; in P it does not return. */
 int millrace_serve(int control, const char *versions, PyObject *host)
 {
@@ -481,11 +503,9 @@ int millrace_serve(int control, const char *versions, PyObject *host)
     /* What a first life writes once (caches of methods, quickened code) is then written in no child. */
     for (int i = 0; e == ERR_OK && i < TEMPLATE_LIVES; i++)
         e = rehearse(&hooks, "/tmp") ? ERR_OK : ERR_INVALID;
+    settle(&hooks);
     if (e == ERR_OK)
         e = control_reply(control, &ready);
-    settle_heaps();
-    huge_settle();
-    mappings_settle();
     while (e == ERR_OK)
         e = serve_one(control, &hooks, &setup);
     return e == ERR_CLOSED ? 0 : EXIT_PROTOCOL;
@@ -501,7 +521,7 @@ int millrace_alone(const char *work_dir, PyObject *host)
         e = errinfo_set(&info, ERR_SYSTEM, 0, "preparing the interpreter");
     if (e == ERR_OK) {
         forget_frames();
-        e = get_ready(&hooks, work_dir, &info);
+        e = get_ready(&hooks, work_dir, false, &info);
     }
     if (program_tell_ready(GO_FD, e == ERR_OK ? NULL : &info) != ERR_OK || e != ERR_OK)
         return EXIT_PROTOCOL;
