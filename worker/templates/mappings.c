@@ -8,6 +8,12 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+
+#define HUGE ((uintptr_t)2 << 20)
+
 enum { MAPPINGS_MAX = 4096 };
 #define SIZE (MAPPINGS_MAX * sizeof(struct mapping))
 
@@ -87,6 +93,41 @@ static void share_entries(uintptr_t from, uintptr_t to)
         abort(); /* a program's text must not stay writable */
 }
 
+/* The copy is moved there when it is whole and runs: the text is never absent. */
+static bool replace(void *text, char *copy, size_t size)
+{
+    if (madvise(copy, size, MADV_HUGEPAGE) != 0)
+        return false;
+    memcpy(copy, text, size);
+    return madvise(copy, size, MADV_COLLAPSE) == 0 && mprotect(copy, size, PROT_READ | PROT_EXEC) == 0 &&
+           mremap(copy, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, text) == text;
+}
+
+/* Whole huge pages of text become memory of the template's own with the same content: a fork then copies one entry for 512. */
+static bool make_huge(uintptr_t from, uintptr_t to)
+{
+    const size_t size = to - from, room = size + HUGE;
+    char *all = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (all == MAP_FAILED)
+        return false;
+    bool done = replace((void *)from, all + (-(uintptr_t)all & (HUGE - 1)), size);
+    munmap(all, room); /* what is left of it */
+    return done;
+}
+
+static void share_text(uintptr_t from, uintptr_t to)
+{
+    const uintptr_t begin = (from + HUGE - 1) & ~(HUGE - 1), end = to & ~(HUGE - 1);
+    if (begin >= end || !make_huge(begin, end)) {
+        share_entries(from, to);
+        return;
+    }
+    if (from < begin)
+        share_entries(from, begin);
+    if (end < to)
+        share_entries(end, to);
+}
+
 /* The pieces of one file from all[0] on, of at most n; returns how many. Nothing is lost where a call is refused: the pieces stay. */
 static size_t join(const struct mapping *all, size_t n)
 {
@@ -103,7 +144,7 @@ static size_t join(const struct mapping *all, size_t n)
         return 1;
     const uintptr_t from = all[0].from, to = all[text - 1].to;
     if (protect(from, to, PROT_READ | PROT_EXEC) && all[0].common)
-        share_entries(from, to);
+        share_text(from, to);
     /* What the loader wrote and then protected, before what stays writable. */
     if (text + 1 < n && follows(&all[text - 1], &all[text]) && is(&all[text], "r--p") &&
         follows(&all[text], &all[text + 1]) && is(&all[text + 1], "rw-p"))
