@@ -245,6 +245,8 @@ static void ask_others(struct worker *w)
     bool lacks = false;
     for (size_t i = 0; i < n; i++)
         lacks |= *stats[i].why != '\0';
+    if (!lacks)
+        w->others = 0;
     if (!w->kubernetes || !lacks || w->asking || now < w->ask_ns || !queue_ready(w->queue))
         return;
     w->asking = true;

@@ -152,13 +152,13 @@ static json_t *pools_json(const struct worker *w)
     size_t n = pools_stats(w->pools, stats, POOL_KINDS_MAX);
     json_t *all = json_object();
     for (size_t i = 0; i < n; i++)
-        json_object_set_new(all, stats[i].kind,
-                            json_pack("{s:i, s:i, s:i, s:i, s:s, s:s, s:s}", "size", (int)stats[i].size,
-                                      "ready", (int)stats[i].pods[POD_ST_IDLE], "running",
-                                      (int)stats[i].pods[POD_ST_RUNNING], "failures", (int)stats[i].failures,
-                                      "why", stats[i].why, "reason",
-                                      *stats[i].why ? reason_row(stats[i].reason)->name : "", "missing",
-                                      stats[i].missing ? stats[i].missing : ""));
+        json_object_set_new(
+            all, stats[i].kind,
+            json_pack("{s:i, s:i, s:i, s:i, s:s, s:s, s:s, s:b}", "size", (int)stats[i].size, "ready",
+                      (int)stats[i].pods[POD_ST_IDLE], "running", (int)stats[i].pods[POD_ST_RUNNING],
+                      "failures", (int)stats[i].failures, "why", stats[i].why, "reason",
+                      *stats[i].why ? reason_row(stats[i].reason)->name : "", "missing",
+                      stats[i].missing ? stats[i].missing : "", "elsewhere", (w->others & 1u << i) != 0));
     return all;
 }
 

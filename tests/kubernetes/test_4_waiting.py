@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A worker that can make no pods of Python's: where its image alone is at fault the other languages go on, and a worker that has it runs the
 programs in Python; where nothing can be made jobs wait, and clients are told why."""
+import json
 import pathlib
 import signal
 import sys
+import urllib.request
 
 import pytest
 
@@ -37,6 +39,14 @@ def workers_of(seen):
     return [event["worker"] for event in seen if event["type"] == "claimed"]
 
 
+def elsewhere(process):
+    try:
+        with urllib.request.urlopen(process.url + "/health", timeout=5) as answer:
+            return json.load(answer)["pools"]["py"]["elsewhere"]
+    except OSError:
+        return False
+
+
 def told(plant):
     """(status, of its one worker) as the api says it."""
     status, page = call(plant, "GET", "/health/kubernetes")
@@ -61,7 +71,7 @@ def test_a_worker_that_has_the_image_runs_what_the_other_cannot(plant):
     lacks, has = plant.of("spawner")[0], plant.second
     plant.processes.append(has)
     has.start()
-    wait_until("it has Python", lambda: plant.ready(has), 120, 0.1)
+    wait_until("it has Python, and the other knows", lambda: plant.ready(has) and elsewhere(lacks), 120, 0.1)
     jobs = [submit(plant, "import time; time.sleep(1); print(1)") for _ in range(4)]
     seen = [events(plant, job) for job in jobs]
     assert [(one[-1]["type"], workers_of(one)[-1]) for one in seen] == [("completed", has.worker_id)] * len(jobs), seen
