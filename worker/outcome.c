@@ -199,13 +199,19 @@ static uint64_t cpu_ns(const struct outcome_facts *f)
     return f->used && f->usage.cpu_ns > of_exit ? f->usage.cpu_ns : of_exit;
 }
 
+/* Up: what ran took some. */
+static uint64_t ms_of(uint64_t ns)
+{
+    return (ns + 999999) / 1000000;
+}
+
 void outcome_write_usage(const struct outcome_facts *f, const struct outcome *outcome, struct buf *out)
 {
     uint64_t wall = f->exited ? f->exit.wall_ns : (uint64_t)(f->wall_ns > 0 ? f->wall_ns : 0);
     uint64_t peak = f->used ? f->usage.memory_peak_bytes : f->exited ? f->exit.max_rss_bytes : 0;
     buf_append_char(out, '{');
-    member_u64(out, "wall_ms", (wall + 500000) / 1000000);
-    member_u64(out, "cpu_ms", (cpu_ns(f) + 999999) / 1000000); /* up: what ran used some */
+    member_u64(out, "wall_ms", ms_of(wall));
+    member_u64(out, "cpu_ms", ms_of(cpu_ns(f)));
     member_u64(out, "memory_peak_bytes", peak);
     member_u64(out, "processes", f->exited ? f->exit.processes : 0);
     member_u64(out, "stdout_bytes", f->bytes[POD_STDOUT]);

@@ -198,7 +198,7 @@ static void usage_takes_the_larger_cpu_and_the_pods_peak(void **state)
     (void)state;
     struct outcome_facts f = {
         .exited = true,
-        .exit = {.wall_ns = 12600000,
+        .exit = {.wall_ns = 12400000,
                  .user_ns = 1000000,
                  .system_ns = 2000000,
                  .processes = 2,
