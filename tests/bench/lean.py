@@ -20,8 +20,8 @@ class Client:
     def __exit__(self, *_):
         self.connection.close()
 
-    def exec(self, lang, code):
-        self.connection.request("POST", "/exec", json.dumps({"lang": lang, "code": code}),
+    def exec(self, lang, code, **more):
+        self.connection.request("POST", "/exec", json.dumps({"lang": lang, "code": code, **more}),
                                 {"x-api-key": self.key, "content-type": "application/json"})
         answer = self.connection.getresponse()
         body = answer.read()

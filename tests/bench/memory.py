@@ -43,14 +43,13 @@ def median_second():
 
 
 def settled():
-    """MemAvailable when it stands still: what ended pods held comes back only over some seconds."""
+    """MemAvailable when it stands still for five seconds: what ended pods held comes back slowly, and in steps."""
     subprocess.run(["sync"], check=True)
-    last = median_second()
-    for _ in range(60):
-        now = median_second()
-        if abs(now - last) < MIB:
-            return now
-        last = now
+    seen = []
+    for _ in range(90):
+        seen = [*seen[-4:], median_second()]
+        if len(seen) == 5 and max(seen) - min(seen) < 2 * MIB:
+            return seen[-1]
     raise TimeoutError("MemAvailable does not stand still: something else is at work on this machine")
 
 
