@@ -10,10 +10,20 @@ from system import wait_until
 QUEUE_MAX = 20
 
 
+def fair(plant, field):
+    """Of each order of jobs, what stands there."""
+    store = plant.redis()
+    return [store.hget(key, field) for key in store.scan_iter(match="millrace:{p*}:c:*:fair")]
+
+
 def capacity(plant):
     """What workers have said that they take at a time."""
-    store = plant.redis()
-    return sum(int(store.hget(fair, "cap") or 0) for fair in store.scan_iter(match="millrace:{p*}:c:*:fair"))
+    return sum(int(cap or 0) for cap in fair(plant, "cap"))
+
+
+def heard(plant):
+    """A worker to which a job would be handed: Redis knows of no end of it."""
+    return any(count for name in fair(plant, "hp") if name for _, count in plant.redis().pubsub_numsub(f"millrace:to:{name}"))
 
 
 @pytest.mark.parametrize("told", [False, True], ids=["who said nothing", "who had said what they take"])
@@ -25,6 +35,7 @@ def test_jobs_wait_for_workers(make_scene, told):
         wait_until("they have said what they take", lambda: capacity(scene.plant) > 1)
     for worker in workers:
         scene.plant.down(worker)
+    wait_until("Redis has heard of it", lambda: not heard(scene.plant))
 
     async def fill():
         client, jobs = scene.client(), []

@@ -30,11 +30,20 @@ def answers(api, status):
     wait_until(f"a run is answered {status}", look, 30)
 
 
+def is_busy(store):
+    try:
+        store.ping()
+    except redis.ResponseError as error:
+        return str(error).startswith("BUSY")
+    return False
+
+
 def test_busy_with_somebodys_script(system, store):
     store.config_set("busy-reply-threshold", 50)
     with Api(system) as api, concurrent.futures.ThreadPoolExecutor() as pool:
         answers(api, 200)
         endless = pool.submit(lambda: redis.Redis(connection_pool=store.connection_pool).eval("while true do end", 0))
+        wait_until("it runs", lambda: is_busy(store))  # what was submitted before would wait for its end
         answers(api, 503)
         assert api.get("/ready").status_code == 503
         wait_until("it is killed", lambda: store.execute_command("SCRIPT", "KILL") in (True, "OK", b"OK"))
